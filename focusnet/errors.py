@@ -1,0 +1,23 @@
+"""The errors a user can cause, each holding every problem found, so that one run shows them all."""
+
+from collections.abc import Iterable
+
+
+class FocusNetError(Exception):
+    """A problem the user can mend; commands print it without a traceback and exit with status 2."""
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type["FocusNetError"], tuple[list[str]]]:
+        # Errors cross process borders (Ray workers, process pools), where pickle rebuilds them.
+        return type(self), (self.problems,)
+
+
+class ConfigError(FocusNetError):
+    """A setting breaks its rule: each problem names the YAML path, the rule and the value."""
+
+
+class DataError(FocusNetError):
+    """The data set, the audio or the weights are not what the settings say they are."""

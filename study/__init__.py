@@ -1,0 +1,1 @@
+"""The Ray Tune study around focusnet's trial; the command is study/run.py."""
