@@ -99,6 +99,7 @@ class ModelConfig(Settings):
     weights: str = "audioset"  # 'audioset', 'none', or the path of a weights file
     stride: Annotated[int, Field(ge=1, le=16)] | None = None  # of patches; default: the size's own
     max_frames: Annotated[int, Field(ge=16)] = 998  # length of the time position embedding
+    n_classes: Annotated[int, Field(ge=2)] | None = None  # default: as many as the data set has
 
     @model_validator(mode="after")
     def _audioset_is_passt_s(self) -> "ModelConfig":

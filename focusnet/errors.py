@@ -21,3 +21,7 @@ class ConfigError(FocusNetError):
 
 class DataError(FocusNetError):
     """The data set, the audio or the weights are not what the settings say they are."""
+
+
+class TrainingError(FocusNetError):
+    """Training cannot go on, and would fail in the same way again (a non-finite loss)."""

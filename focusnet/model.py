@@ -1,0 +1,162 @@
+"""PaSST as this project uses it: hear21passt's class, seeded, silent, with a new head.
+
+PaSST: Koutini et al., "Efficient training of audio transformers with patchout", Interspeech 2022
+(arXiv:2110.05069).
+"""
+
+from pathlib import Path
+
+import hear21passt.models.passt as hear
+import torch
+from torch import Generator, Tensor
+
+from focusnet.config import ModelConfig, cache_folder
+from focusnet.errors import DataError
+from focusnet.weights import AUDIOSET, fetch, read_weights
+
+__all__ = ["ModelConfig", "Passt", "build_model", "weights_path"]
+
+# hear21passt traces the shapes of its first forward pass on standard output.
+hear.first_RUN = False
+
+# embedding, depth, heads, stride of the patches (all 16 x 16, all with the distillation token)
+SIZES = {
+    "passt_s": (768, 12, 12, 10),
+    "mini": (96, 3, 3, 16),
+    "tiny": (64, 2, 2, 16),
+}
+
+
+class _PatchEmbed(hear.PatchEmbed):
+    """hear21passt's patch embedding without its warning on every other input length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.proj(x))
+
+
+class Passt(hear.PaSST):
+    """hear21passt's PaSST with random decisions drawn from ``generator``.
+
+    In evaluation it equals the parent class bit for bit. In training it adds what the PaSST of the
+    CP-JKU code base does and hear21passt's does not: a random offset into the time position
+    embedding (``time_offset``).
+
+    ``forward`` takes (B, 1, n_mels, frames) and returns logits (B, n_classes) and features (B,
+    embedding), as the parent does.
+    """
+
+    time_offset = False
+    generator: Generator | None = None
+
+    def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, n_mels, frames) to the class and the distillation token, (B, embedding) each."""
+        x = self.patch_embed(x)
+        rows, columns = x.shape[2:]
+        positions = self.time_new_pos_embed.shape[-1]
+        if columns > positions:
+            raise DataError(
+                f"model.max_frames: a clip has {columns} columns of patches, the position "
+                f"embedding ends at {positions}; raise max_frames"
+            )
+        offset = 0
+        if self.training and self.time_offset:
+            offset = int(torch.randint(1 + positions - columns, (1,), generator=self.generator))
+        x = x + self.time_new_pos_embed[:, :, :, offset : offset + columns]
+        x = x + self.freq_new_pos_embed
+        if self.training and self.s_patchout_t:
+            x = x[:, :, :, self._keep(columns, self.s_patchout_t, x.device)]
+        if self.training and self.s_patchout_f:
+            x = x[:, :, self._keep(rows, self.s_patchout_f, x.device), :]
+        x = x.flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
+        x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
+        x = self.norm(self.blocks(self.pos_drop(x)))
+        return x[:, 0], x[:, 1]
+
+    def _keep(self, count: int, drop: int, device: torch.device) -> Tensor:
+        kept = torch.randperm(count, generator=self.generator)[: count - drop].sort().values
+        return kept.to(device, non_blocking=True)
+
+
+def weights_path(weights: str, cache: Path) -> Path | None:
+    """The file behind ``model.weights``; None for 'none'. Fetches 'audioset' where needed."""
+    if weights == "none":
+        return None
+    if weights == "audioset":
+        return fetch(AUDIOSET, cache / "weights")
+    return Path(weights).expanduser()
+
+
+def build_model(
+    config: ModelConfig,
+    n_classes: int | None = None,
+    *,
+    n_mels: int = 128,
+    patchout_freq: int = 0,
+    patchout_time: int = 0,
+    time_offset: bool = False,
+    seed: int = 0,
+    cache: Path | None = None,
+) -> Passt:
+    """Build a PaSST, initialised from ``seed``, then from ``config.weights``.
+
+    Args:
+        config: size, weights, stride, length of the time position embedding.
+        n_classes: of the head; ``config.n_classes``, then 10 by default. A head of the weights
+            file with another number of classes is left out: the new head stays as initialised.
+        n_mels: bins of the input.
+        patchout_freq, patchout_time: rows and columns of patches dropped in training.
+        time_offset: random offset into the time position embedding in training.
+        cache: folder for downloads.
+
+    Raises:
+        DataError: weights that are missing, corrupt or of another network.
+    """
+    embed_dim, depth, heads, own_stride = SIZES[config.size]
+    stride = config.stride or own_stride
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Passt(
+            s_patchout_t=patchout_time,
+            s_patchout_f=patchout_freq,
+            img_size=(n_mels, config.max_frames),
+            patch_size=16,
+            stride=stride,
+            num_classes=n_classes or config.n_classes or 10,
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=heads,
+            distilled=True,
+            embed_layer=_PatchEmbed,
+        )
+    model.time_offset = time_offset
+    path = weights_path(config.weights, cache or cache_folder(None))
+    if path is not None:
+        _load(model, read_weights(path), path)
+    return model
+
+
+def _load(model: Passt, state: dict[str, Tensor], path: Path) -> None:
+    """Load everything but a head of another size; say what does not fit."""
+    state = dict(state)
+    projection = state.get("patch_embed.proj.weight")
+    if projection is not None and projection.ndim == 4 and projection.shape[1] == 3:
+        # Some checkpoints keep the three image channels; one of audio gets their sum.
+        state["patch_embed.proj.weight"] = projection.sum(dim=1, keepdim=True)
+    expected = model.state_dict()
+    for head in ("head.1", "head_dist"):
+        weight = state.get(f"{head}.weight")
+        if weight is None or weight.shape != expected[f"{head}.weight"].shape:
+            state[f"{head}.weight"] = expected[f"{head}.weight"]
+            state[f"{head}.bias"] = expected[f"{head}.bias"]
+    problems = [f"lacks {name}" for name in expected if name not in state]
+    problems += [f"has the unknown {name}" for name in state if name not in expected]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, this model's is {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:4]) + (f"; {len(problems) - 4} more" * (len(problems) > 4))
+        raise DataError(f"model.weights: {path} does not fit the model: {shown}")
+    model.load_state_dict(state)

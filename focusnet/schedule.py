@@ -1,0 +1,32 @@
+"""The learning rate schedule of the PaSST recipe on TAU22."""
+
+import math
+from collections.abc import Callable
+
+
+def warmup_linear_down(
+    warmup: int, ramp_down_start: int, ramp_down_length: int, last_value: float
+) -> Callable[[int], float]:
+    """Exponential warm-up, constant, linear down, constant; all arguments in epochs.
+
+    The factor of epoch e (from 0) is the product of the warm-up
+    ``exp(-5 (1 - clip(e, 0.5, warmup) / warmup)^2)`` of arXiv:1610.02242, until ``warmup``, and of
+    a line from 1 at ``ramp_down_start`` to ``last_value`` at ``ramp_down_start +
+    ramp_down_length`` (the schedule of the CP-JKU code base).
+    """
+
+    def factor(epoch: int) -> float:
+        up = 1.0
+        if epoch < warmup:
+            phase = 1.0 - min(max(epoch, 0.5), warmup) / warmup
+            up = math.exp(-5.0 * phase * phase)
+        if epoch <= ramp_down_start:
+            down = 1.0
+        elif epoch - ramp_down_start < ramp_down_length:
+            left = (ramp_down_length - epoch + ramp_down_start) / ramp_down_length
+            down = last_value + (1.0 - last_value) * left
+        else:
+            down = last_value
+        return up * down
+
+    return factor

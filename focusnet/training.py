@@ -1,0 +1,216 @@
+"""Training one stage with Lightning, and predicting logits with what came out."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterable
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from focusnet.augment import DeviceImpulseResponses, frequency_mixstyle, roll
+from focusnet.batches import Batch, ClipBatches
+from focusnet.errors import TrainingError
+from focusnet.mel import LogMel
+
+Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
+
+
+class Augmentation:
+    """The augmentation of a training batch around the log-mel front end."""
+
+    def __init__(
+        self,
+        *,
+        responses: DeviceImpulseResponses | None,
+        dir_probability: float,
+        roll_samples: int,
+        mixstyle_probability: float,
+        mixstyle_alpha: float,
+    ) -> None:
+        self.responses = responses
+        self.dir_probability = dir_probability
+        self.roll_samples = roll_samples
+        self.mixstyle_probability = mixstyle_probability
+        self.mixstyle_alpha = mixstyle_alpha
+
+    def spectrogram(self, batch: Batch, mel: LogMel, generator: Generator) -> Tensor:
+        """DIR, roll, log-mel with its masks, mix-style: (B, 1, n_mels, frames)."""
+        waveforms = batch.waveforms
+        if self.responses is not None:
+            waveforms = self.responses.apply(
+                waveforms, batch.eligible_for_dir, self.dir_probability, generator
+            )
+        waveforms = roll(waveforms, self.roll_samples, generator)
+        spec = mel(waveforms, generator).unsqueeze(1)
+        return frequency_mixstyle(
+            spec, self.mixstyle_probability, self.mixstyle_alpha, generator
+        )
+
+
+class Stage(lightning.LightningModule):
+    """One stage of a trial as Lightning sees it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mel: LogMel,
+        objective: Objective,
+        augmentation: Augmentation,
+        generator: Generator,
+        *,
+        optimizer: str,
+        lr: float,
+        weight_decay: float,
+        lr_factor: Callable[[int], float],
+        on_epoch: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.mel = mel
+        self.objective = objective
+        self.augmentation = augmentation
+        self.generator = generator
+        self.optimizer_name = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_factor = lr_factor
+        self.on_epoch = on_epoch
+        self._sums: dict[str, Tensor] = {}
+        self._clips = 0
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Fused Adam or AdamW; the schedule steps once an epoch."""
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer_name]
+        optimizer = kind(
+            self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move all of a batch but what random decisions on the CPU need."""
+        return batch.to(device)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the sums of the last epoch."""
+        self._sums, self._clips = {}, 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; its terms are summed on the device, so that nothing waits for it."""
+        spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
+        logits, _ = self.model(spec)
+        terms = self.objective(logits, batch, spec)
+        clips = len(batch.labels)
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * clips
+        self._clips += clips
+        return terms["loss"]
+
+    def on_train_epoch_end(self) -> None:
+        """Hand the epoch's means over; a loss that is not finite ends the stage."""
+        epoch = self.current_epoch + 1
+        means = {name: float(total) / self._clips for name, total in self._sums.items()}
+        if not math.isfinite(means["loss"]):
+            raise TrainingError(
+                f"the training loss became {means['loss']} in epoch {epoch}; "
+                "a smaller learning rate or focus weight may help"
+            )
+        self.on_epoch(epoch, means)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a model of ``precision`` ('fp32' or 'bf16') computes."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def predict_logits(
+    model: nn.Module,
+    mel: LogMel,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    precision: str,
+) -> NDArray[np.float32]:
+    """Logits (N, C) in evaluation mode and without augmentation, in the order of ``batches``.
+
+    The modes of ``model`` and ``mel`` are restored.
+    """
+    modes = [(module, module.training) for module in (model, mel)]
+    for module, _ in modes:
+        module.to(device).eval()
+    parts = []
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in batches:
+            spec = mel(batch.waveforms.to(device, non_blocking=True)).unsqueeze(1)
+            parts.append(model(spec)[0].float().cpu())
+    for module, training in modes:
+        module.train(training)
+    return torch.cat(parts).numpy()
+
+
+def train_stage(
+    model: nn.Module,
+    mel: LogMel,
+    objective: Objective,
+    batches: ClipBatches,
+    augmentation: Augmentation,
+    generator: Generator,
+    *,
+    epochs: int,
+    optimizer: str,
+    lr: float,
+    weight_decay: float,
+    lr_factor: Callable[[int], float],
+    device: torch.device,
+    precision: str,
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> None:
+    """Train ``model`` in place.
+
+    ``on_epoch`` gets the epoch (from 1) and the means of the objective's terms over its clips; it
+    may evaluate the model, and what it raises ends the training.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    mel.to(device).train()
+    model.to(device).train()
+    if augmentation.responses is not None:
+        augmentation.responses.to(device)
+    stage = Stage(
+        model,
+        mel,
+        objective,
+        augmentation,
+        generator,
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=weight_decay,
+        lr_factor=lr_factor,
+        on_epoch=on_epoch,
+    )
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Lightning advises loader processes, which this feed replaces.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
+            plugins=[LightningEnvironment()],
+        )
+        trainer.fit(stage, train_dataloaders=batches)
