@@ -192,11 +192,12 @@ def validate(
     except ValidationError as error:
         lead = f"{source}: " if source else ""
         raise ConfigError(
-            [lead + _describe(settings, dict(problem), prefix) for problem in error.errors()]
+            [lead + describe(settings, dict(problem), prefix) for problem in error.errors()]
         ) from None
 
 
-def _describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str) -> str:
+def describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str = "") -> str:
+    """One of pydantic's ``problem``s as path, rule and value received."""
     location = [str(part) for part in problem["loc"]]
     path = ".".join([prefix, *location] if prefix else location) or "(top level)"
     if problem["type"] == "extra_forbidden":
