@@ -1,0 +1,45 @@
+"""The learning rate schedule against values worked by hand and against the recipe's formula."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focusnet.schedule import warmup_linear_down
+
+
+def test_the_recipe_on_tau22_has_the_factors_worked_by_hand():
+    factor = warmup_linear_down(3, 3, 10, 0.01)
+    assert factor(0) == pytest.approx(math.exp(-5 * (1 - 0.5 / 3) ** 2))
+    assert factor(1) == pytest.approx(math.exp(-5 * (2 / 3) ** 2))
+    assert factor(2) == pytest.approx(math.exp(-5 / 9))
+    assert factor(3) == 1.0
+    assert factor(8) == pytest.approx(0.01 + 0.99 * 0.5)
+    assert factor(12) == pytest.approx(0.01 + 0.99 * 0.1)
+    assert [factor(13), factor(24)] == [0.01, 0.01]
+
+
+def cp_jku(epoch, warmup, start, length, last):
+    """The published code's formula, on numpy."""
+    up = 1.0
+    if epoch < warmup:
+        up = float(np.exp(-5.0 * (1.0 - np.clip(epoch, 0.5, warmup) / warmup) ** 2))
+    if epoch <= start:
+        return up
+    if epoch - start < length:
+        return up * (last + (1.0 - last) * (length - epoch + start) / length)
+    return up * last
+
+
+@given(
+    st.integers(0, 60), st.integers(0, 20), st.integers(0, 20), st.integers(1, 40), st.floats(0, 1)
+)
+def test_every_schedule_equals_the_published_formula(epoch, warmup, start, length, last):
+    ours = warmup_linear_down(warmup, start, length, last)(epoch)
+    assert ours == pytest.approx(cp_jku(epoch, warmup, start, length, last), rel=1e-15)
+
+
+def test_no_warm_up_starts_at_full_rate():
+    assert warmup_linear_down(0, 3, 10, 0.01)(0) == 1.0
