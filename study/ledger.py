@@ -1,0 +1,207 @@
+"""The results folder as the study's ledger: what it says is finished is finished.
+
+Each trial has a folder with small records, written whole or not at all: ``trial.json`` when it is
+handed out, ``started.json`` by the worker at each attempt, ``result.json`` by the trial when its
+results are complete, ``ended.json`` when it will not go on. Ray's own state is never asked.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+
+from focusnet.atomic import write_json, write_text
+from focusnet.errors import ConfigError
+from focusnet.yaml_file import read_yaml
+
+Status = Literal["finished", "stopped", "failed", "running", "pending"]
+ENDED = ("finished", "stopped", "failed")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the ledger knows of one trial."""
+
+    id: str
+    arm: str
+    stratum: Any
+    index: int  # place in its stratum
+    seed: int
+    parameters: dict[str, Any]
+    status: Status = "pending"
+    error: str | None = None
+    attempts: int = 0
+    started: str | None = None  # of the last attempt; UTC, ISO 8601
+    ended: str | None = None
+    result: dict[str, Any] = field(default_factory=dict)  # result.json of a finished trial
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # what was reported, in order
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of a finished trial; of any other, the last it had on ``select``."""
+        if self.status == "finished":
+            return dict(self.result.get("metrics", {}))
+        last: dict[str, float] = {}
+        for record in self.epochs:
+            last |= {name: value for name, value in record.items() if "/select/" in name}
+        return last
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """``metric`` by epoch of the stage that it belongs to."""
+        stage = metric.partition("/")[0]
+        return {
+            int(record["epoch"]): float(record[metric])
+            for record in self.epochs
+            if record.get("stage") == stage and record.get(metric) is not None
+        }
+
+
+class Ledger:
+    """The folder of one study."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ended: dict[str, Trial] = {}  # an ended trial does not change any more
+
+    @property
+    def space_path(self) -> Path:
+        return self.folder / "space.yaml"
+
+    def exists(self) -> bool:
+        """Whether a study was begun here."""
+        return self.space_path.is_file()
+
+    def begin(self, space: dict[str, Any]) -> None:
+        """Record the resolved space; from here on the study exists."""
+        text = yaml.safe_dump(space, sort_keys=False, allow_unicode=True)
+        write_text(self.space_path, "# Resolved: defaults filled in, paths absolute.\n" + text)
+
+    def space(self) -> dict[str, Any]:
+        """The space that the study was begun (or last extended) with."""
+        return read_yaml(self.space_path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study, so that no second driver works on it; falls when the process dies."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        holder = self.folder / ".driver"
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
+                yield
+        except Timeout:
+            who = holder.read_text().strip() if holder.is_file() else "another process"
+            raise ConfigError(f"{self.folder}: {who} is running this study") from None
+
+    def trial_folder(self, trial: str) -> Path:
+        return self.folder / "trials" / trial
+
+    def hand_out(self, trial: Trial) -> None:
+        """Record a configuration before anything is done with it."""
+        write_json(
+            self.trial_folder(trial.id) / "trial.json",
+            {
+                "trial": trial.id,
+                "arm": trial.arm,
+                "stratum": trial.stratum,
+                "index": trial.index,
+                "seed": trial.seed,
+                "parameters": trial.parameters,
+            },
+        )
+
+    def trials(self) -> list[Trial]:
+        """All trials that were handed out, in the order of their strata's searches."""
+        found = []
+        for path in sorted(self.folder.glob("trials/*/trial.json")):
+            name = path.parent.name
+            if name not in self._ended:
+                trial = read_trial(path.parent)
+                if trial.status in ENDED:
+                    self._ended[name] = trial
+                else:
+                    found.append(trial)
+                    continue
+            found.append(self._ended[name])
+        return sorted(found, key=lambda trial: (trial.index, trial.id))
+
+    def trial(self, name: str) -> Trial:
+        return self._ended.get(name) or read_trial(self.trial_folder(name))
+
+    def forget_failures(self) -> int:
+        """Let failed trials run again; how many there are."""
+        failed = [trial for trial in self.trials() if trial.status == "failed"]
+        for trial in failed:
+            (self.trial_folder(trial.id) / "ended.json").unlink()
+            self._ended.pop(trial.id)
+        return len(failed)
+
+
+def read_trial(folder: Path) -> Trial:
+    """The trial whose records are in ``folder``."""
+    about = json.loads((folder / "trial.json").read_text())
+    started = _read_record(folder / "started.json")
+    ended = _read_record(folder / "ended.json")
+    result = _read_record(folder / "result.json")
+    status: Status = "running" if started else "pending"
+    if result:
+        status = "finished"  # whatever happened to its process afterwards
+    elif ended:
+        status = ended["status"]
+    return Trial(
+        id=about["trial"],
+        arm=about["arm"],
+        stratum=about["stratum"],
+        index=about["index"],
+        seed=about["seed"],
+        parameters=about["parameters"],
+        status=status,
+        error=ended.get("error") if status == "failed" else None,
+        attempts=started.get("attempts", 0),
+        started=started.get("at"),
+        ended=ended.get("at"),
+        result=result,
+        epochs=_read_epochs(folder / "epochs.jsonl"),
+    )
+
+
+def record_start(folder: Path) -> int:
+    """Record that a worker begins (or begins again); returns the number of this attempt."""
+    attempts = _read_record(folder / "started.json").get("attempts", 0) + 1
+    record = {"attempts": attempts, "at": _now(), "host": socket.gethostname(), "pid": os.getpid()}
+    write_json(folder / "started.json", record)
+    return attempts
+
+
+def record_end(folder: Path, status: Status, error: str | None = None) -> None:
+    """Record that a trial will not go on, and why."""
+    write_json(folder / "ended.json", {"status": status, "error": error, "at": _now()})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _read_epochs(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``epochs.jsonl``; one that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records

@@ -1,0 +1,92 @@
+"""What Ray runs: one trial in a worker, with records that say how it went.
+
+Errors of the trial itself are caught and recorded, because Tune would try them again: they would
+fail again. A worker that dies says nothing; Tune starts its trial anew.
+"""
+
+import importlib
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune.trainable import wrap_function
+
+from focusnet.atomic import write_text
+from focusnet.errors import FocusNetError
+from study.ledger import read_trial, record_end, record_start
+from study.space import with_values
+
+
+class RunTrial(Protocol):
+    """What ``focusnet.pipeline.run_trial`` is to a study."""
+
+    def __call__(
+        self, config: Mapping[str, Any], out_dir: Path, report: Callable[[dict[str, Any]], None]
+    ) -> Any: ...
+
+
+def build_trainable(
+    trials_folder: Path,
+    trial: Mapping[str, Any],
+    seed: int,
+    *,
+    title: str | None,
+    run_trial: RunTrial | None = None,
+) -> type:
+    """The class that Ray Tune makes its actors of.
+
+    Args:
+        trials_folder: the ledger's folder of trials, which every node must see.
+        trial: the settings that all trials share.
+        seed: of the trials, where the search does not choose it.
+        title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
+        run_trial: instead of FocusNet's own; for tests.
+    """
+    shared = dict(trial)
+
+    def run(config: dict[str, Any]) -> None:
+        parameters = {path: value for path, value in config.items() if path != "trial"}
+        settings = with_values(shared, {"seed": seed, **parameters})
+        conduct_trial(trials_folder / config["trial"], settings, tune.report, run_trial)
+
+    class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
+        def __repr__(self) -> str:
+            return title or str(self.config.get("trial", "trial"))
+
+    return StudyTrial
+
+
+def conduct_trial(
+    folder: Path,
+    settings: Mapping[str, Any],
+    report: Callable[[dict[str, Any]], None],
+    run_trial: RunTrial | None = None,
+) -> None:
+    """Run the trial whose records are in ``folder``, and record how it ends.
+
+    What Ray raises in ``report`` to stop a trial passes through, and so does a kill: both leave
+    the trial unended.
+    """
+    if read_trial(folder).status == "finished":
+        return  # its worker died between the results and its last words
+    record_start(folder)
+    (folder / "error.txt").unlink(missing_ok=True)
+    try:
+        if run_trial is None:
+            # Imported here, so that a fault in it is recorded like any other.
+            run_trial = importlib.import_module("focusnet.pipeline").run_trial
+        run_trial(settings, folder, report)
+    except Exception as error:
+        write_text(folder / "error.txt", traceback.format_exc())
+        record_end(folder, "failed", describe_error(error))
+    else:
+        record_end(folder, "finished")
+
+
+def describe_error(error: Exception) -> str:
+    """The message of a user's error; of any other, its type too."""
+    if isinstance(error, FocusNetError):
+        return "; ".join(error.problems)
+    return f"{type(error).__name__}: {error}"

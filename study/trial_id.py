@@ -1,0 +1,33 @@
+"""The stable, readable name of a trial, the same on every machine and after every restart."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def trial_id(arm: str, parameters: Mapping[str, Any], seed: int) -> str:
+    """Such as ``subset25-weight0.534-threshold0.12-1a2b3c4d``; safe as a folder name.
+
+    The end is a hash of all that the name is made for, in full precision; the rest is for people.
+    """
+    content = json.dumps([arm, dict(parameters), seed], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    words = [] if arm == "focusnet" else [arm]
+    words += [name + _short(parameters[path]) for path, name in short_names(parameters).items()]
+    label = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:70]
+    return f"{label}-{digest}" if label else digest
+
+
+def short_names(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The last part of each dotted path, or all of it where two end alike."""
+    last = {path: path.rpartition(".")[2] for path in parameters}
+    ends = list(last.values())
+    return {path: name if ends.count(name) == 1 else path for path, name in last.items()}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "" if value is None else str(value).rpartition("/")[2]
