@@ -9,8 +9,10 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
+from study.unsaved import Unsaved
 
-class StratifiedAsha(FIFOScheduler):
+
+class StratifiedAsha(Unsaved, FIFOScheduler):
     """One ASHA for each stratum, in epochs of the FocusNet stage.
 
     Args:

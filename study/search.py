@@ -8,6 +8,7 @@ from study.configurations import Earlier, next_configuration
 from study.ledger import Ledger, Trial
 from study.space import Space
 from study.trial_id import trial_id
+from study.unsaved import Unsaved
 
 ARM = "focusnet"
 
@@ -22,7 +23,7 @@ def earlier(trial: Trial, metric: str) -> Earlier:
     )
 
 
-class LedgerSearch(Searcher):
+class LedgerSearch(Unsaved, Searcher):
     """Hands out first what was begun and not ended, then new configurations.
 
     It looks at the ledger whenever it is asked and holds nothing that a crash could lose, so what

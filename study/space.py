@@ -160,6 +160,12 @@ class Space:
         points = math.prod(domain.size() for domain in self.searched.values())
         return self.search.trials if self.search.trials is not None else int(points)
 
+    def label(self, stratum: Any) -> str:
+        """What a stratum is called, such as ``subset 25``; empty where there is one only."""
+        if self.search.stratify is None:
+            return ""
+        return f"{self.search.stratify.rpartition('.')[2]} {stratum}"
+
     def trial_settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of the trial with ``parameters``, as ``TrialConfig`` takes them."""
         return with_values(self.trial, {"seed": self.search.seed, **parameters})

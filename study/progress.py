@@ -1,0 +1,185 @@
+"""What a person sees while a study runs: plain lines, one for what happened, one for the sum."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from study.ledger import Trial
+
+HEARTBEAT_SECONDS = 30.0
+# Below this a mask holds hardly a class but the label (SCIENCE: thresholds above 0.4).
+FEW_WARM_CLASSES = 1.05
+FEW_WARM_NOTE = (
+    "a mean of warm classes near 1 means masks that hold the label alone: there FocusNet cannot "
+    "differ from label smoothing; a lower focus.threshold warms more classes"
+)
+
+
+@dataclass
+class _Running:
+    trial: Trial
+    since: float
+    at: str = "starting"
+
+
+class Progress:
+    """Prints the course of a study.
+
+    Args:
+        label: what a stratum is called, such as ``subset 25``.
+        total: trials of the whole study.
+        ended: trials that ended in earlier runs.
+        slots: trials side by side.
+        to_come: for each stratum, how many trials this run will start.
+    """
+
+    def __init__(
+        self,
+        *,
+        label: Callable[[Any], str],
+        total: int,
+        ended: Collection[Trial],
+        slots: int,
+        to_come: Mapping[Any, int],
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label = label
+        self._total = total
+        self._ended = list(ended)
+        self._slots = slots
+        self._to_come = dict(to_come)
+        self._stream = stream or sys.stdout
+        self._clock = clock
+        self._begin = clock()
+        self._running: dict[str, _Running] = {}
+        self._durations: dict[Any, list[float]] = {}
+        self._last_line = self._begin
+        self._told_few_warm = False
+
+    def say(self, text: str) -> None:
+        """One line with the time since the start."""
+        now = self._clock()
+        self._last_line = now
+        print(f"[{clock_time(now - self._begin)}] {text}", file=self._stream, flush=True)
+
+    def started(self, trial: Trial) -> None:
+        again = f" (attempt {trial.attempts + 1})" if trial.attempts else ""
+        self._running[trial.id] = _Running(trial, self._clock())
+        self._to_come[trial.stratum] = max(0, self._to_come.get(trial.stratum, 0) - 1)
+        self.say(f"start    {trial.id}{again}")
+
+    def reported(self, trial: str, record: Mapping[str, Any]) -> None:
+        """An epoch has ended."""
+        if trial in self._running and "stage" in record:
+            at = f"{record['stage']} {record['epoch']}/{record['epochs']}"
+            self._running[trial].at = at
+
+    def lost_worker(self, trial: Trial) -> None:
+        self._running.pop(trial.id, None)
+        self._to_come[trial.stratum] = self._to_come.get(trial.stratum, 0) + 1
+        self.say(f"again    {trial.id}: its worker died")
+
+    def ended(self, trial: Trial) -> None:
+        running = self._running.pop(trial.id, None)
+        seconds = self._clock() - running.since if running else math.nan
+        if trial.status == "finished":
+            self._durations.setdefault(trial.stratum, []).append(seconds)
+            self.say(f"done     {trial.id}: {_numbers(trial)}, {seconds:.0f} s")
+            warm = trial.metrics.get("focus/warm_classes", math.inf)
+            if warm < FEW_WARM_CLASSES and not self._told_few_warm:
+                self._told_few_warm = True
+                self.say(f"note     {FEW_WARM_NOTE}")
+        elif trial.status == "stopped":
+            epoch = max(trial.curve("focus/select/macro_accuracy"), default=0)
+            self.say(f"stopped  {trial.id}: behind its stratum after FocusNet epoch {epoch}")
+        else:
+            self.say(f"FAILED   {trial.id}: {trial.error}")
+        self._ended.append(trial)
+        self.say("study    " + self.summary())
+
+    def heartbeat(self) -> None:
+        """Show that the study lives, where nothing else did for a while."""
+        if self._clock() - self._last_line >= HEARTBEAT_SECONDS and self._running:
+            self.say(
+                "running  " + ", ".join(f"{name}: {r.at}" for name, r in self._running.items())
+            )
+
+    def summary(self) -> str:
+        """Counts, the best gain of each stratum on ``select``, and the time left."""
+        states = [trial.status for trial in self._ended]
+        parts = [f"{states.count('finished')} of {self._total} done"]
+        if states.count("stopped"):
+            parts.append(f"{states.count('stopped')} stopped early")
+        parts.append(f"{len(self._running)} running")
+        parts.append(f"{states.count('failed')} failed")
+        text = ", ".join(parts)
+        gains = self._best_gains()
+        if gains:
+            text += " | best gain on select: " + ", ".join(
+                f"{self._label(stratum)} {100 * gain:+.1f}" for stratum, gain in gains.items()
+            )
+        left = self.seconds_left()
+        if left:
+            text += f" | about {rough_time(left)} left"
+        return text
+
+    def seconds_left(self) -> float | None:
+        """From the time that trials of the same stratum took; None before any has finished."""
+        finished = [s for seconds in self._durations.values() for s in seconds]
+        if not finished:
+            return None
+
+        def expected(stratum: Any) -> float:
+            seconds = self._durations.get(stratum, finished)
+            return sum(seconds) / len(seconds)
+
+        now = self._clock()
+        rest = [
+            max(0.0, expected(running.trial.stratum) - (now - running.since))
+            for running in self._running.values()
+        ]
+        work = sum(rest) + sum(n * expected(stratum) for stratum, n in self._to_come.items())
+        return max([work / max(1, self._slots), *rest])
+
+    def _best_gains(self) -> dict[Any, float]:
+        best: dict[Any, float] = {}
+        for trial in self._ended:
+            gain = trial.metrics.get("gain/select/macro_accuracy")
+            if trial.status == "finished" and gain is not None:
+                best[trial.stratum] = max(gain, best.get(trial.stratum, -math.inf))
+        return dict(sorted(best.items(), key=lambda item: str(item[0]).zfill(12)))
+
+
+def _numbers(trial: Trial) -> str:
+    metrics = trial.metrics
+
+    def percent(name: str) -> str:
+        return f"{100 * metrics.get(name, math.nan):.1f}"
+
+    gain = 100 * metrics.get("gain/select/macro_accuracy", math.nan)
+    warm = metrics.get("focus/warm_classes", math.nan)
+    return (
+        f"template {percent('template/select/macro_accuracy')} %, "
+        f"FocusNet {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}, "
+        f"warm classes {warm:.2f}"
+    )
+
+
+def clock_time(seconds: float) -> str:
+    """Such as 02:05 or 1:02:05."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
+
+
+def rough_time(seconds: float) -> str:
+    """A time as one would say it."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

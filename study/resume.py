@@ -1,0 +1,89 @@
+"""Whether a study may start or go on in a results folder, and what to say where it may not."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from focusnet.errors import ConfigError
+from study.ledger import Ledger
+from study.space import Space
+
+# Where and with how many side by side a study runs does not change what it finds.
+_FREE = ("resources",)
+_EXTENDABLE = "search.trials"
+
+
+def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: str) -> None:
+    """Refuse to overwrite a study, and to go on with another one than was begun.
+
+    Raises:
+        ConfigError: what is there, or what has changed.
+    """
+    if ledger.exists():
+        if not resume:
+            raise ConfigError(
+                f"{ledger.folder} holds a study already ({describe_state(ledger, space)}). "
+                f"Go on with it: {how_to_resume}\n"
+                "or start another one: --set name=ANOTHER_NAME, or move the folder away"
+            )
+        problems = changes(ledger.space(), space.content())
+        if problems:
+            raise ConfigError(
+                [
+                    f"--resume: {ledger.folder} was begun with another space; only more "
+                    "search.trials and other resources are possible:",
+                    *problems,
+                ]
+            )
+    elif ledger.folder.is_dir():
+        foreign = [path.name for path in ledger.folder.iterdir() if not _own(path)]
+        if foreign:
+            raise ConfigError(
+                f"{ledger.folder} exists and holds no study, but {foreign[0]}: choose another "
+                "--set name=... or --results"
+            )
+
+
+def describe_state(ledger: Ledger, space: Space) -> str:
+    """Such as ``5 of 8 trials finished, 1 failed``."""
+    begun = ledger.space()
+    trials = ledger.trials()
+    count = Counter(trial.status for trial in trials)
+    total = int(begun["search"]["trials"] or space.trials_per_stratum) * len(space.strata)
+    text = f"{count['finished']} of {total} trials finished"
+    for status in ("stopped", "failed"):
+        if count[status]:
+            text += f", {count[status]} {status}"
+    return text
+
+
+def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two resolved spaces in a way that a study cannot bridge."""
+    before, after = _flat(begun), _flat(now)
+    problems = []
+    for path in [*before, *(path for path in after if path not in before)]:
+        old, new = before.get(path, "nothing"), after.get(path, "nothing")
+        if path.split(".")[0] in _FREE or old == new:
+            continue
+        if path == _EXTENDABLE:
+            if new is None or (isinstance(old, int) and new < old):
+                problems.append(f"  {path}: was {old}, now {new} (it can only grow)")
+            continue
+        problems.append(f"  {path}: was {old!r}, now {new!r}")
+    return problems
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted paths to plain values; lists count as values."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _own(path: Path) -> bool:
+    return path.name.startswith(".") or path.name == "provenance.json"

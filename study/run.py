@@ -1,0 +1,222 @@
+"""The study's command: search over FocusNet trials with Ray Tune.
+
+python study/run.py --space demo.yaml
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Run as a script, Python looks for modules in study/ first; the packages are one level up.
+sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
+
+from focusnet.errors import FocusNetError
+from study.ledger import Ledger
+from study.plan import describe_plan
+from study.resume import check_folder
+from study.space import Space, validate_space
+from study.space_file import find_space_file, read_space_file
+
+if TYPE_CHECKING:
+    from study.trainable import RunTrial
+
+DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+Prepare = Callable[[Space], list[dict[str, Any]]]
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    run_trial: "RunTrial | None" = None,
+    prepare: Prepare | None = None,
+) -> int:
+    """Run the command; returns its exit status.
+
+    ``run_trial`` and ``prepare`` stand in for FocusNet's own in tests.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    folder: Path | None = None
+    try:
+        path = find_space_file(options.space)
+        space = validate_space(read_space_file(path, options.set), path.name)
+        folder = (Path(options.results).expanduser() / space.name).absolute()
+        if options.plan:
+            print(describe_plan(space, folder))
+            return DONE
+        return _conduct(space, folder, options, given, run_trial, prepare)
+    except FocusNetError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("\nInterrupted. " + _next_step(folder, given), file=sys.stderr)
+        return INTERRUPTED
+
+
+def _conduct(
+    space: Space,
+    folder: Path,
+    options: argparse.Namespace,
+    given: list[str],
+    run_trial: "RunTrial | None",
+    prepare: Prepare | None,
+) -> int:
+    from study.interrupts import gentle_interrupt, interrupt_by_signal
+
+    interrupt_by_signal()
+    ledger = Ledger(folder)
+    if prepare is None:
+        from study.data import check_data
+
+        check_data(space)  # what can be seen without decoding is said before Ray starts
+    with ledger.locked():
+        check_folder(ledger, space, resume=options.resume, how_to_resume=_resume_command(given))
+        print(describe_plan(space, folder), flush=True)
+        from study import cluster
+        from study.provenance import Provenance, command_line
+
+        ray = cluster.start(options.address, options.dashboard_port)
+        outcome = "failed"
+        provenance = None
+        try:
+            interrupt_by_signal()  # Ray has put a handler for SIGTERM in between
+            resources = space.resources
+            cluster.check_request(ray, resources.cpu, resources.gpu)
+            print(f"  {'Ray':<12} {ray.describe()}", flush=True)
+            if ray.dashboard:
+                print(
+                    f"  {'dashboard':<12} {ray.dashboard} (it asks for the token that "
+                    "`ray get-auth-token` prints)",
+                    flush=True,
+                )
+            from study.data import prepare_data, shared_settings
+            from study.tuning import run_search
+
+            data = (prepare or prepare_data)(space)
+            ledger.begin(space.content())
+            if options.retry_failed:
+                ledger.forget_failures()
+            provenance = Provenance(folder)
+            provenance.begin(
+                command=command_line(), seed=space.search.seed, data=data, nodes=ray.nodes
+            )
+            slots = ray.slots(resources.cpu, resources.gpu)
+            with gentle_interrupt() as interrupted:
+                run_search(
+                    space,
+                    ledger,
+                    trial=shared_settings(space),
+                    slots=min(slots, resources.max_concurrent or slots),
+                    interrupted=interrupted,
+                    run_trial=run_trial,
+                )
+            outcome = "interrupted" if interrupted.is_set() else "done"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            if provenance is not None:
+                provenance.end(outcome)
+            cluster.stop()
+        if interrupted.is_set():
+            print("Interrupted. " + _next_step(folder, given), file=sys.stderr)
+            return INTERRUPTED
+        return _finish(space, ledger, given)
+
+
+def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
+    from study.summary import print_summary
+
+    trials = ledger.trials()
+    print_summary(space, trials, ledger.folder)
+    failed = [trial for trial in trials if trial.status == "failed"]
+    if not failed:
+        return DONE
+    print(f"{len(failed)} of {len(trials)} trials failed:", file=sys.stderr)
+    for trial in failed:
+        print(f"  {trial.id}: {trial.error}", file=sys.stderr)
+    print(
+        f"Tracebacks: {ledger.folder}/trials/*/error.txt. To run them again: "
+        f"{_resume_command(given)} --retry-failed",
+        file=sys.stderr,
+    )
+    return SOME_FAILED
+
+
+def _next_step(folder: Path | None, given: list[str]) -> str:
+    if folder is not None and Ledger(folder).exists():
+        return f"Finished trials are kept. Go on with: {_resume_command(given)}"
+    return "Nothing was begun yet."
+
+
+def _resume_command(given: list[str]) -> str:
+    words = ["python", os.path.relpath(ROOT / "study" / "run.py"), *given]
+    return shlex.join(words if "--resume" in given else [*words, "--resume"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python study/run.py",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Search over FocusNet's settings with Ray Tune: does a second training that "
+        "knows\nwhich classes the first one confused help, and with how much of the data?",
+        epilog="examples:\n"
+        "  python study/run.py --space demo.yaml\n"
+        "  python study/run.py --space focus.yaml --set trial.data.root=/data/TAU22 --plan\n"
+        "  python study/run.py --space focus.yaml --set search.trials=8 \\\n"
+        "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n\n"
+        "exit status: 0 done, 1 some trials failed for good, 2 wrong input, 130 interrupted",
+    )
+    parser.add_argument(
+        "--space",
+        default="demo.yaml",
+        metavar="NAME_OR_PATH",
+        help="space file; a bare name is also looked up in search_spaces/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the space: a path into the file and a YAML value; what follows 'space.' is "
+        "the name of a parameter (null takes it out of the search); can be repeated",
+    )
+    parser.add_argument("--plan", action="store_true", help="show what would run, and stop")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the study in the results folder; what is finished is not run again",
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="with --resume: run failed trials again too",
+    )
+    parser.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR",
+        help="a study's files go to DIR/<name>/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDR",
+        help="join the Ray cluster at ADDR (default: $RAY_ADDRESS, else Ray starts here)",
+    )
+    parser.add_argument(
+        "--dashboard-port",
+        type=int,
+        metavar="N",
+        help="port of Ray's dashboard on 127.0.0.1 (default: 8265 or the next free one)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The last words of a study: the best trial of each stratum, and where to look further."""
+
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from study.ledger import Trial
+from study.optuna_journal import FILE as JOURNAL
+from study.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE
+from study.space import Space
+from study.trial_id import short_names
+
+
+def print_summary(
+    space: Space, trials: Iterable[Trial], folder: Path, stream: TextIO | None = None
+) -> None:
+    """Print the best trials on ``select`` and the commands that show the rest."""
+    stream = stream or sys.stdout
+    finished = [trial for trial in trials if trial.status == "finished"]
+    metric = space.search.metric
+    best = [
+        max(of_stratum, key=lambda trial: trial.metrics[metric])
+        for stratum in space.strata
+        if (of_stratum := [t for t in finished if t.stratum == stratum and metric in t.metrics])
+    ]
+    names = short_names(space.searched)
+    table = Table(title=f"Best trial by {metric}", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in names.values():
+        table.add_column(name, justify="right")
+    for name in ("template %", "FocusNet %", "gain", "warm classes"):
+        table.add_column(name, justify="right")
+    for trial in best:
+        cells = [] if space.search.stratify is None else [str(trial.stratum)]
+        cells += [_cell(trial.parameters[path]) for path in names]
+        for column in ("template", "focus"):
+            cells.append(_percent(trial.metrics.get(f"{column}/select/macro_accuracy")))
+        gain = trial.metrics.get("gain/select/macro_accuracy")
+        cells.append("" if gain is None else f"{100 * gain:+.1f}")
+        warm = trial.metrics.get("focus/warm_classes")
+        cells.append("" if warm is None else f"{warm:.2f}")
+        table.add_row(*cells)
+    console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
+    console.print()
+    if best:
+        console.print(table)
+        console.print(
+            "Accuracies on the half of the test split that the search sees: the best of many "
+            "trials is always\nflattered there. Claims belong to the other half, in the report."
+        )
+    few = [t for t in finished if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
+    if few:
+        console.print(f"Note: in {len(few)} of {len(finished)} trials {FEW_WARM_NOTE}.")
+    where = shlex.quote(_shown(folder))
+    journal = shlex.quote(_shown(folder / JOURNAL))
+    ray = shlex.quote(_shown(folder / "ray"))
+    console.print(f"Results: {_shown(folder)} (trials.parquet, epochs.parquet, predictions/)")
+    console.print(f"  python analysis/report.py {where}", soft_wrap=True)
+    console.print(f"  tensorboard --logdir {ray}", soft_wrap=True)
+    console.print(f"  optuna-dashboard {journal}", soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    """Relative where it is below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

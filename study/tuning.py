@@ -1,0 +1,127 @@
+"""The Ray Tune study itself: a new Tuner each time, for what the ledger says is left."""
+
+import threading
+from collections import Counter
+from datetime import datetime
+
+from ray import tune
+from ray.tune.logger import TBXLoggerCallback
+from ray.tune.schedulers import FIFOScheduler
+
+from study.ledger import ENDED, Ledger
+from study.optuna_journal import OptunaJournal
+from study.progress import Progress
+from study.scheduler import StratifiedAsha
+from study.search import LedgerSearch
+from study.space import Space
+from study.trainable import RunTrial, build_trainable
+from study.unsaved import Unsaved
+from study.watcher import Watcher
+
+# A worker may die three times (a preempted node, a lack of memory) before its trial has failed.
+RETRIES = 2
+
+
+def run_search(
+    space: Space,
+    ledger: Ledger,
+    *,
+    trial: dict[str, object],
+    slots: int,
+    interrupted: threading.Event,
+    run_trial: RunTrial | None = None,
+) -> None:
+    """Run every trial that the ledger lacks; returns early when ``interrupted`` is set.
+
+    Args:
+        trial: what all trials share, as the workers get it.
+        slots: trials side by side, at most.
+        run_trial: instead of FocusNet's own; for tests.
+    """
+    known = ledger.trials()
+    ended = [one for one in known if one.status in ENDED]
+    scheduler = _scheduler(space)
+    if isinstance(scheduler, StratifiedAsha):
+        for one in ended:
+            scheduler.tell(one.stratum, one.id, one.curve(space.search.metric))
+    search = LedgerSearch(space, ledger)
+    ended_by_stratum = Counter(one.stratum for one in ended)
+    slots = max(1, min(slots, search.remaining()))
+    watcher = Watcher(
+        ledger,
+        OptunaJournal(ledger.folder, space, known),
+        Progress(
+            label=space.label,
+            total=len(space.strata) * space.trials_per_stratum,
+            ended=ended,
+            slots=slots,
+            to_come={s: space.trials_per_stratum - ended_by_stratum[s] for s in space.strata},
+        ),
+        parameters=list(space.domains),
+        stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
+        interrupted=interrupted.is_set,
+    )
+    watcher.write_tables()
+    if search.remaining() == 0:
+        return
+    # A process takes ten seconds to import all that a trial needs, which short trials on CPUs
+    # should share. A trial on a GPU gets a process of its own: clean GPU memory, and a name.
+    reuse = space.resources.gpu == 0
+    trainable = build_trainable(
+        ledger.folder / "trials",
+        trial,
+        space.search.seed,
+        title=f"{space.name} trials" if reuse else None,
+        run_trial=run_trial,
+    )
+    resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            num_samples=search.remaining(),
+            max_concurrent_trials=slots,
+            reuse_actors=reuse,
+            trial_name_creator=lambda trial: trial.config["trial"],
+            trial_dirname_creator=lambda trial: trial.config["trial"],
+        ),
+        run_config=tune.RunConfig(
+            name=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"),
+            storage_path=str(ledger.folder / "ray"),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[watcher, TBXLoggerCallback()],
+            stop=_StopWhen(interrupted),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        watcher.all_stopped()
+
+
+def _scheduler(space: Space) -> FIFOScheduler:
+    settings = space.search.scheduler
+    if settings.name == "none":
+        return FIFOScheduler()
+    return StratifiedAsha(
+        metric=space.search.metric,
+        stratify=space.search.stratify,
+        grace_epochs=settings.grace_epochs,
+        max_epochs=space.focus_epochs(),
+        reduction_factor=settings.reduction_factor,
+    )
+
+
+class _StopWhen(Unsaved, tune.Stopper):
+    """Ends the whole search in order once an event is set."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._event.is_set()
