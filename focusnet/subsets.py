@@ -52,7 +52,7 @@ def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray
     """The head of one fixed order of the recordings, so that subsets are nested.
 
     The order is a systematic sample at two levels. Within a scene, a device's recordings stand
-    evenly spaced, from a random start; then the scenes are interleaved in the same manner. Any head
+    evenly spaced, from a drawn start; then the scenes are interleaved in the same manner. Any head
     of the order thus holds about the same share of each scene and of each device within it.
     """
     recordings = (
@@ -62,9 +62,10 @@ def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray
     )
     recordings["place"] = [_draw(seed, name) for name in recordings["recording"]]
     recordings["stratum"] = recordings["scene"] + "/" + recordings["device"]
-    for stratum in ("stratum", "scene"):
+    recordings["all"] = "all"
+    for stratum, within in (("stratum", "device"), ("scene", "all")):
         recordings = recordings.sort_values("place", kind="stable")
-        recordings["place"] = _spread(recordings["clips"], recordings[stratum], seed)
+        recordings["place"] = _spread(recordings, stratum, within, seed)
     recordings = recordings.sort_values("place", kind="stable")
 
     # No class may be lost, however small the share: each one's first recording leads the order.
@@ -78,11 +79,19 @@ def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray
     return training.index.to_numpy()[chosen.to_numpy()].astype(np.int64)
 
 
-def _spread(clips: pd.Series, stratum: pd.Series, seed: int) -> pd.Series:
-    """Where in [0, 1) of its stratum each recording stands, counted in clips."""
-    starts = stratum.map({name: _draw(seed, name) for name in stratum.unique()})
-    groups = clips.groupby(stratum)
-    return (groups.cumsum() - clips + starts * clips) / groups.transform("sum")
+def _spread(recordings: pd.DataFrame, stratum: str, within: str, seed: int) -> pd.Series:
+    """Where in [0, 1) of its stratum each recording stands, counted in clips.
+
+    The strata of one value of ``within`` start at evenly spaced points, so that their first
+    recordings do not all come early or all late.
+    """
+    strata = recordings.drop_duplicates(stratum).set_index(stratum)
+    draws = pd.Series([_draw(seed, name) for name in strata.index], strata.index)
+    groups = draws.groupby(strata[within])
+    starts = recordings[stratum].map((groups.rank() - 0.5) / groups.transform("size"))
+    clips = recordings["clips"]
+    totals = clips.groupby(recordings[stratum])
+    return (totals.cumsum() - clips + starts * clips) / totals.transform("sum")
 
 
 def _draw(seed: int, name: str) -> float:
