@@ -92,11 +92,24 @@ def start(address: str | None, dashboard_port: int | None) -> Cluster:
         raise ConfigError(
             f"--address {where}: cannot join a Ray cluster there: {str(error).strip()}"
         ) from None
-    for name in ("ray.tune", "ray.train", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # watcher.py says what matters
+    _silence_raylet()
     nodes = tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
     url = context.dashboard_url
     return Cluster(f"http://{url}" if url else None, local, nodes)
+
+
+def _silence_raylet() -> None:
+    """Keep Ray from printing a paragraph for each worker that dies.
+
+    It has no setting for that (``log_to_driver`` does not reach it), hence this hold on an
+    internal name; where that is gone, the paragraph comes back and nothing else happens.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
 def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:

@@ -140,7 +140,8 @@ class Ledger:
         """Let failed trials run again; how many there are."""
         failed = [trial for trial in self.trials() if trial.status == "failed"]
         for trial in failed:
-            (self.trial_folder(trial.id) / "ended.json").unlink()
+            for name in ("started.json", "ended.json"):
+                (self.trial_folder(trial.id) / name).unlink(missing_ok=True)
             self._ended.pop(trial.id)
         return len(failed)
 

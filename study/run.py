@@ -75,7 +75,9 @@ def _conduct(
 
         check_data(space)  # what can be seen without decoding is said before Ray starts
     with ledger.locked():
-        check_folder(ledger, space, resume=options.resume, how_to_resume=_resume_command(given))
+        check_folder(
+            ledger, space, resume=options.resume, how_to_resume=_command(given, "--resume")
+        )
         print(describe_plan(space, folder), flush=True)
         from study import cluster
         from study.provenance import Provenance, command_line
@@ -142,7 +144,7 @@ def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
         print(f"  {trial.id}: {trial.error}", file=sys.stderr)
     print(
         f"Tracebacks: {ledger.folder}/trials/*/error.txt. To run them again: "
-        f"{_resume_command(given)} --retry-failed",
+        f"{_command(given, '--resume', '--retry-failed')}",
         file=sys.stderr,
     )
     return SOME_FAILED
@@ -150,13 +152,14 @@ def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
 
 def _next_step(folder: Path | None, given: list[str]) -> str:
     if folder is not None and Ledger(folder).exists():
-        return f"Finished trials are kept. Go on with: {_resume_command(given)}"
+        return f"Finished trials are kept. Go on with: {_command(given, '--resume')}"
     return "Nothing was begun yet."
 
 
-def _resume_command(given: list[str]) -> str:
-    words = ["python", os.path.relpath(ROOT / "study" / "run.py"), *given]
-    return shlex.join(words if "--resume" in given else [*words, "--resume"])
+def _command(given: list[str], *flags: str) -> str:
+    """This command as it was given, and with ``flags``."""
+    script = os.path.relpath(ROOT / "study" / "run.py")
+    return shlex.join(["python", script, *given, *(flag for flag in flags if flag not in given)])
 
 
 def _parser() -> argparse.ArgumentParser:

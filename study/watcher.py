@@ -1,9 +1,10 @@
 """The ear at Ray Tune: what happens to trials goes into the ledger and onto the console."""
 
+import shutil
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from study.ledger import ENDED, Ledger, record_end
 from study.optuna_journal import OptunaJournal
@@ -12,7 +13,7 @@ from study.tables import write_tables
 from study.unsaved import Unsaved
 
 
-class Watcher(Unsaved, tune.Callback):
+class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, which prints
     """Keeps the study's records up to date while Tune runs.
 
     Args:
@@ -30,6 +31,7 @@ class Watcher(Unsaved, tune.Callback):
         stopped: Collection[str],
         interrupted: Callable[[], bool],
     ) -> None:
+        super().__init__()
         self._ledger = ledger
         self._journal = journal
         self._progress = progress
@@ -69,8 +71,13 @@ class Watcher(Unsaved, tune.Callback):
         name = trial.config["trial"]
         known = self._ledger.trial(name)
         if known.status not in ENDED:
-            attempts = f"{known.attempts} attempt(s)" if known.attempts else "no attempt begun"
-            self._fail(name, f"its worker died ({attempts}): {_first_line(trial)}")
+            shutil.copy(trial.error_file, self._ledger.trial_folder(name) / "error.txt")
+            if known.attempts:
+                times = "once" if known.attempts == 1 else f"{known.attempts} times"
+                why = f"its worker process died {times} (killed, out of memory, or its node lost)"
+            else:
+                why = "no worker could start it"
+            self._fail(name, f"{why}; Ray's words are in error.txt")
         self._end(name)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -93,9 +100,3 @@ class Watcher(Unsaved, tune.Callback):
         self._journal.add(trial)
         self.write_tables()
         self._progress.ended(trial)
-
-
-def _first_line(trial: Any) -> str:
-    """The gist of Ray's error, which is a page long."""
-    lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
-    return lines[0] if lines else "unknown reason"

@@ -25,7 +25,12 @@ def fake_trial(config, out_dir, report):
     behaviour = focus.get("temperature", 2.0)
     lines = []
     template = 0.3 + subset / 400
-    peak = template + 0.05 - 0.02 * abs(math.log(focus["weight"])) - focus["threshold"] / 10
+    peak = (
+        template
+        + 0.05
+        - 0.02 * abs(math.log(focus.get("weight", 1.0)))
+        - focus.get("threshold", 0.1) / 10
+    )
     epochs = config["template"]["epochs"]
     for stage, top in (("template", template), ("focus", peak)):
         for epoch in range(1, epochs + 1):
@@ -46,7 +51,7 @@ def fake_trial(config, out_dir, report):
         "focus/select/macro_accuracy": peak,
         "gain/select/macro_accuracy": peak - template,
         "focus/report/macro_accuracy": peak - 0.01,
-        "focus/warm_classes": 1.0 + focus["threshold"],
+        "focus/warm_classes": 1.0 + focus.get("threshold", 0.1),
         "seconds": EPOCH_SECONDS * 2 * epochs,
     }
     result = {"metrics": metrics, "template_key": f"key{subset}", "skipped": []}
