@@ -29,7 +29,9 @@ def recall_by_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 def macro_accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """Mean of the accuracies of the classes that have clips: the field's primary metric."""
     predictions = logits.argmax(axis=1)
-    return float(np.nanmean(recall_by_class(confusion_matrix(labels, predictions, logits.shape[1]))))
+    return float(
+        np.nanmean(recall_by_class(confusion_matrix(labels, predictions, logits.shape[1])))
+    )
 
 
 def log_loss(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:

@@ -14,12 +14,14 @@ from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
 from focusnet.weights import AUDIOSET, fetch, read_weights
 
-__all__ = ["ModelConfig", "Passt", "build_model", "weights_path"]
+__all__ = ["PATCH", "ModelConfig", "Passt", "build_model", "patch_stride", "weights_path"]
 
 # hear21passt traces the shapes of its first forward pass on standard output.
 hear.first_RUN = False
 
-# embedding, depth, heads, stride of the patches (all 16 x 16, all with the distillation token)
+PATCH = 16  # bins and frames of a patch, in all sizes
+
+# embedding, depth, heads, own stride of the patches; all with the distillation token
 SIZES = {
     "passt_s": (768, 12, 12, 10),
     "mini": (96, 3, 3, 16),
@@ -78,13 +80,25 @@ class Passt(hear.PaSST):
         return kept.to(device, non_blocking=True)
 
 
+def patch_stride(config: ModelConfig) -> int:
+    """Distance of patches in bins and frames."""
+    return config.stride or SIZES[config.size][3]
+
+
 def weights_path(weights: str, cache: Path) -> Path | None:
-    """The file behind ``model.weights``; None for 'none'. Fetches 'audioset' where needed."""
+    """The file behind ``model.weights``; None for 'none'. Fetches 'audioset' where needed.
+
+    Raises:
+        DataError: no such file, or weights that cannot be had.
+    """
     if weights == "none":
         return None
     if weights == "audioset":
         return fetch(AUDIOSET, cache / "weights")
-    return Path(weights).expanduser()
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise DataError(f"model.weights: {path} is not a file")
+    return path
 
 
 def build_model(
@@ -112,16 +126,15 @@ def build_model(
     Raises:
         DataError: weights that are missing, corrupt or of another network.
     """
-    embed_dim, depth, heads, own_stride = SIZES[config.size]
-    stride = config.stride or own_stride
+    embed_dim, depth, heads, _ = SIZES[config.size]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Passt(
             s_patchout_t=patchout_time,
             s_patchout_f=patchout_freq,
             img_size=(n_mels, config.max_frames),
-            patch_size=16,
-            stride=stride,
+            patch_size=PATCH,
+            stride=patch_stride(config),
             num_classes=n_classes or config.n_classes or 10,
             embed_dim=embed_dim,
             depth=depth,

@@ -9,6 +9,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
@@ -47,9 +48,7 @@ class Augmentation:
             )
         waveforms = roll(waveforms, self.roll_samples, generator)
         spec = mel(waveforms, generator).unsqueeze(1)
-        return frequency_mixstyle(
-            spec, self.mixstyle_probability, self.mixstyle_alpha, generator
-        )
+        return frequency_mixstyle(spec, self.mixstyle_probability, self.mixstyle_alpha, generator)
 
 
 class Stage(lightning.LightningModule):
@@ -83,7 +82,7 @@ class Stage(lightning.LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Fused Adam or AdamW; the schedule steps once an epoch."""
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer_name]
         optimizer = kind(

@@ -80,10 +80,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from .safetensors or a torch file, without running any code in it.
 
     Raises:
-        DataError: no such file, not a weights file, or one that holds more than tensors.
+        DataError: not a weights file, or one that holds more than tensors.
     """
-    if not path.is_file():
-        raise DataError(f"model.weights: {path} is not a file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,0 +1,183 @@
+"""Training and evaluating the PaSST of either stage, as one trial's settings say.
+
+The edge where configuration objects are unpacked; what it calls takes plain parameters.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from focusnet.augment import DeviceImpulseResponses
+from focusnet.config import TemplateConfig, TrialConfig
+from focusnet.errors import ConfigError
+from focusnet.mel import LogMel
+from focusnet.metrics import evaluate_logits
+from focusnet.model import PATCH, Passt, build_model, patch_stride
+from focusnet.schedule import warmup_linear_down
+from focusnet.training import Augmentation, Objective, predict_logits, train_stage
+from focusnet.trial_data import Rows, TrialData
+
+Logits = NDArray[np.float32]
+Record = dict[str, Any]
+
+
+def pick_device(setting: str) -> torch.device:
+    """The device of ``compute.device``; 'auto' takes a GPU where there is one."""
+    if setting == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("compute.device: 'cuda' needs a GPU, and torch sees none here")
+    return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """A seed for one purpose, so that no two parts of a trial share a random stream."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:8], "big") >> 1
+
+
+class Stages:
+    """What both stages of a trial share: data, front end, device, settings."""
+
+    def __init__(self, trial: TrialConfig, data: TrialData, cache: Path) -> None:
+        self.trial = trial
+        self.data = data
+        self.cache = cache
+        self.classes = data.dataset.classes
+        self.device = pick_device(trial.compute.device)
+        torch.set_num_threads(trial.compute.threads)
+        self.mel = LogMel(
+            **trial.features.model_dump(),
+            fmin_aug_range=trial.augment.fmin_aug_range,
+            fmax_aug_range=trial.augment.fmax_aug_range,
+            freq_mask=trial.augment.freq_mask,
+            time_mask=trial.augment.time_mask,
+        )
+        self._check_fit()
+
+    def build(self, training: bool) -> Passt:
+        """A fresh PaSST, the same for both stages; with patchout and offset for training."""
+        augment = self.trial.augment
+        return build_model(
+            self.trial.model,
+            len(self.classes),
+            n_mels=self.trial.features.n_mels,
+            patchout_freq=augment.patchout_freq if training else 0,
+            patchout_time=augment.patchout_time if training else 0,
+            time_offset=augment.time_offset and training,
+            seed=derive_seed(self.trial.seed, "model"),
+            cache=self.cache,
+        )
+
+    def train(
+        self,
+        stage: str,
+        objective: Objective,
+        training: TemplateConfig,
+        on_record: Callable[[Record], None],
+        template_logits: Logits | None = None,
+    ) -> Passt:
+        """Train a fresh PaSST for ``stage`` ('template' or 'focus').
+
+        ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
+        terms and the metrics on ``select``. ``template_logits`` belong to the training clips.
+        """
+        trial = self.trial
+        generator = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/augment"))
+        order = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/order"))
+        model = self.build(training=True)
+        model.generator = generator
+        started = time.monotonic()
+        select = self.data.halves["select"]
+        best_score, best_state = -1.0, None
+
+        def on_epoch(epoch: int, means: dict[str, float]) -> None:
+            nonlocal best_score, best_state
+            metrics = self.evaluate(self.predict(model, select), select)
+            if training.keep == "best" and metrics["macro_accuracy"] > best_score:
+                best_score = metrics["macro_accuracy"]
+                best_state = {name: value.clone() for name, value in model.state_dict().items()}
+            record: Record = {"stage": stage, "epoch": epoch, "epochs": training.epochs}
+            record |= {f"{stage}/train/{name}": value for name, value in means.items()}
+            record |= {f"{stage}/select/{name}": value for name, value in metrics.items()}
+            record["seconds"] = time.monotonic() - started
+            on_record(record)
+
+        train_stage(
+            model,
+            self.mel,
+            objective,
+            self.data.batches(self.data.train, training.batch_size, order, template_logits),
+            self._augmentation(),
+            generator,
+            epochs=training.epochs,
+            optimizer=training.optimizer,
+            lr=training.lr,
+            weight_decay=training.weight_decay,
+            lr_factor=warmup_linear_down(**training.schedule.model_dump()),
+            device=self.device,
+            precision=trial.compute.precision,
+            on_epoch=on_epoch,
+        )
+        if best_state is not None:
+            model.load_state_dict(best_state)
+        return model
+
+    def predict(self, model: Passt, rows: Rows) -> Logits:
+        """Logits (N, C) of clips, in evaluation mode."""
+        compute = self.trial.compute
+        batches = self.data.batches(rows, compute.eval_batch_size)
+        return predict_logits(
+            model, self.mel, batches, device=self.device, precision=compute.precision
+        )
+
+    def evaluate(self, logits: Logits, rows: Rows) -> dict[str, float]:
+        """All metrics of the logits of clips."""
+        return evaluate_logits(
+            logits, self.data.labels(rows), self.data.devices(rows), self.classes
+        )
+
+    def _augmentation(self) -> Augmentation:
+        augment = self.trial.augment
+        responses = None
+        if self.data.responses is not None:
+            samples = self.data.waveforms.samples.shape[1]
+            responses = DeviceImpulseResponses(self.data.responses, samples)
+        return Augmentation(
+            responses=responses,
+            dir_probability=augment.dir_probability,
+            roll_samples=augment.roll,
+            mixstyle_probability=augment.mixstyle_probability,
+            mixstyle_alpha=augment.mixstyle_alpha,
+        )
+
+    def _check_fit(self) -> None:
+        """Say in one message which settings the data rules out."""
+        model, augment = self.trial.model, self.trial.augment
+        frames = self.mel.frames(self.data.waveforms.samples.shape[1])
+        problems = []
+        if model.n_classes not in (None, len(self.classes)):
+            problems.append(
+                f"model.n_classes: must be {len(self.classes)}, as the data set has, "
+                f"received {model.n_classes}"
+            )
+        if frames > model.max_frames:
+            problems.append(
+                f"model.max_frames: must be at least {frames}, the frames of a clip, "
+                f"received {model.max_frames}"
+            )
+        for axis, size, drop in (
+            ("freq", self.trial.features.n_mels, augment.patchout_freq),
+            ("time", frames, augment.patchout_time),
+        ):
+            patches = (size - PATCH) // patch_stride(model) + 1
+            if drop >= patches:
+                problems.append(
+                    f"augment.patchout_{axis}: must be less than {patches}, the patches along "
+                    f"that axis, received {drop}"
+                )
+        if problems:
+            raise ConfigError(problems)
