@@ -1,0 +1,248 @@
+"""A trial from audio files to results, checked against recomputation by other means."""
+
+import json
+import warnings
+from pathlib import Path
+
+import hear21passt.models.passt as hear
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from focusnet.errors import ConfigError, DataError, TrainingError
+from focusnet.loss import confusion_mask
+from focusnet.mel import LogMel
+from focusnet.pipeline import TrialResult, run_trial
+
+pytestmark = pytest.mark.slow
+
+
+def settings(root: Path, **changes) -> dict:
+    """A trial that takes seconds; ``changes`` are ``section__key=value``."""
+    trial: dict = {
+        "seed": 0,
+        "data": {"root": str(root)},
+        "augment": {"freq_mask": 16, "patchout_freq": 2, "roll": 4000},
+        "model": {"size": "tiny", "weights": "none", "max_frames": 200},
+        "template": {"epochs": 3, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
+        "focus": {},
+        "compute": {"device": "cpu"},
+    }
+    for path, value in changes.items():
+        section, _, key = path.partition("__")
+        if key:
+            trial[section][key] = value
+        else:
+            trial[section] = value
+    return trial
+
+
+def without_seconds(result: TrialResult) -> dict[str, float]:
+    return {name: v for name, v in result.metrics.items() if not name.endswith("seconds")}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_dataset: Path, tmp_path_factory):
+    """One finished trial: its result, its folder, and what it reported when."""
+    out = tmp_path_factory.mktemp("trial") / "out"
+    reports: list[tuple[dict, bool]] = []
+    result = run_trial(
+        settings(tiny_dataset),
+        out,
+        lambda record: reports.append((record, (out / "result.json").exists())),
+    )
+    return result, out, reports
+
+
+def test_metrics_equal_those_recomputed_from_the_predictions(finished):
+    result, out, _ = finished
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    logit_columns = [f"logit/{scene}" for scene in result.classes]
+    predictions["guess"] = np.array(result.classes)[
+        predictions[logit_columns].to_numpy().argmax(axis=1)
+    ]
+    predictions["right"] = predictions["guess"] == predictions["scene"]
+    for (stage, half), rows in predictions.groupby(["stage", "half"]):
+        by_scene = rows.groupby("scene")["right"].mean()
+        name = f"{stage}/{half}"
+        assert result.metrics[f"{name}/macro_accuracy"] == pytest.approx(by_scene.mean())
+        assert result.metrics[f"{name}/accuracy"] == pytest.approx(rows["right"].mean())
+        assert result.metrics[f"{name}/class/bus"] == pytest.approx(by_scene["bus"])
+        table = pd.crosstab(rows["scene"], rows["guess"]).reindex(
+            index=result.classes, columns=result.classes, fill_value=0
+        )
+        assert table.to_numpy().tolist() == result.confusion[name]
+    gain = result.metrics["focus/report/accuracy"] - result.metrics["template/report/accuracy"]
+    assert result.metrics["gain/report/accuracy"] == pytest.approx(gain)
+    assert json.loads((out / "result.json").read_text())["metrics"] == result.metrics
+
+
+def test_halves_hold_different_locations_and_together_the_whole_test_split(finished, tiny_dataset):
+    result, out, _ = finished
+    focus = pd.read_parquet(out / "predictions.parquet").query("stage == 'focus'")
+    select, report = (set(focus.query("half == @h")["location"]) for h in ("select", "report"))
+    assert not select & report
+    listed = pd.read_csv(tiny_dataset / "evaluation_setup" / "fold1_evaluate.csv", sep="\t")
+    assert sorted(focus["filename"]) == sorted(listed["filename"])
+    assert result.clips["train"] == 40
+
+
+def test_stored_logits_are_those_of_the_template_on_the_clean_training_clips(
+    finished, own_cache: Path, tiny_dataset: Path
+):
+    result, _, _ = finished
+    folder = own_cache / "templates" / result.template_key
+    stored = pd.read_parquet(folder / "logits.parquet").query("split == 'train'")
+    audio = [soundfile.read(tiny_dataset / name)[0] for name in stored["filename"]]
+    template = hear.PaSST(
+        img_size=(128, 200), stride=16, num_classes=10, embed_dim=64, depth=2, num_heads=2,
+        distilled=True,
+    ).eval()  # fmt: skip
+    template.load_state_dict(load_file(folder / "weights.safetensors"))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        spec = LogMel(sample_rate=44_100).eval()(torch.from_numpy(np.stack(audio)).float())
+        expected = template(spec.unsqueeze(1))[0].numpy()
+    columns = [f"logit/{scene}" for scene in result.classes]
+    np.testing.assert_allclose(stored[columns].to_numpy(), expected, atol=1e-4)
+
+
+def test_warm_classes_equal_those_of_the_masks_of_the_stored_logits(
+    finished, own_cache: Path, tiny_dataset: Path
+):
+    result, _, _ = finished
+    stored = pd.read_parquet(own_cache / "templates" / result.template_key / "logits.parquet")
+    stored = stored.query("split == 'train'").set_index("filename")
+    meta = pd.read_csv(tiny_dataset / "meta.csv", sep="\t").set_index("filename")
+    scenes = meta.loc[stored.index, "scene_label"]
+    labels = torch.tensor([result.classes.index(scene) for scene in scenes])
+    logits = stored[[f"logit/{scene}" for scene in result.classes]].to_numpy().copy()
+    counts = (confusion_mask(torch.from_numpy(logits), labels) > 0).sum(1).double()
+    assert result.metrics["focus/warm_classes"] == pytest.approx(counts.mean().item())
+    assert result.metrics["focus/only_label_warm"] == pytest.approx((counts == 1).double().mean())
+
+
+def test_every_epoch_is_reported_and_the_last_one_after_the_results_are_written(finished):
+    result, out, reports = finished
+    assert not result.template_reused
+    told = [(record["stage"], record["epoch"], written) for record, written in reports]
+    assert told == [
+        ("template", 1, False), ("template", 2, False), ("template", 3, False),
+        ("focus", 1, False), ("focus", 2, False), ("focus", 3, True),
+    ]  # fmt: skip
+    last = reports[-1][0]
+    assert last["focus/select/macro_accuracy"] == result.metrics["focus/select/macro_accuracy"]
+    lines = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
+    assert lines == [record for record, _ in reports]
+
+
+def test_focus_settings_share_the_template_and_change_the_result(finished, tiny_dataset, tmp_path):
+    first, _, _ = finished
+    reports: list[dict] = []
+    changed = settings(tiny_dataset, focus__weight=8.0, focus__threshold=0.02)
+    second = run_trial(changed, tmp_path / "out", reports.append)
+    assert second.template_reused
+    assert second.template_key == first.template_key
+    assert {record["stage"] for record in reports} == {"focus"}, "trained once, reported once"
+    for name, value in first.metrics.items():
+        if name.startswith("template/"):
+            assert second.metrics[name] == value, name
+    assert second.metrics["focus/select/log_loss"] != first.metrics["focus/select/log_loss"]
+    assert second.metrics["focus/warm_classes"] > first.metrics["focus/warm_classes"]
+    epochs = (tmp_path / "out" / "epochs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["stage"] for line in epochs] == ["template"] * 3 + ["focus"] * 3
+
+
+def test_the_same_seed_gives_the_same_metrics_also_without_the_store(
+    finished, tiny_dataset, tmp_path
+):
+    again = run_trial(settings(tiny_dataset, template__reuse=False), tmp_path / "again")
+    assert not again.template_reused
+    assert without_seconds(again) == without_seconds(finished[0])
+    other = run_trial(settings(tiny_dataset, seed=1), tmp_path / "other")
+    assert other.template_key != finished[0].template_key
+    assert without_seconds(other) != without_seconds(finished[0])
+
+
+def test_what_determines_the_template_changes_its_key(finished, tiny_dataset, tmp_path):
+    for number, change in enumerate(
+        ({"template__lr": 2e-3}, {"augment__roll": 10}, {"data__subset": 50})
+    ):
+        quick = {"template__epochs": 1} | change
+        result = run_trial(settings(tiny_dataset, **quick), tmp_path / str(number))
+        assert result.template_key != finished[0].template_key
+        assert not result.template_reused
+
+
+def test_online_logits_come_from_the_augmented_batch(finished, tiny_dataset, tmp_path):
+    online = run_trial(settings(tiny_dataset, focus__template_logits="online"), tmp_path)
+    assert online.template_reused
+    stored = finished[0].metrics
+    assert online.metrics["focus/select/log_loss"] != stored["focus/select/log_loss"]
+    assert 1 <= online.metrics["focus/warm_classes"] <= 10
+    assert online.metrics["focus/warm_classes"] != stored["focus/warm_classes"]
+
+
+def test_keeping_the_best_epoch_ends_with_the_best_select_accuracy(tiny_dataset, tmp_path):
+    best = settings(tiny_dataset, template__keep="best", template__epochs=6, template__lr=5e-3)
+    result = run_trial(best, tmp_path / "out")
+    epochs = [json.loads(x) for x in (tmp_path / "out" / "epochs.jsonl").read_text().splitlines()]
+    for stage in ("template", "focus"):
+        name = f"{stage}/select/macro_accuracy"
+        seen = [record[name] for record in epochs if record["stage"] == stage]
+        assert result.metrics[name] == max(seen)
+
+
+def test_a_stop_in_report_ends_the_trial_and_leaves_no_result(tiny_dataset, tmp_path):
+    def stop(record):
+        if record["stage"] == "focus":
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_trial(settings(tiny_dataset), tmp_path / "out", stop)
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_a_loss_that_is_not_finite_says_when_and_what_may_help(tiny_dataset, tmp_path):
+    with pytest.raises(TrainingError, match=r"became nan in epoch \d; a smaller learning rate"):
+        run_trial(settings(tiny_dataset, template__lr=1e30), tmp_path)
+
+
+def test_settings_that_the_clips_rule_out_are_told_together(tiny_dataset, tmp_path):
+    wrong = settings(
+        tiny_dataset, model__max_frames=64, model__n_classes=7, augment__patchout_freq=8
+    )
+    with pytest.raises(ConfigError) as caught:
+        run_trial(wrong, tmp_path)
+    assert caught.value.problems == [
+        "model.n_classes: must be 10, as the data set has, received 7",
+        "model.max_frames: must be at least 138, the frames of a clip, received 64",
+        "augment.patchout_freq: must be less than 8, the patches along that axis, received 8",
+    ]
+
+
+def test_a_missing_data_set_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        run_trial(settings(tmp_path / "nowhere"), tmp_path / "out")
+
+
+@pytest.mark.esc10
+def test_real_recordings_with_impulse_responses_at_another_rate(
+    esc10_root: Path, impulse_responses: Path, tmp_path: Path
+):
+    trial = settings(
+        esc10_root,
+        data__subset=10,
+        augment__dir_folder=str(impulse_responses),
+        features={"sample_rate": 32_000},
+        template__epochs=1,
+    )
+    result = run_trial(trial, tmp_path / "out")
+    assert result.classes[0] == "baby_cry"
+    assert result.clips["train"] > 50
+    assert {"group/real", "group/seen", "group/unseen"} <= {
+        name.removeprefix("focus/report/") for name in result.metrics
+    }
