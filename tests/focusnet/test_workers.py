@@ -45,7 +45,7 @@ def test_an_error_in_a_task_reaches_the_caller(count):
 
 
 def test_a_killed_worker_is_one_clear_error():
-    with worker_processes(2) as pool, pytest.raises(DataError, match="killed .* enough memory"):
+    with worker_processes(2) as pool, pytest.raises(DataError, match=r"killed .* enough memory"):
         run_tasks(pool, die, [(1,), (2,)], lambda _: None)
 
 
@@ -76,8 +76,13 @@ with worker_processes(2) as pool:
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert all(runs(pid) for pid in pids)
     parent.kill()
-    parent.communicate()
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
     deadline = time.monotonic() + 20
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < deadline, "workers outlived their parent"
+    while any(runs(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
+    left = [pid for pid in pids if runs(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, "workers outlived their parent"
