@@ -42,7 +42,7 @@ class OptunaJournal:
         """Append an ended trial."""
         if trial.status not in ENDED:
             return
-        attributes = {"trial": trial.id, "status": trial.status}
+        attributes: dict[str, object] = {"trial": trial.id, "status": trial.status}
         attributes |= {name: trial.metrics[name] for name in _SHOWN if name in trial.metrics}
         if trial.error:
             attributes["error"] = trial.error

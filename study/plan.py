@@ -12,7 +12,7 @@ def describe_plan(space: Space, results: Path) -> str:
     """Strata, trials, templates, parameters, stages, resources, data and results."""
     search = space.search
     total = len(space.strata) * space.trials_per_stratum
-    example = TrialConfig.model_validate(space.trial_settings(space.first_values()))
+    example = space.example()
     rows = []
     if search.stratify is None:
         rows.append(("search", f"{search.algorithm}, one search over all, {total} trials"))

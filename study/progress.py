@@ -34,6 +34,8 @@ class Progress:
         ended: trials that ended in earlier runs.
         slots: trials side by side.
         to_come: for each stratum, how many trials this run will start.
+        templates_shared: a stratum's first trial alone trains its template, so that the time it
+            takes for that says nothing about the next.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Progress:
         ended: Collection[Trial],
         slots: int,
         to_come: Mapping[Any, int],
+        templates_shared: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,6 +57,7 @@ class Progress:
         self._to_come = dict(to_come)
         self._stream = stream or sys.stdout
         self._clock = clock
+        self._templates_shared = templates_shared
         self._begin = clock()
         self._running: dict[str, _Running] = {}
         self._durations: dict[Any, list[float]] = {}
@@ -87,7 +91,10 @@ class Progress:
         running = self._running.pop(trial.id, None)
         seconds = self._clock() - running.since if running else math.nan
         if trial.status == "finished":
-            self._durations.setdefault(trial.stratum, []).append(seconds)
+            typical = seconds
+            if self._templates_shared and trial.result.get("template_reused") is False:
+                typical -= trial.metrics.get("template/seconds", 0.0)
+            self._durations.setdefault(trial.stratum, []).append(typical)
             self.say(f"done     {trial.id}: {_numbers(trial)}, {seconds:.0f} s")
             warm = trial.metrics.get("focus/warm_classes", math.inf)
             if warm < FEW_WARM_CLASSES and not self._told_few_warm:

@@ -187,14 +187,30 @@ class Space:
         """One valid configuration, where any will do."""
         return {path: domain.extremes()[0] for path, domain in self.domains.items()}
 
+    def templates_shared(self) -> bool:
+        """Whether the trials of a stratum have one template in common."""
+        reuse = self.example().template.reuse and "template.reuse" not in self.domains
+        return reuse and all(path.startswith("focus.") for path in self.searched)
+
+    def example(self) -> TrialConfig:
+        """The settings of one of the trials, where any will do."""
+        return TrialConfig.model_validate(self.trial_settings(self.first_values()))
+
     def content(self) -> dict[str, Any]:
         """The space as a file states it, with every default and absolute path filled in."""
+        trial = self.example().model_dump()
+        for path in ("seed", *self.domains):
+            *sections, name = path.split(".")
+            inside = trial
+            for section in sections:
+                inside = inside[section]
+            inside.pop(name, None)
         return {
             "name": self.name,
             "search": self.search.model_dump(),
             "resources": self.resources.model_dump(),
             "space": {path: domain.content() for path, domain in self.domains.items()},
-            "trial": copy.deepcopy(self.trial),
+            "trial": trial,
         }
 
 

@@ -65,7 +65,9 @@ def trials_table(trials: Iterable[Trial], parameters: list[str]) -> pd.DataFrame
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
-    return table.reindex(columns=columns)
+    table = table.reindex(columns=columns)
+    # Columns that may be empty keep their type, so that tables of several studies fit together.
+    return table.astype(dict.fromkeys(("error", "template_key", "started", "ended"), "str"))
 
 
 def epochs_table(trials: Iterable[Trial]) -> pd.DataFrame:

@@ -55,6 +55,7 @@ def run_search(
             total=len(space.strata) * space.trials_per_stratum,
             ended=ended,
             slots=slots,
+            templates_shared=space.templates_shared(),
             to_come={s: space.trials_per_stratum - ended_by_stratum[s] for s in space.strata},
         ),
         parameters=list(space.domains),
