@@ -175,7 +175,9 @@ def _stream(seed: int, *indices: int) -> np.random.Generator:
 
 
 def _location_stream(seed: int, split: str, scene: str, place: int) -> np.random.Generator:
-    return _stream(seed, _LOCATION, ("train", "test").index(split), list(SCENES).index(scene), place)
+    return _stream(
+        seed, _LOCATION, ("train", "test").index(split), list(SCENES).index(scene), place
+    )
 
 
 def _plan(train: int, test: int, clips: int, seed: int) -> Iterator[Recording]:
@@ -206,7 +208,7 @@ def _make_recording(
     rng = _location_stream(seed, recording.split, recording.scene, recording.place)
     rng.integers(len(CITIES))  # the city, drawn in _plan
     location = draw_location(rng, SCENES[recording.scene])
-    colour = colours[recording.city] + equaliser(rng, 2.5)
+    colour = colours[recording.city] + equaliser(rng, 2.0)
     sound = soundscape(rng, location, colour, recording.clips)
     sound = record(rng, sound, devices[recording.device])
     samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
