@@ -66,8 +66,11 @@ def trials_table(trials: Iterable[Trial], parameters: list[str]) -> pd.DataFrame
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
     table = table.reindex(columns=columns)
-    # Columns that may be empty keep their type, so that tables of several studies fit together.
-    return table.astype(dict.fromkeys(("error", "template_key", "started", "ended"), "str"))
+    # Columns that may have gaps keep their type, so that tables of several studies fit together.
+    types = dict.fromkeys(("error", "template_key", "started", "ended"), "str")
+    types |= {"template_reused": "boolean", "skipped_clips": "Int64"}
+    types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
+    return table.astype(types)
 
 
 def epochs_table(trials: Iterable[Trial]) -> pd.DataFrame:
