@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -56,7 +58,8 @@ def run_tasks(
             advance(len(parts[number]))
     else:
         try:
-            numbers = {pool.submit(function, *task): number for number, task in enumerate(tasks)}
+            with _main_hidden():
+                numbers = {pool.submit(function, *task): n for n, task in enumerate(tasks)}
             for future in as_completed(numbers):
                 parts[numbers[future]] = future.result()
                 advance(len(future.result()))
@@ -65,6 +68,21 @@ def run_tasks(
                 "a worker process was killed from outside; is there enough memory?"
             ) from None
     return [item for part in parts for item in part]
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Start workers without the user's script, which a spawned process would run once more.
+
+    The tasks do not need it, and a script without ``if __name__ == "__main__"`` would wait in each
+    worker for the lock that its first run holds.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _start_worker() -> None:

@@ -86,3 +86,23 @@ with worker_processes(2) as pool:
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left, "workers outlived their parent"
+
+
+def test_a_script_without_a_main_guard_is_not_run_again_in_the_workers(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from focusnet.workers import run_tasks, worker_processes\n"
+        "print('top level', flush=True)\n"
+        "with worker_processes(2) as pool:\n"
+        "    tasks = [([1.0, 2.0],), ([3.0],)]\n"
+        "    print(run_tasks(pool, sorted, tasks, lambda _: None))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout.splitlines() == ["top level", "[1.0, 2.0, 3.0]"], ended.stderr
