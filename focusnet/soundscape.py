@@ -1,11 +1,7 @@
-"""What the synthetic data set sounds like: ten scenes, the locations they are found at, nine devices.
+"""What the synthetic data set sounds like: noise, hum, voices, events, and devices to record them.
 
-A demonstration needs scenes that are really confusable, recorded at places and with devices that
-differ between training and test, and it may not download any. So a scene is a set of typical
-parameters, a location draws its own around them, and groups of scenes overlap: vehicles and traffic,
-halls, places full of pedestrians. Nothing here imitates a real recording closely.
-
-Sounds are mono float32 at ``SAMPLE_RATE``; levels in dB are relative to the noise of the location.
+Scenes must be really confusable, and places and devices must differ, for a demonstration to behave
+like real data. Sounds are mono float32 at ``SAMPLE_RATE``.
 """
 
 import math
@@ -17,46 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from focusnet.synthetic_scenes import Scene
+
 SAMPLE_RATE = 44_100  # Hz
 
 Sound = NDArray[np.float32]
 Curve = NDArray[np.float64]  # dB at _OCTAVES
 
-
-class Scene(NamedTuple):
-    """The typical parameters of a scene; a location draws its own around them."""
-
-    tilt: float  # dB per octave, of the noise
-    bump_hz: float
-    bump_db: float
-    hum_hz: float  # of the engine's or ventilation's fundamental
-    hum_db: float  # -inf: no hum
-    babble_db: float
-    steps: float  # events per second, like the next four
-    birds: float
-    chimes: float
-    squeals: float
-    swells: float
-    am_depth: float  # amplitude modulation of the noise
-    am_hz: float
-
-
-_NONE = -math.inf
-# fmt: off
-SCENES: dict[str, Scene] = {
-    #                          tilt bump Hz,dB hum Hz,   dB babble steps bird chime squeal swell AM, Hz
-    "airport":           Scene(-3.5,   450, 4,   50, _NONE,  -2, 0.60, 0.0,  0.35, 0.0,  0.0,  0.10, 1.0),
-    "bus":               Scene(-5.0,   120, 6,   28,     4, -15, 0.05, 0.0,  0.06, 0.05, 0.15, 0.35, 2.0),
-    "metro":             Scene(-4.6,   260, 6,   55,     0, -15, 0.05, 0.0,  0.10, 0.50, 0.05, 0.25, 4.0),
-    "metro_station":     Scene(-3.9,   330, 5,   50,    -8,  -3, 0.80, 0.0,  0.25, 0.20, 0.20, 0.20, 0.7),
-    "park":              Scene(-2.4,  1500, 2,   50, _NONE, -12, 0.60, 1.6,  0.0,  0.0,  0.10, 0.20, 0.5),
-    "public_square":     Scene(-3.0,   700, 3,   50, _NONE,  -5, 1.0,  0.5,  0.03, 0.0,  0.30, 0.15, 0.8),
-    "shopping_mall":     Scene(-3.2,   650, 4,   50, _NONE,   3, 0.80, 0.0,  0.10, 0.0,  0.0,  0.15, 1.5),
-    "street_pedestrian": Scene(-2.9,   850, 3,   50, _NONE,  -1, 2.0,  0.15, 0.0,  0.0,  0.10, 0.15, 1.2),
-    "street_traffic":    Scene(-3.9,   170, 4,   33,   -10, -13, 0.20, 0.10, 0.0,  0.0,  0.90, 0.30, 0.4),
-    "tram":              Scene(-4.8,   180, 6,   40,     0, -13, 0.10, 0.0,  0.20, 0.30, 0.15, 0.30, 2.5),
-}
-# fmt: on
 
 # The frequency axis on which spectra are drawn, in octaves above 1 kHz: 20 Hz to half the rate.
 _OCTAVES = np.linspace(math.log2(0.02), math.log2(SAMPLE_RATE / 2000), 256)
@@ -68,36 +31,6 @@ def equaliser(rng: np.random.Generator, sd: float) -> Curve:
     return np.interp(_OCTAVES, _KNOTS, rng.normal(0.0, sd, len(_KNOTS)))
 
 
-def draw_location(rng: np.random.Generator, scene: Scene) -> Scene:
-    """Draw the parameters of one location of ``scene``.
-
-    The spread decides how hard the data set is: with twice as much, 26 locations of each scene are
-    too few for a small model to learn more than the groups.
-    """
-
-    def shift(value: float, sd: float) -> float:
-        return value + sd * rng.standard_normal()
-
-    def scale(value: float, sd: float) -> float:
-        return value * math.exp(sd * rng.standard_normal())
-
-    return Scene(
-        tilt=shift(scene.tilt, 0.22),
-        bump_hz=scale(scene.bump_hz, 0.16),
-        bump_db=shift(scene.bump_db, 0.9),
-        hum_hz=scale(scene.hum_hz, 0.08),
-        hum_db=shift(scene.hum_db, 1.8),
-        babble_db=shift(scene.babble_db, 1.8),
-        steps=scale(scene.steps, 0.22),
-        birds=scale(scene.birds, 0.27),
-        chimes=scale(scene.chimes, 0.22),
-        squeals=scale(scene.squeals, 0.22),
-        swells=scale(scene.swells, 0.22),
-        am_depth=scale(scene.am_depth, 0.14),
-        am_hz=scale(scene.am_hz, 0.14),
-    )
-
-
 def soundscape(rng: np.random.Generator, location: Scene, colour: Curve, seconds: int) -> Sound:
     """Make what is heard at a location, at 0.06 RMS give or take 3 dB (sd).
 
@@ -106,13 +39,13 @@ def soundscape(rng: np.random.Generator, location: Scene, colour: Curve, seconds
     n = seconds * SAMPLE_RATE
     noise = _noise(rng, n, _location_curve(location) + colour)
     sound = noise * np.maximum(1 + location.am_depth * _wander(rng, n, location.am_hz), 0.05)
-    if location.hum_db > _NONE:
+    if location.hum_db > -math.inf:
         sound += _amplitude(location.hum_db) * _hum(rng, n, location.hum_hz)
     sound += _amplitude(location.babble_db) * _babble(rng, n)
-    for kind, (level, longest, make) in _EVENTS.items():
-        _scatter(rng, sound, getattr(location, kind), level, longest, make)
-    level = 0.06 * _amplitude(rng.normal(0.0, 3.0))
-    return sound * np.float32(level / _rms(sound))
+    for kind, (event_db, longest, make) in _EVENTS.items():
+        _scatter(rng, sound, getattr(location, kind), event_db, longest, make)
+    rms = 0.06 * _amplitude(rng.normal(0.0, 3.0))
+    return sound * np.float32(rms / _rms(sound))
 
 
 # --- noise, hum and babble ------------------------------------------------------------------------
@@ -120,7 +53,7 @@ def soundscape(rng: np.random.Generator, location: Scene, colour: Curve, seconds
 
 @lru_cache(maxsize=16)
 def _bins(n: int) -> NDArray[np.float64]:
-    """Octaves above 1 kHz of the ``n // 2 + 1`` frequencies of ``n`` samples (the first as 1 Hz)."""
+    """Octaves above 1 kHz of the frequencies in the spectrum of ``n`` samples (0 Hz as 1 Hz)."""
     return np.log2(np.maximum(fft.rfftfreq(n, 1 / SAMPLE_RATE), 1.0) / 1000)
 
 
@@ -131,11 +64,11 @@ def _gain(n: int, curve: Curve) -> NDArray[np.float32]:
     return gain
 
 
-def _noise(rng: np.random.Generator, n: int, curve: Curve) -> Sound:
-    """Gaussian noise with the spectrum ``curve`` (dB), at RMS 1."""
-    bins = n // 2 + 1
+def _noise(rng: np.random.Generator, n: int, curve: Curve, keep: int = 1) -> Sound:
+    """Gaussian noise with the spectrum ``curve`` (dB), at RMS 1; every ``keep``-th sample of it."""
+    bins = n // keep // 2 + 1
     spectrum = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
-    sound: Sound = fft.irfft(spectrum * _gain(n, curve), n)
+    sound: Sound = fft.irfft(spectrum * _gain(n, curve)[:bins], n // keep)
     return sound / _rms(sound)
 
 
@@ -150,10 +83,10 @@ def _hill(hz: float, width: float) -> Curve:
     return np.exp(-0.5 * ((_OCTAVES - math.log2(hz / 1000)) / width) ** 2)
 
 
-def _wander(rng: np.random.Generator, n: int, hz: float) -> Sound:
+def _wander(rng: np.random.Generator, n: int, hz: float, rate: int = SAMPLE_RATE) -> Sound:
     """Slow random movement of about unit variance with changes up to ``hz``."""
-    knots = math.ceil(2 * hz * n / SAMPLE_RATE) + 2
-    at = np.arange(n, dtype=np.float64) * (2 * hz / SAMPLE_RATE) + rng.random()
+    knots = math.ceil(2 * hz * n / rate) + 2
+    at = np.arange(n, dtype=np.float64) * (2 * hz / rate) + rng.random()
     return np.interp(at, np.arange(knots), rng.normal(0.0, 1.2, knots)).astype(np.float32)
 
 
@@ -172,13 +105,16 @@ def _hum(rng: np.random.Generator, n: int, hz: float) -> Sound:
 
 def _babble(rng: np.random.Generator, n: int) -> Sound:
     """Voices without words: noise around three formants, in 3 to 5 syllables a second; RMS 1."""
-    babble = np.zeros(n, dtype=np.float32)
-    seconds = np.arange(n, dtype=np.float32) / SAMPLE_RATE
+    rate = SAMPLE_RATE // 4  # enough for the formants, and a quarter of the work
+    seconds = np.arange(n // 4, dtype=np.float32) / rate
+    babble = np.zeros_like(seconds)
     for formant, strength in ((500, 1.0), (1500, 0.6), (2500, 0.4)):
         curve = 40 * _hill(formant * rng.uniform(0.9, 1.1), 0.5) - 40
-        syllables = rng.uniform(3, 5) * seconds + 0.2 * _wander(rng, n, 2.0) + rng.random()
+        syllables = rng.uniform(3, 5) * seconds + rng.random()
+        syllables += 0.2 * _wander(rng, len(seconds), 2.0, rate)
         swing = np.float32(strength) * (1 - np.cos(2 * np.pi * syllables, dtype=np.float32))
-        babble += _noise(rng, n, curve) * swing
+        babble += _noise(rng, n, curve, keep=4) * swing
+    babble = fft.irfft(fft.rfft(babble), n)
     return babble / _rms(babble)
 
 
@@ -230,8 +166,8 @@ def _chime(rng: np.random.Generator) -> Sound:
 
 def _squeal(rng: np.random.Generator) -> Sound:
     n = round(rng.uniform(0.4, 1.2) * SAMPLE_RATE)
-    hz = rng.uniform(1500, 4500) * (1 + 0.02 * _wander(rng, n, 6.0))
-    return (_tone(hz) + 0.4 * _tone(2 * hz)) * _hann(n)
+    hz: Sound = rng.uniform(1500, 4500) * (1 + 0.02 * _wander(rng, n, 6.0))
+    return (_tone(hz) + np.float32(0.4) * _tone(2 * hz)) * _hann(n)
 
 
 def _swell(rng: np.random.Generator) -> Sound:
@@ -242,7 +178,7 @@ def _swell(rng: np.random.Generator) -> Sound:
 
 def _hann(n: int) -> Sound:
     angle = np.linspace(0, 2 * np.pi, n, dtype=np.float32)
-    return 0.5 - 0.5 * np.cos(angle)
+    return np.square(np.sin(angle / 2))
 
 
 def _tone(hz: NDArray[np.floating]) -> Sound:

@@ -21,14 +21,13 @@ from focusnet import atomic
 from focusnet.errors import ConfigError, DataError
 from focusnet.soundscape import (
     SAMPLE_RATE,
-    SCENES,
     Device,
     draw_device,
-    draw_location,
     equaliser,
     record,
     soundscape,
 )
+from focusnet.synthetic_scenes import SCENES, draw_location
 
 GENERATOR_VERSION = 1  # raise it whenever the same options give other files
 
@@ -147,7 +146,7 @@ def ensure_dataset(
 
 
 def _check_options(train: int, test: int, clips: int, seed: int, workers: int | None) -> None:
-    rules: list[tuple[str, object, int, int | None]] = [
+    rules: list[tuple[str, int, int, int | None]] = [
         ("train_locations", train, 1, None),
         ("test_locations", test, 2, None),
         ("clips_per_location", clips, 1, None),
@@ -158,7 +157,7 @@ def _check_options(train: int, test: int, clips: int, seed: int, workers: int | 
     for name, value, low, high in rules:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or value < low or (high is not None and value > high):
-            limit = f"at least {low}" if high is None else f"from {low} to {high}"
+            limit = f"of at least {low}" if high is None else f"from {low} to {high}"
             problems.append(f"{name}: must be a whole number {limit}, received {value!r}")
     if problems:
         raise ConfigError(problems)
@@ -208,7 +207,7 @@ def _make_recording(
     rng = _location_stream(seed, recording.split, recording.scene, recording.place)
     rng.integers(len(CITIES))  # the city, drawn in _plan
     location = draw_location(rng, SCENES[recording.scene])
-    colour = colours[recording.city] + equaliser(rng, 2.0)
+    colour = colours[recording.city] + equaliser(rng, 1.5)
     sound = soundscape(rng, location, colour, recording.clips)
     sound = record(rng, sound, devices[recording.device])
     samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
