@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from focusnet.augment import read_impulse_responses
 from focusnet.batches import ClipBatches
 from focusnet.dataset import Dataset, read_dataset
+from focusnet.errors import DataError
 from focusnet.halves import split_by_location
 from focusnet.subsets import training_subset
 from focusnet.waveforms import Waveforms, open_waveforms
@@ -95,15 +96,28 @@ def load_trial_data(
     digest = hashlib.sha256(f"{dataset.fingerprint} {waveforms.fingerprint}".encode())
     if responses is not None:
         digest.update(responses.numpy().tobytes())
+    train = train[waveforms.position[train] >= 0]
+    halves = {half: rows[waveforms.position[rows] >= 0] for half, rows in halves.items()}
+    if waveforms.skipped:
+        _check_scenes(dataset, {f"the {subset} % subset": train, **halves})
     return TrialData(
         dataset=dataset,
         waveforms=waveforms,
-        train=_decoded(train, waveforms),
-        halves={half: _decoded(rows, waveforms) for half, rows in halves.items()},
+        train=train,
+        halves=halves,
         responses=responses,
         fingerprint=digest.hexdigest(),
     )
 
 
-def _decoded(rows: Rows, waveforms: Waveforms) -> Rows:
-    return rows[waveforms.position[rows] >= 0]
+def _check_scenes(dataset: Dataset, parts: dict[str, Rows]) -> None:
+    """Skipped clips may have been the last ones of their scene in a part of the data."""
+    labels = dataset.clips["label"].to_numpy()
+    problems = [
+        f"{dataset.root}: after leaving bad clips out, {part} has no clip of '{scene}'"
+        for part, rows in parts.items()
+        for label, scene in enumerate(dataset.classes)
+        if label not in labels[rows]
+    ]
+    if problems:
+        raise DataError(problems)

@@ -1,6 +1,8 @@
 """A trial from audio files to results, checked against recomputation by other means."""
 
 import json
+import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -246,3 +248,25 @@ def test_real_recordings_with_impulse_responses_at_another_rate(
     assert {"group/real", "group/seen", "group/unseen"} <= {
         name.removeprefix("focus/report/") for name in result.metrics
     }
+
+
+def test_skipped_clips_are_in_the_result_and_must_leave_every_scene_a_clip(
+    tiny_dataset: Path, tmp_path: Path
+):
+    root = tmp_path / "dataset"
+    shutil.copytree(tiny_dataset, root)
+    listed = pd.read_csv(root / "evaluation_setup" / "fold1_train.csv", sep="\t")
+    bus = listed["filename"][listed["scene_label"] == "bus"].tolist()
+    (root / bus[0]).write_bytes(b"not audio")
+    with pytest.raises(DataError, match=re.escape(bus[0])):
+        run_trial(settings(root, template__epochs=1), tmp_path / "refused")
+    skipping = settings(root, template__epochs=1, data__on_bad_clip="skip")
+    result = run_trial(skipping, tmp_path / "out")
+    assert [line.partition(":")[0] for line in result.skipped] == [bus[0]]
+    assert result.clips["train"] == 39
+    half = dict(settings(root, template__epochs=1, data__on_bad_clip="skip", data__subset=50))
+    official = pd.read_csv(root / "evaluation_setup" / "split50.csv", sep="\t")["filename"]
+    for name in official[official.str.contains("/bus-")]:
+        (root / name).write_bytes(b"not audio")
+    with pytest.raises(DataError, match="the 50 % subset has no clip of 'bus'"):
+        run_trial(half, tmp_path / "none")
