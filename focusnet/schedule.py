@@ -1,7 +1,8 @@
 """The learning rate schedule of the PaSST recipe on TAU22."""
 
-import math
 from collections.abc import Callable
+
+import numpy as np
 
 
 def warmup_linear_down(
@@ -19,12 +20,13 @@ def warmup_linear_down(
         up = 1.0
         if epoch < warmup:
             phase = 1.0 - min(max(epoch, 0.5), warmup) / warmup
-            up = math.exp(-5.0 * phase * phase)
+            # numpy's exponential, as in that code base: math.exp may differ in the last bit.
+            up = float(np.exp(-5.0 * phase * phase))
         if epoch <= ramp_down_start:
             down = 1.0
         elif epoch - ramp_down_start < ramp_down_length:
-            left = (ramp_down_length - epoch + ramp_down_start) / ramp_down_length
-            down = last_value + (1.0 - last_value) * left
+            left = ramp_down_length - epoch + ramp_down_start
+            down = last_value + (1.0 - last_value) * left / ramp_down_length
         else:
             down = last_value
         return up * down
