@@ -206,6 +206,8 @@ def describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str = "
     if problem["type"] == "missing":
         return f"{path}: must be given"
     rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] in ("model_type", "dict_type"):
+        rule = "must be a mapping of keys to values"
     if problem["type"] == "value_error":
         return f"{path}: {rule}"
     return f"{path}: {rule}, received {problem['input']!r}"

@@ -91,7 +91,10 @@ class Ledger:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study, so that no second driver works on it; falls when the process dies."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.folder}: cannot be made: {error.strerror}") from None
         holder = self.folder / ".driver"
         try:
             with FileLock(self.folder / ".lock", timeout=0):

@@ -121,6 +121,11 @@ def _conduct(
         except KeyboardInterrupt:
             outcome = "interrupted"
             raise
+        except FocusNetError:
+            raise
+        except Exception:
+            print(_next_step(folder, given), file=sys.stderr)  # and the traceback follows
+            raise
         finally:
             if provenance is not None:
                 provenance.end(outcome)

@@ -6,6 +6,7 @@ can fail for a wrong setting after days of computing.
 """
 
 import copy
+import difflib
 import itertools
 import math
 import re
@@ -283,7 +284,9 @@ def _unknown_path(path: str) -> str | None:
             break
         inside = nested_settings(inside.model_fields[part].annotation)
     if inside is None or name not in inside.model_fields:
-        return f"the trial has no such setting{nearest(path, _paths(TrialConfig))}"
+        close = difflib.get_close_matches(path, _paths(TrialConfig), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "name it as in data.subset"
+        return f"the trial has no such setting ({hint})"
     section = nested_settings(inside.model_fields[name].annotation)
     if section is not None:
         example = f"{path}.{next(iter(section.model_fields))}"

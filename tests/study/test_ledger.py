@@ -183,6 +183,13 @@ def test_a_trial_that_has_results_is_not_run_again(ledger):
     assert ledger.trial("a").attempts == 0
 
 
+def test_a_results_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    refused = pytest.raises(ConfigError, match="file/small: cannot be made: Not a directory")
+    with refused, Ledger(tmp_path / "file" / "small").locked():
+        pass
+
+
 def test_a_second_driver_is_refused_while_the_first_lives(ledger):
     program = (
         "import sys; from pathlib import Path; from study.ledger import Ledger\n"
