@@ -60,7 +60,7 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if result.get("stage") != "focus" or self._metric not in result:
+        if self._metric not in result:  # an epoch of the template
             return TrialScheduler.CONTINUE
         decision = self._of(trial).on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
