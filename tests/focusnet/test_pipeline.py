@@ -226,9 +226,10 @@ def test_settings_that_the_clips_rule_out_are_told_together(tiny_dataset, tmp_pa
     ]
 
 
-def test_a_missing_data_set_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="nowhere"):
-        run_trial(settings(tmp_path / "nowhere"), tmp_path / "out")
+def test_a_missing_data_set_and_missing_weights_are_told_together(tmp_path):
+    trial = settings(tmp_path / "nowhere", model__weights=str(tmp_path / "lost.pt"))
+    with pytest.raises(DataError, match=r"(?s)nowhere.*lost\.pt is not a file"):
+        run_trial(trial, tmp_path / "out")
 
 
 @pytest.mark.esc10
