@@ -1,0 +1,216 @@
+"""The report's first part: what came out, per stratum, and how little it may be believed."""
+
+import shlex
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis.document import MISSING, Block, Bullets, Section, Table, number, percent, points
+from analysis.effects import LEVEL, Effect, macro_gain
+from analysis.parameters import short_names, show
+from analysis.predictions import scenes_of
+from analysis.study_files import Stratum, Study, value_of
+
+# Below this mean the masks hold hardly more than the label; the study's console warns at it too.
+FEW_WARM_CLASSES = 1.05
+STAGE_METRIC = "{}/report/macro_accuracy"
+
+
+def answer(study: Study) -> Section:
+    """One row a stratum, what each row says, and what none of them says."""
+    effects = {
+        stratum.label: macro_gain(stratum.clips)
+        for stratum in study.winners
+        if stratum.clips is not None
+    }
+    names = short_names(study.parameters)
+    table = Table(
+        header=(
+            *((study.stratify.rpartition(".")[2],) if study.stratify else ()),
+            "trials",
+            *names.values(),
+            "template %",
+            "FocusNet %",
+            "gain",
+            f"{100 * LEVEL:g} % interval",
+            "warm classes",
+            "only label warm %",
+        ),
+        rows=[_row(study, stratum, effects.get(stratum.label)) for stratum in study.strata],
+    )
+    blocks: list[Block] = [
+        "The winner of each search, on the half of the test locations that no search has seen "
+        "(report). Accuracies are macro averages over scenes; gain is FocusNet minus its own "
+        "template, in points; trials are finished / asked.",
+        table,
+    ]
+    if not study.winners:
+        return Section("Answer", [*blocks, "No trial has finished yet: there is no answer."])
+    blocks.append(Bullets([_sentence(study, one, effects.get(one.label)) for one in study.winners]))
+    blocks.append(_reservation(study))
+    notes = [note for stratum in study.winners for note in _notes(study, stratum)]
+    lone = max((effect.lone_locations for effect in effects.values()), default=0)
+    if lone:
+        notes.append(
+            f"{lone} scenes have one test location only, whose noise cannot be seen: the "
+            "intervals are too narrow."
+        )
+    if notes:
+        blocks.append(Bullets(notes))
+    return Section("Answer", blocks)
+
+
+def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ...]:
+    winner = stratum.winner
+    before, after, gain = _outcome(stratum, effect)
+    return (
+        *((show(stratum.value),) if study.stratify else ()),
+        f"{stratum.finished}/{study.trials_asked}",
+        *(MISSING if winner is None else show(winner.get(path)) for path in study.parameters),
+        percent(before),
+        percent(after),
+        points(gain),
+        MISSING if effect is None else _interval(effect),
+        number(value_of(winner, "focus/warm_classes"), 2),
+        percent(value_of(winner, "focus/only_label_warm")),
+    )
+
+
+def _outcome(stratum: Stratum, effect: Effect | None) -> tuple[float, float, float]:
+    """Accuracies and gain on report: from the predictions, else as the trial recorded them."""
+    if effect is not None:
+        return effect.before, effect.after, effect.gain
+    before, after = (
+        value_of(stratum.winner, STAGE_METRIC.format(stage)) for stage in ("template", "focus")
+    )
+    return before, after, after - before
+
+
+def _interval(effect: Effect) -> str:
+    return f"{points(effect.low)} to {points(effect.high)}"
+
+
+def _sentence(study: Study, stratum: Stratum, effect: Effect | None) -> str:
+    winner = stratum.winner
+    assert winner is not None
+    chosen = ", ".join(
+        f"{name} {show(winner.get(path))}" for path, name in short_names(study.parameters).items()
+    )
+    before, after, gain = _outcome(stratum, effect)
+    where = f"{stratum.label}: " if study.stratify else ""
+    text = (
+        f"{where}the best of {stratum.finished} on select ({chosen}) has {percent(after)} % on "
+        f"report, its template {percent(before)} %: {points(gain)} points"
+    )
+    if effect is None:
+        return f"{text}, without an interval, because {stratum.problem}."
+    text += f" ({100 * LEVEL:g} % interval {_interval(effect)})."
+    if effect.low <= 0 <= effect.high:
+        return f"{text} No evidence of a difference: the interval includes 0."
+    side = "higher" if effect.low > 0 else "lower"
+    return (
+        f"{text} FocusNet is {side} than its template on these locations, for this one pair of "
+        "trainings."
+    )
+
+
+def _reservation(study: Study) -> str:
+    finished = [one.finished for one in study.winners]
+    most = f"{min(finished)} to {max(finished)}" if len(set(finished)) > 1 else str(finished[0])
+    done = study.trials[study.trials["status"] == "finished"]
+    seeds = sorted(set(done["seed"].dropna()))
+    trained = f"seed {show(seeds[0])}" if len(seeds) == 1 else f"one of {len(seeds)} seeds"
+    chance = next(
+        (f" Chance is {100 / len(scenes_of(one.clips)):.1f} %." for one in study.winners
+         if one.clips is not None),
+        "",
+    )  # fmt: skip
+    return (
+        "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
+        f"picked as the best of {most} finished trials on select, and every trial was trained "
+        f"once ({trained}). The interval covers the choice of test locations only, not the noise "
+        "between trainings, and training a second time may help by itself. A claim needs fresh "
+        "seeds, and controls with the same budget: cross-entropy again, label smoothing, "
+        f"self-distillation, and FocusNet with placebo masks.{chance}"
+    )
+
+
+def _notes(study: Study, stratum: Stratum) -> Iterable[str]:
+    """What makes a stratum's winner a weak answer."""
+    winner = stratum.winner
+    where = f"{stratum.label}: " if study.stratify else ""
+    warm = value_of(winner, "focus/warm_classes")
+    if warm < FEW_WARM_CLASSES:
+        yield (
+            f"{where}the winner's masks hold {warm:.2f} classes on average, hardly more than the "
+            "label: there FocusNet cannot differ from label smoothing."
+        )
+    if stratum.clips is not None and warm > len(scenes_of(stratum.clips)) - (FEW_WARM_CLASSES - 1):
+        yield (
+            f"{where}the winner's masks hold all {len(scenes_of(stratum.clips))} classes for "
+            "nearly every clip: they say nothing about what the template confuses."
+        )
+    for path, parameter in study.parameters.items():
+        value = None if winner is None else winner.get(path)
+        edge = parameter.edge(value)
+        if edge:
+            yield (
+                f"{where}the winner's {path} = {show(value)} is at the {edge} edge of its range "
+                f"({parameter}): better values may lie outside."
+            )
+
+
+def missing(study: Study) -> Section | None:
+    """What is not there (yet), and why; None when nothing is missing."""
+    items: list[str] = []
+    runs = study.provenance.get("runs", [])
+    if not runs:
+        items.append("provenance.json is missing: versions, data and hardware are unknown.")
+    elif runs[-1].get("outcome") != "done":
+        items.append(_unfinished_run(runs[-1]))
+    for stratum in study.strata:
+        items += _missing_trials(study, stratum)
+        if stratum.problem:
+            items.append(
+                f"{stratum.label}: no interval, confusions or devices, because {stratum.problem}."
+            )
+    failed = study.trials[study.trials["status"] == "failed"]
+    items += [f"failed: {one['trial']}: {_error(one)}" for _, one in failed.iterrows()]
+    return Section("What is missing", [Bullets(items)]) if items else None
+
+
+def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
+    counts = stratum.trials["status"].value_counts()
+    if not counts.get("finished"):
+        yield f"{stratum.label}: no finished trial yet."
+    open_trials = study.trials_asked - len(stratum.trials)
+    words = {
+        "stopped": "stopped early by the scheduler",
+        "failed": "failed",
+        "running": "running",
+        "pending": "waiting",
+    }
+    parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
+    if open_trials > 0:
+        parts.append(f"{open_trials} not begun")
+    if parts:
+        yield f"{stratum.label}: of {study.trials_asked} trials {', '.join(parts)}."
+
+
+def _unfinished_run(run: dict) -> str:
+    outcome = run.get("outcome")
+    if outcome is None:
+        return (
+            f"The study is running since {run.get('started')} (or was killed): what follows is "
+            "its state so far."
+        )
+    command = list(run.get("command", []))
+    if "--resume" not in command:
+        command.append("--resume")
+    how = {"interrupted": "was interrupted", "failed": "ended with an error"}
+    return f"The study {how.get(outcome, outcome)}; go on with: {shlex.join(command)}"
+
+
+def _error(trial: pd.Series) -> str:
+    error = trial["error"]
+    return "no error recorded" if pd.isna(error) else str(error)

@@ -1,0 +1,55 @@
+"""The winner's predictions before and after: one row a clip, both stages side by side."""
+
+import pandas as pd
+
+LOGIT = "logit/"
+STAGES = {"template": "template", "focus": "FocusNet"}  # by the name in the files, for people
+_CLIP = ["filename", "scene", "device", "location"]
+
+
+class PredictionsError(Exception):
+    """The predictions do not hold both stages of the same clips."""
+
+
+def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
+    """Pair the stages' predictions on one half of the test split, by clip.
+
+    Args:
+        predictions: one row for each clip, stage and half, with a logit of each scene.
+        half: ``select`` or ``report``.
+
+    Returns:
+        ``filename``, ``device``, ``location``, and as categories of all scenes: ``scene`` (the
+        true one) and the predicted ones under ``template`` and ``focus``.
+
+    Raises:
+        PredictionsError: a column is missing, or the stages' clips differ.
+    """
+    lacking = [name for name in ("stage", "half", *_CLIP) if name not in predictions]
+    logits = [name for name in predictions.columns if name.startswith(LOGIT)]
+    if lacking or not logits:
+        raise PredictionsError(f"no column {', '.join(lacking) or LOGIT + '...'}")
+    scenes = [name.removeprefix(LOGIT) for name in logits]
+    of_half = predictions[predictions["half"] == half]
+    clips: pd.DataFrame | None = None
+    for stage in STAGES:
+        rows = of_half[of_half["stage"] == stage]
+        if rows["filename"].duplicated().any():
+            raise PredictionsError(f"{stage} has a clip of {half} twice")
+        best = rows[logits].to_numpy().argmax(axis=1)
+        own = rows[_CLIP].assign(**{stage: pd.Categorical.from_codes(best, scenes)})
+        if clips is None:
+            clips = own
+            continue
+        if set(own["filename"]) != set(clips["filename"]):
+            raise PredictionsError(f"template and {stage} have different clips of {half}")
+        clips = clips.merge(own[["filename", stage]], on="filename")
+    if clips is None or clips.empty:
+        raise PredictionsError(f"no clips of {half}")
+    clips["scene"] = pd.Categorical(clips["scene"], scenes)
+    return clips.reset_index(drop=True)
+
+
+def scenes_of(clips: pd.DataFrame) -> list[str]:
+    """All scenes that the models tell apart, in the order of their logits."""
+    return list(clips["scene"].cat.categories)
