@@ -1,11 +1,22 @@
 """The report's first part: what came out, per stratum, and how little it may be believed."""
 
+import math
 import shlex
 from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.document import MISSING, Block, Bullets, Section, Table, number, percent, points
+from analysis.document import (
+    MISSING,
+    Block,
+    Bullets,
+    Section,
+    Table,
+    counted,
+    number,
+    percent,
+    points,
+)
 from analysis.effects import LEVEL, Effect, macro_gain
 from analysis.parameters import short_names, show
 from analysis.predictions import scenes_of
@@ -47,13 +58,13 @@ def answer(study: Study) -> Section:
     if not study.winners:
         return Section("Answer", [*blocks, "No trial has finished yet: there is no answer."])
     blocks.append(Bullets([_sentence(study, one, effects.get(one.label)) for one in study.winners]))
-    blocks.append(_reservation(study))
+    blocks.append(_reservation(study, effects.values()))
     notes = [note for stratum in study.winners for note in _notes(study, stratum)]
     lone = max((effect.lone_locations for effect in effects.values()), default=0)
     if lone:
         notes.append(
-            f"{lone} scenes have one test location only, whose noise cannot be seen: the "
-            "intervals are too narrow."
+            f"{counted(lone, 'scene')} with a single test location: the noise between its locations "
+            "cannot be seen, and the intervals are too narrow."
         )
     if notes:
         blocks.append(Bullets(notes))
@@ -98,6 +109,10 @@ def _sentence(study: Study, stratum: Stratum, effect: Effect | None) -> str:
     )
     before, after, gain = _outcome(stratum, effect)
     where = f"{stratum.label}: " if study.stratify else ""
+    if math.isnan(gain):
+        return (
+            f"{where}the best of {stratum.finished} on select ({chosen}) has no result on report."
+        )
     text = (
         f"{where}the best of {stratum.finished} on select ({chosen}) has {percent(after)} % on "
         f"report, its template {percent(before)} %: {points(gain)} points"
@@ -114,12 +129,14 @@ def _sentence(study: Study, stratum: Stratum, effect: Effect | None) -> str:
     )
 
 
-def _reservation(study: Study) -> str:
+def _reservation(study: Study, effects: Iterable[Effect]) -> str:
     finished = [one.finished for one in study.winners]
     most = f"{min(finished)} to {max(finished)}" if len(set(finished)) > 1 else str(finished[0])
     done = study.trials[study.trials["status"] == "finished"]
     seeds = sorted(set(done["seed"].dropna()))
     trained = f"seed {show(seeds[0])}" if len(seeds) == 1 else f"one of {len(seeds)} seeds"
+    locations = sorted({effect.locations for effect in effects})
+    which = f"the {locations[0]} test locations" if len(locations) == 1 else "test locations"
     chance = next(
         (f" Chance is {100 / len(scenes_of(one.clips)):.1f} %." for one in study.winners
          if one.clips is not None),
@@ -128,7 +145,7 @@ def _reservation(study: Study) -> str:
     return (
         "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
         f"picked as the best of {most} finished trials on select, and every trial was trained "
-        f"once ({trained}). The interval covers the choice of test locations only, not the noise "
+        f"once ({trained}). The interval covers the choice of {which} only, not the noise "
         "between trainings, and training a second time may help by itself. A claim needs fresh "
         "seeds, and controls with the same budget: cross-entropy again, label smoothing, "
         f"self-distillation, and FocusNet with placebo masks.{chance}"
@@ -194,7 +211,7 @@ def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
     if open_trials > 0:
         parts.append(f"{open_trials} not begun")
     if parts:
-        yield f"{stratum.label}: of {study.trials_asked} trials {', '.join(parts)}."
+        yield f"{stratum.label}: of {study.trials_asked} trials: {', '.join(parts)}."
 
 
 def _unfinished_run(run: dict) -> str:

@@ -144,3 +144,8 @@ def points(fraction: float) -> str:
 def number(value: float, digits: int) -> str:
     """A plain number, or the sign for a missing one."""
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def counted(number_of: int, thing: str) -> str:
+    """Such as ``1 run`` and ``2 runs``."""
+    return f"{number_of} {thing}" + ("" if number_of == 1 else "s")

@@ -31,6 +31,7 @@ STAGE_STYLES: dict[str, Any] = {
 PANEL = (3.6, 3.0)  # inches
 PANELS_A_ROW = 3
 NUMBERED_UP_TO = 15  # scenes; the cells of larger confusion matrices have no room for numbers
+MARGIN = 0.05  # beside a range, as a share of it
 DPI = 150
 GAIN = "gain/select/macro_accuracy"
 STYLE: Any = {
@@ -88,16 +89,13 @@ def draw_gains(study: Study, parameters: Sequence[Parameter], path: Path) -> Non
             axes.axhline(0, color="black", linewidth=0.8)
             for place, stratum in enumerate(study.strata):
                 _scatter_gains(axes, parameter, stratum, place)
-            if parameter.is_logarithmic:
-                axes.set_xscale("log")
-                _plain_log_ticks(axes)
+            _show_range(axes, parameter)
             unit = {"threshold": " (probability)", "weight": " (factor)"}
             name = names[parameter.path]
             axes.set_xlabel(parameter.path + unit.get(name, ""))
         panels[0].set_ylabel("gain on select (points)")
         if study.stratify:
-            handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) or 1)
+            _legend(figure, panels)
         figure.savefig(path, dpi=DPI)
 
 
@@ -120,10 +118,19 @@ def _scatter_gains(axes: Axes, parameter: Parameter, stratum: Stratum, place: in
         axes.scatter(x[won], y[won], s=130, marker="o", facecolors="none", edgecolors="black")
 
 
-def _plain_log_ticks(axes: Axes) -> None:
-    """0.1, 1, 10 are easier read than powers of ten."""
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def _show_range(axes: Axes, parameter: Parameter) -> None:
+    """All of the range that was searched, so that a point at its edge is seen to be there."""
+    low, high = min(parameter.values), max(parameter.values)
+    if parameter.is_logarithmic:
+        axes.set_xscale("log")
+        # 0.1, 1, 10 are easier read than powers of ten.
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        margin = (high / low) ** MARGIN
+        axes.set_xlim(low / margin, high * margin)
+    elif low < high:
+        margin = (high - low) * MARGIN
+        axes.set_xlim(low - margin, high + margin)
 
 
 def draw_learning_curves(study: Study, strata: Sequence[Stratum], path: Path) -> None:
@@ -146,10 +153,9 @@ def draw_learning_curves(study: Study, strata: Sequence[Stratum], path: Path) ->
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_title(stratum.label)
             axes.set_xlabel("epoch of the stage")
-            axes.set_ylim(bottom=0)
+        panels[0].set_ylim(bottom=0)  # of all panels; only now, so that the top fits every curve
         panels[0].set_ylabel("macro accuracy on select (%)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) or 1)
+        _legend(figure, panels)
         figure.savefig(path, dpi=DPI)
 
 
@@ -179,3 +185,14 @@ def _panels(count: int, share_y: bool) -> tuple[Figure, list[Axes]]:
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, list(grid[:count])
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend above all panels, of everything that any of them shows."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside upper center", ncols=PANELS_A_ROW + 2
+    )

@@ -1,10 +1,11 @@
 """The report's last part: where its numbers come from, what they cost."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from analysis.document import MISSING, Block, Bullets, Section, Table
+from analysis.document import MISSING, Block, Bullets, Section, counted
 from analysis.study_files import Study
 
 SHOWN = 5  # of a list that may be long
@@ -28,14 +29,7 @@ def provenance_section(study: Study) -> Section:
     blocks: list[Block] = [Bullets([f"{name}: {text}" for name, text in rows])]
     data = study.provenance.get("data", [])
     blocks += [Bullets([*_data(record)]) for record in data]
-    if runs:
-        blocks.append(
-            Table(
-                ("started (UTC)", "minutes", "outcome", "command"),
-                [_run(run) for run in runs],
-                frozenset({"started (UTC)", "outcome", "command"}),
-            )
-        )
+    blocks.append(Bullets([_run(run) for run in runs]))
     return Section("Provenance", blocks)
 
 
@@ -91,11 +85,12 @@ def _versions(run: Mapping[str, Any]) -> str:
 
 def _time(study: Study, runs: Iterable[Mapping[str, Any]]) -> str:
     spans = [minutes for run in runs if (minutes := _minutes(run)) is not None]
-    wall = f"{sum(spans):.1f} minutes of {len(spans)} ended runs"
+    wall = f"{sum(spans):.1f} minutes of {counted(len(spans), 'ended run')}"
     if "seconds" not in study.trials:
         return wall
     seconds = study.trials["seconds"].dropna().astype(float)
-    return f"{wall}; {seconds.sum() / 60:.1f} minutes of {len(seconds)} finished trials added up"
+    trials = counted(len(seconds), "finished trial")
+    return f"{wall}; {seconds.sum() / 60:.1f} minutes of {trials}, added up"
 
 
 def _minutes(run: Mapping[str, Any]) -> float | None:
@@ -129,15 +124,13 @@ def _data(record: Mapping[str, Any]) -> Iterable[str]:
     if not skipped:
         yield "no clip was skipped"
         return
+    names = "; ".join(skipped[:SHOWN])
     rest = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
-    yield f"{len(skipped)} clips skipped: {'; '.join(skipped[:SHOWN])}{rest}"
+    yield f"{counted(len(skipped), 'clip')} skipped: {names}{rest}"
 
 
-def _run(run: Mapping[str, Any]) -> tuple[str, ...]:
+def _run(run: Mapping[str, Any]) -> str:
     minutes = _minutes(run)
-    return (
-        str(run.get("started", MISSING)).removesuffix("+00:00"),
-        MISSING if minutes is None else f"{minutes:.1f}",
-        str(run.get("outcome") or "running or killed"),
-        " ".join(run.get("command", [])),
-    )
+    took = "running or killed" if minutes is None else f"{minutes:.1f} minutes"
+    outcome = f", {run['outcome']}" if run.get("outcome") else ""
+    return f"run of {run.get('started', MISSING)}, {took}{outcome}: {shlex.join(run['command'])}"

@@ -5,6 +5,7 @@ python analysis/report.py results/demo
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a scene's name may be more than it can show
-    print(to_text(title, sections, str(folder)))
-    print(f"\nWritten: {folder / 'report.md'}")
+    try:
+        print(to_text(title, sections, str(folder)))
+        print(f"\nWritten: {folder / 'report.md'}", flush=True)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 
