@@ -1,8 +1,7 @@
 """The report's first part: what came out, per stratum, and how little it may be believed."""
 
 import math
-import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -29,11 +28,11 @@ STAGE_METRIC = "{}/report/macro_accuracy"
 
 def answer(study: Study) -> Section:
     """One row a stratum, what each row says, and what none of them says."""
-    effects = {
-        stratum.label: macro_gain(stratum.clips)
-        for stratum in study.winners
-        if stratum.clips is not None
-    }
+    outcomes = [
+        (stratum, None if stratum.clips is None else macro_gain(stratum.clips))
+        for stratum in study.strata
+    ]
+    effects = [effect for _, effect in outcomes if effect is not None]
     names = short_names(study.parameters)
     table = Table(
         header=(
@@ -47,7 +46,7 @@ def answer(study: Study) -> Section:
             "warm classes",
             "only label warm %",
         ),
-        rows=[_row(study, stratum, effects.get(stratum.label)) for stratum in study.strata],
+        rows=[_row(study, stratum, effect) for stratum, effect in outcomes],
     )
     blocks: list[Block] = [
         "The winner of each search, on the half of the test locations that no search has seen "
@@ -57,14 +56,22 @@ def answer(study: Study) -> Section:
     ]
     if not study.winners:
         return Section("Answer", [*blocks, "No trial has finished yet: there is no answer."])
-    blocks.append(Bullets([_sentence(study, one, effects.get(one.label)) for one in study.winners]))
-    blocks.append(_reservation(study, effects.values()))
+    blocks.append(
+        Bullets(
+            [
+                _sentence(study, stratum, stratum.winner, effect)
+                for stratum, effect in outcomes
+                if stratum.winner is not None
+            ]
+        )
+    )
+    blocks.append(_reservation(study, effects))
     notes = [note for stratum in study.winners for note in _notes(study, stratum)]
-    lone = max((effect.lone_locations for effect in effects.values()), default=0)
+    lone = max((effect.lone_locations for effect in effects), default=0)
     if lone:
         notes.append(
-            f"{counted(lone, 'scene')} with a single test location: the noise between its locations "
-            "cannot be seen, and the intervals are too narrow."
+            f"{counted(lone, 'scene')} with a single test location: the noise between locations "
+            "cannot be seen there, and the intervals are too narrow."
         )
     if notes:
         blocks.append(Bullets(notes))
@@ -101,20 +108,16 @@ def _interval(effect: Effect) -> str:
     return f"{points(effect.low)} to {points(effect.high)}"
 
 
-def _sentence(study: Study, stratum: Stratum, effect: Effect | None) -> str:
-    winner = stratum.winner
-    assert winner is not None
+def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect | None) -> str:
     chosen = ", ".join(
         f"{name} {show(winner.get(path))}" for path, name in short_names(study.parameters).items()
     )
     before, after, gain = _outcome(stratum, effect)
     where = f"{stratum.label}: " if study.stratify else ""
     if math.isnan(gain):
-        return (
-            f"{where}the best of {stratum.finished} on select ({chosen}) has no result on report."
-        )
+        return f"{where}the best of {stratum.tried} on select ({chosen}) has no result on report."
     text = (
-        f"{where}the best of {stratum.finished} on select ({chosen}) has {percent(after)} % on "
+        f"{where}the best of {stratum.tried} on select ({chosen}) has {percent(after)} % on "
         f"report, its template {percent(before)} %: {points(gain)} points"
     )
     if effect is None:
@@ -129,22 +132,19 @@ def _sentence(study: Study, stratum: Stratum, effect: Effect | None) -> str:
     )
 
 
-def _reservation(study: Study, effects: Iterable[Effect]) -> str:
-    finished = [one.finished for one in study.winners]
-    most = f"{min(finished)} to {max(finished)}" if len(set(finished)) > 1 else str(finished[0])
+def _reservation(study: Study, effects: Sequence[Effect]) -> str:
+    tried = [one.tried for one in study.winners]
+    most = f"{min(tried)} to {max(tried)}" if len(set(tried)) > 1 else str(tried[0])
     done = study.trials[study.trials["status"] == "finished"]
     seeds = sorted(set(done["seed"].dropna()))
     trained = f"seed {show(seeds[0])}" if len(seeds) == 1 else f"one of {len(seeds)} seeds"
     locations = sorted({effect.locations for effect in effects})
     which = f"the {locations[0]} test locations" if len(locations) == 1 else "test locations"
-    chance = next(
-        (f" Chance is {100 / len(scenes_of(one.clips)):.1f} %." for one in study.winners
-         if one.clips is not None),
-        "",
-    )  # fmt: skip
+    classes = next((len(scenes_of(one.clips)) for one in study.winners if one.clips is not None), 0)
+    chance = f" Chance is {100 / classes:.1f} %." if classes else ""
     return (
         "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
-        f"picked as the best of {most} finished trials on select, and every trial was trained "
+        f"picked as the best of {most} on select, and every trial was trained "
         f"once ({trained}). The interval covers the choice of {which} only, not the noise "
         "between trainings, and training a second time may help by itself. A claim needs fresh "
         "seeds, and controls with the same budget: cross-entropy again, label smoothing, "
@@ -175,59 +175,3 @@ def _notes(study: Study, stratum: Stratum) -> Iterable[str]:
                 f"{where}the winner's {path} = {show(value)} is at the {edge} edge of its range "
                 f"({parameter}): better values may lie outside."
             )
-
-
-def missing(study: Study) -> Section | None:
-    """What is not there (yet), and why; None when nothing is missing."""
-    items: list[str] = []
-    runs = study.provenance.get("runs", [])
-    if not runs:
-        items.append("provenance.json is missing: versions, data and hardware are unknown.")
-    elif runs[-1].get("outcome") != "done":
-        items.append(_unfinished_run(runs[-1]))
-    for stratum in study.strata:
-        items += _missing_trials(study, stratum)
-        if stratum.problem:
-            items.append(
-                f"{stratum.label}: no interval, confusions or devices, because {stratum.problem}."
-            )
-    failed = study.trials[study.trials["status"] == "failed"]
-    items += [f"failed: {one['trial']}: {_error(one)}" for _, one in failed.iterrows()]
-    return Section("What is missing", [Bullets(items)]) if items else None
-
-
-def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
-    counts = stratum.trials["status"].value_counts()
-    if not counts.get("finished"):
-        yield f"{stratum.label}: no finished trial yet."
-    open_trials = study.trials_asked - len(stratum.trials)
-    words = {
-        "stopped": "stopped early by the scheduler",
-        "failed": "failed",
-        "running": "running",
-        "pending": "waiting",
-    }
-    parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
-    if open_trials > 0:
-        parts.append(f"{open_trials} not begun")
-    if parts:
-        yield f"{stratum.label}: of {study.trials_asked} trials: {', '.join(parts)}."
-
-
-def _unfinished_run(run: dict) -> str:
-    outcome = run.get("outcome")
-    if outcome is None:
-        return (
-            f"The study is running since {run.get('started')} (or was killed): what follows is "
-            "its state so far."
-        )
-    command = list(run.get("command", []))
-    if "--resume" not in command:
-        command.append("--resume")
-    how = {"interrupted": "was interrupted", "failed": "ended with an error"}
-    return f"The study {how.get(outcome, outcome)}; go on with: {shlex.join(command)}"
-
-
-def _error(trial: pd.Series) -> str:
-    error = trial["error"]
-    return "no error recorded" if pd.isna(error) else str(error)

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     # here as in tests and notebooks, so that each is one module under one name.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from analysis.answer import answer, missing
+from analysis.answer import answer
 from analysis.details import confusions_section, devices_section, trials_section
 from analysis.document import Figure, Section, to_markdown, to_text
 from analysis.figures import (
@@ -25,6 +25,7 @@ from analysis.figures import (
     draw_learning_curves,
     learning_curves,
 )
+from analysis.gaps import missing
 from analysis.origins import provenance_section
 from analysis.study_files import NotAStudy, Study, read_study
 

@@ -40,6 +40,11 @@ class Stratum:
     def finished(self) -> int:
         return int((self.trials["status"] == "finished").sum())
 
+    @property
+    def tried(self) -> int:
+        """Trials that the winner was picked from; one that was stopped lost on select, too."""
+        return int(self.trials["status"].isin(["finished", "stopped"]).sum())
+
 
 @dataclass(frozen=True)
 class Study:

@@ -1,0 +1,66 @@
+"""What a study does not have (yet): trials that did not finish, files that are not there."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.document import Bullets, Section
+from analysis.study_files import Stratum, Study
+
+
+def missing(study: Study) -> Section | None:
+    """What is not there (yet), and why; None when nothing is missing."""
+    items: list[str] = []
+    runs = study.provenance.get("runs", [])
+    if not runs:
+        items.append("provenance.json is missing: versions, data and hardware are unknown.")
+    elif runs[-1].get("outcome") != "done":
+        items.append(_unfinished_run(runs[-1]))
+    for stratum in study.strata:
+        items += _missing_trials(study, stratum)
+        if stratum.problem:
+            items.append(
+                f"{stratum.label}: no interval, confusions or devices, because {stratum.problem}."
+            )
+    failed = study.trials[study.trials["status"] == "failed"]
+    items += [f"failed: {one['trial']}: {_error(one)}" for _, one in failed.iterrows()]
+    return Section("What is missing", [Bullets(items)]) if items else None
+
+
+def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
+    counts = stratum.trials["status"].value_counts()
+    if not counts.get("finished"):
+        yield f"{stratum.label}: no finished trial yet."
+    open_trials = study.trials_asked - len(stratum.trials)
+    words = {
+        "stopped": "stopped early by the scheduler",
+        "failed": "failed",
+        "running": "running",
+        "pending": "waiting",
+    }
+    parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
+    if open_trials > 0:
+        parts.append(f"{open_trials} not begun")
+    if parts:
+        yield f"{stratum.label}: of {study.trials_asked} trials: {', '.join(parts)}."
+
+
+def _unfinished_run(run: Mapping[str, Any]) -> str:
+    outcome = run.get("outcome")
+    if outcome is None:
+        return (
+            f"The study is running since {run.get('started')} (or was killed): what follows is "
+            "its state so far."
+        )
+    command = list(run.get("command", []))
+    if "--resume" not in command:
+        command.append("--resume")
+    how = {"interrupted": "was interrupted", "failed": "ended with an error"}
+    return f"The study {how.get(outcome, outcome)}; go on with: {shlex.join(command)}"
+
+
+def _error(trial: pd.Series) -> str:
+    error = trial["error"]
+    return "no error recorded" if pd.isna(error) else str(error)
