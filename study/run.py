@@ -19,8 +19,9 @@ from focusnet.errors import FocusNetError
 from study.ledger import Ledger
 from study.plan import describe_plan
 from study.resume import check_folder
-from study.space import Space, validate_space
+from study.space import Space
 from study.space_file import find_space_file, read_space_file
+from study.validation import validate_space
 
 if TYPE_CHECKING:
     from study.trainable import RunTrial

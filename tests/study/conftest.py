@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from small_space import CONTENT, put
 
-from study.space import Space, validate_space
+from study.space import Space
+from study.validation import validate_space
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from small_space import CONTENT
 
 from study.configurations import STARTUP, Earlier, next_configuration
-from study.space import validate_space
 from study.trial_id import trial_id
+from study.validation import validate_space
 
 
 def run(space, stratum, trials, state="finished"):

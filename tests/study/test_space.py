@@ -7,8 +7,8 @@ from small_space import put
 
 from focusnet.errors import ConfigError
 from focusnet.yaml_file import read_yaml
-from study.space import validate_space
 from study.space_file import SHIPPED
+from study.validation import validate_space
 
 WRONG = [
     (("serach",), {}, "serach: unknown key (did you mean 'search'?)"),
