@@ -1,0 +1,219 @@
+"""Small results folders with known numbers, written as the study writes them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+SCENES = ("bus", "park", "tram")
+SELECT = "focus/select/macro_accuracy"
+SPACE: dict[str, Any] = {
+    "name": "small",
+    "search": {
+        "algorithm": "random",
+        "trials": 3,
+        "stratify": "data.subset",
+        "metric": SELECT,
+        "seed": 7,
+        "scheduler": {"name": "none", "grace_epochs": 3, "reduction_factor": 3.0},
+    },
+    "resources": {"cpu": 1.0, "gpu": 0.0, "max_concurrent": None},
+    "space": {
+        "data.subset": {"choice": [25, 100]},
+        "focus.weight": {"loguniform": [0.1, 10.0]},
+        "focus.threshold": {"uniform": [0.02, 0.5]},
+    },
+    "trial": {"data": {"root": "synthetic"}},
+}
+RUN: dict[str, Any] = {
+    "command": ["python", "study/run.py", "--space", "small.yaml"],
+    "started": "2026-01-02T03:00:00+00:00",
+    "ended": "2026-01-02T03:06:00+00:00",
+    "outcome": "done",
+    "python": "3.11.7",
+    "packages": {"torch": "2.11.0", "ray": "2.60.0", "absent": None},
+    "git": {"revision": "0123456789abcdef", "dirty": False},
+    "hardware": {
+        "system": "Linux 6",
+        "cpu": "A processor",
+        "cores": 2,
+        "memory_bytes": 8 * 2**30,
+        "gpus": [],
+    },
+    "nodes": [{"CPU": 2.0}],
+}
+DATA = {
+    "root": "synthetic",
+    "sample_rate": 32000,
+    "fingerprint": "fedcba",
+    "clips": 60,
+    "classes": list(SCENES),
+    "skipped": ["audio/x.wav: empty", "audio/y.wav: stereo"],
+}
+
+# One clip a line: scene, location, device, scene predicted by the template and by FocusNet.
+# Template: bus 2 of 4, park 3 of 4, tram 1 of 2: 58.3 % macro. FocusNet: 3 of 4, 3 of 4, 2 of 2:
+# 83.3 %. The gain is 25 points.
+REPORT = (
+    ("bus", "lyon-1", "a", "bus", "bus"),
+    ("bus", "lyon-1", "a", "tram", "bus"),
+    ("bus", "lyon-2", "b", "bus", "bus"),
+    ("bus", "lyon-2", "b", "tram", "tram"),
+    ("park", "lyon-3", "a", "bus", "park"),
+    ("park", "lyon-4", "s1", "park", "park"),
+    ("park", "lyon-4", "s1", "park", "tram"),
+    ("park", "lyon-4", "s1", "park", "park"),
+    ("tram", "lyon-5", "a", "bus", "tram"),
+    ("tram", "lyon-6", "b", "tram", "tram"),
+)
+
+
+def predictions(
+    report: Iterable[tuple[str, str, str, str, str]] = REPORT, scenes: tuple[str, ...] = SCENES
+) -> pd.DataFrame:
+    """As ``predictions/<trial>.parquet`` holds them; on select, all is wrong before and after."""
+    rows = []
+    report = list(report)
+    for half, lines in (("select", [(*line[:3], "", "") for line in report]), ("report", report)):
+        for place, (scene, location, device, *predicted) in enumerate(lines):
+            for stage, guess in zip(("template", "focus"), predicted, strict=True):
+                wrong = next(other for other in scenes if other != scene)
+                logits = {f"logit/{one}": float(one == (guess or wrong)) for one in scenes}
+                rows.append(
+                    {
+                        "filename": f"audio/{half}-{place}.wav",
+                        "stage": stage,
+                        "half": half,
+                        "scene": scene,
+                        "device": device,
+                        "location": location,
+                        **logits,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def finished(
+    name: str,
+    subset: int,
+    *,
+    weight: float = 1.0,
+    threshold: float = 0.1,
+    select: float = 0.6,
+    **metrics: float,
+) -> dict[str, Any]:
+    """A row of ``trials.parquet``; the template has 50 % on select."""
+    return {
+        "trial": name,
+        "arm": "focusnet",
+        "seed": 7,
+        "status": "finished",
+        "error": None,
+        "data.subset": subset,
+        "focus.weight": weight,
+        "focus.threshold": threshold,
+        "seconds": 90.0,
+        "template/select/macro_accuracy": 0.5,
+        SELECT: select,
+        "gain/select/macro_accuracy": select - 0.5,
+        "template/report/macro_accuracy": 0.4,
+        "focus/report/macro_accuracy": 0.45,
+        "template/report/group/real": 0.5,
+        "focus/report/group/real": 0.75,
+        "focus/warm_classes": 1.5,
+        "focus/only_label_warm": 0.25,
+        "template_key": f"key{subset}",
+        "template_reused": True,
+        **metrics,
+    }
+
+
+def unfinished(name: str, subset: int, status: str, error: str | None = None) -> dict[str, Any]:
+    return {
+        "trial": name,
+        "arm": "focusnet",
+        "seed": 7,
+        "status": status,
+        "error": error,
+        "data.subset": subset,
+        "focus.weight": 2.0,
+        "focus.threshold": 0.2,
+    }
+
+
+def epochs(trial: str, stage: str, accuracies: Iterable[float]) -> list[dict[str, Any]]:
+    accuracies = list(accuracies)
+    return [
+        {
+            "trial": trial,
+            "arm": "focusnet",
+            "stage": stage,
+            "epoch": epoch,
+            "epochs": len(accuracies),
+            f"{stage}/select/macro_accuracy": accuracy,
+        }
+        for epoch, accuracy in enumerate(accuracies, start=1)
+    ]
+
+
+def write_study(
+    folder: Path,
+    trials: list[dict[str, Any]] | None,
+    *,
+    space: Mapping[str, Any] = SPACE,
+    lines: list[dict[str, Any]] | None = None,
+    predicted: Mapping[str, pd.DataFrame] | None = None,
+    run: Mapping[str, Any] | None = RUN,
+) -> Path:
+    """Write a results folder; None leaves a file out."""
+    folder.mkdir(parents=True)
+    (folder / "space.yaml").write_text(yaml.safe_dump(dict(space)))
+    if run is not None:
+        record = {"runs": [dict(run)], "seed": 7, "data": [DATA]}
+        (folder / "provenance.json").write_text(json.dumps(record))
+    if trials is not None:
+        pd.DataFrame(trials).to_parquet(folder / "trials.parquet", index=False)
+        pd.DataFrame(lines or [], columns=None if lines else ["trial", "stage"]).to_parquet(
+            folder / "epochs.parquet", index=False
+        )
+    if predicted:
+        (folder / "predictions").mkdir()
+        for name, frame in predicted.items():
+            frame.to_parquet(folder / "predictions" / f"{name}.parquet", index=False)
+    return folder
+
+
+def two_strata(folder: Path) -> Path:
+    """A finished study: the winners are ``t25-b`` and ``t100-a``, both with REPORT."""
+    trials = [
+        finished("t25-a", 25, weight=0.5, select=0.55, template_reused=False),
+        finished("t25-b", 25, weight=2.0, threshold=0.3, select=0.7),
+        # Best on report, which must not matter.
+        finished("t25-c", 25, select=0.6, **{"focus/report/macro_accuracy": 0.99}),
+        finished("t100-a", 100, weight=4.0, select=0.8, template_reused=False),
+        finished("t100-b", 100, weight=0.2, select=0.5),
+        finished("t100-c", 100, weight=1.0, select=0.4),
+    ]
+    lines = [
+        *epochs("t25-b", "template", [0.2, 0.3, 0.5]),
+        *epochs("t25-b", "focus", [0.1, 0.4, 0.7]),
+        *epochs("t100-a", "template", [0.3, 0.5, 0.5]),
+        *epochs("t100-a", "focus", [0.4, 0.9, 0.8]),
+    ]
+    predicted = {"t25-b": predictions(), "t100-a": predictions()}
+    return write_study(folder, trials, lines=lines, predicted=predicted)
+
+
+def table_rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first Markdown table under ``heading``: its header, then its rows."""
+    lines = text.split(f"## {heading}\n")[1].splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("|"))
+    table = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return [table[0], *table[2:]]
