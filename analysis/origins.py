@@ -108,7 +108,7 @@ def _templates(study: Study) -> str:
     different = finished["template_key"].nunique()
     return (
         f"{(~reused).sum()} trained and {reused.sum()} reused by the finished trials, "
-        f"{different} different ones"
+        f"{different} distinct"
     )
 
 

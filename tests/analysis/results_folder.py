@@ -170,7 +170,7 @@ def write_study(
 ) -> Path:
     """Write a results folder; None leaves a file out."""
     folder.mkdir(parents=True)
-    (folder / "space.yaml").write_text(yaml.safe_dump(dict(space)))
+    (folder / "space.yaml").write_text(yaml.safe_dump(dict(space), sort_keys=False))
     if run is not None:
         record = {"runs": [dict(run)], "seed": 7, "data": [DATA]}
         (folder / "provenance.json").write_text(json.dumps(record))
