@@ -22,7 +22,7 @@ from analysis.predictions import STAGES, scenes_of
 from analysis.study_files import Stratum, Study
 
 # Okabe and Ito's colours without the yellow, which print loses; each has a marker of its own.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STAGE_STYLES: dict[str, Any] = {
     "template": {"color": COLOURS[0], "linestyle": "--", "marker": "o"},
@@ -93,7 +93,7 @@ def draw_gains(study: Study, parameters: Sequence[Parameter], path: Path) -> Non
             unit = {"threshold": " (probability)", "weight": " (factor)"}
             name = names[parameter.path]
             axes.set_xlabel(parameter.path + unit.get(name, ""))
-        panels[0].set_ylabel("gain on select (points)")
+        _label_rows(panels, "gain on select (points)")
         if study.stratify:
             _legend(figure, panels)
         figure.savefig(path, dpi=DPI)
@@ -131,6 +131,8 @@ def _show_range(axes: Axes, parameter: Parameter) -> None:
     elif low < high:
         margin = (high - low) * MARGIN
         axes.set_xlim(low - margin, high + margin)
+    if parameter.kind == "choice":
+        axes.set_xticks(parameter.values)
 
 
 def draw_learning_curves(study: Study, strata: Sequence[Stratum], path: Path) -> None:
@@ -154,7 +156,7 @@ def draw_learning_curves(study: Study, strata: Sequence[Stratum], path: Path) ->
             axes.set_title(stratum.label)
             axes.set_xlabel("epoch of the stage")
         panels[0].set_ylim(bottom=0)  # of all panels; only now, so that the top fits every curve
-        panels[0].set_ylabel("macro accuracy on select (%)")
+        _label_rows(panels, "macro accuracy on select (%)")
         _legend(figure, panels)
         figure.savefig(path, dpi=DPI)
 
@@ -185,6 +187,11 @@ def _panels(count: int, share_y: bool) -> tuple[Figure, list[Axes]]:
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, list(grid[:count])
+
+
+def _label_rows(panels: Sequence[Axes], label: str) -> None:
+    for axes in panels[::PANELS_A_ROW]:
+        axes.set_ylabel(label)
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:

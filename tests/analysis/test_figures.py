@@ -1,9 +1,11 @@
 """What the pictures show, read back from their axes."""
 
+import copy
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from results_folder import epochs, finished, predictions, two_strata, write_study
+from results_folder import SPACE, epochs, finished, predictions, two_strata, write_study
 
 from analysis.figures import draw_confusions, draw_gains, draw_learning_curves
 from analysis.study_files import read_study
@@ -100,3 +102,11 @@ def test_a_winner_whose_template_left_no_epochs_has_one_curve(tmp_path, drawn):
     study = read_study(folder)
     draw_learning_curves(study, study.winners, tmp_path / "c.png")
     assert [line.get_label() for line in drawn[0].axes[0].lines] == ["FocusNet", "chance"]
+
+
+def test_choices_are_marked_where_they_are(tmp_path, drawn):
+    space = copy.deepcopy(SPACE)
+    space["space"]["focus.weight"] = {"choice": [0.5, 1, 4]}
+    study = read_study(write_study(tmp_path / "s", [finished("a", 25)], space=space))
+    draw_gains(study, list(study.parameters.values()), tmp_path / "g.png")
+    assert list(drawn[0].axes[0].get_xticks()) == [0.5, 1, 4]
