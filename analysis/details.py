@@ -16,7 +16,7 @@ GROUPS = {
     "seen": "simulated, in training (s1-s3)",
     "unseen": "simulated, test only (s4-s6)",
 }
-WINNER = "<"
+WINNER = "winner"
 
 
 def trials_section(study: Study, figures: list[Figure]) -> Section:
@@ -43,7 +43,7 @@ def trials_section(study: Study, figures: list[Figure]) -> Section:
         return Section("Trials", ["No trial has been handed out yet."])
     blocks: list[Block] = [
         "Macro accuracies on select, the half of the test locations that the search sees; the "
-        f"best first by {study.metric}, the winner marked {WINNER}. A trial that did not finish "
+        f"best first by {study.metric}, each winner named. A trial that did not finish "
         "has what its last epoch had. The last column is the end of the trial's name in "
         "trials.parquet and predictions/.",
         Table(header, rows, words=frozenset({"status", "trial"})),
@@ -77,7 +77,7 @@ def _trial_row(study: Study, stratum: Stratum, trial: pd.Series) -> tuple[str, .
         number(value_of(trial, "focus/warm_classes"), 2),
         percent(value_of(trial, "focus/only_label_warm")),
         number(seconds, 0),
-        _status(study, trial) + (f" {WINNER}" if won else ""),
+        _status(study, trial) + (f", {WINNER}" if won else ""),
         str(trial["trial"]).rpartition("-")[2],
     )
 

@@ -107,9 +107,9 @@ def test_all_trials_are_listed_best_first_and_the_winner_marked(study):
     rows = table_rows(report_on(study), "Trials")
     assert [row[-1] for row in rows[1:]] == ["b", "c", "a", "a", "b", "c"]
     assert rows[1] == [
-        "25", "2", "0.3", "50.0", "70.0", "+20.0", "1.50", "25.0", "90", "finished \\<", "b",
+        "25", "2", "0.3", "50.0", "70.0", "+20.0", "1.50", "25.0", "90", "finished, winner", "b",
     ]  # fmt: skip
-    assert [row[-2] for row in rows[2:]] == ["finished", "finished", "finished \\<", "finished",
+    assert [row[-2] for row in rows[2:]] == ["finished", "finished", "finished, winner", "finished",
                                              "finished"]  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_trials_that_failed_were_stopped_or_go_on_are_told(tmp_path):
     assert "go on with: python study/run.py --space small.yaml --resume" in words
     statuses = {row[-1]: row[-2] for row in table_rows(text, "Trials")[1:]}
     assert statuses == {
-        "done": "finished \\<",
+        "done": "finished, winner",
         "stopped": "stopped (focus epoch 2/4)",
         "bad": "failed",
         "on": "running",
