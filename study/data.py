@@ -51,11 +51,16 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
 
     problems: list[str] = []
     found: dict[str, dict[str, Any]] = {}
+    failed: set[tuple[str, int]] = set()
     for trial in _distinct_data(space):
+        audio = trial.data.root, trial.features.sample_rate
+        if audio in failed:
+            continue  # its clips need not be decoded again to say the same
         try:
             data = prepare(trial)
         except DataError as error:
             problems += [problem for problem in error.problems if problem not in problems]
+            failed.add(audio)
             continue
         record = {
             "root": trial.data.root,

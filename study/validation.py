@@ -176,6 +176,11 @@ def _check_search(
             f"search.stratify: '{search.stratify}' must be a choice, because each of its values "
             "gets a search of its own"
         )
+    elif "data.subset" in domains and search.stratify != "data.subset":
+        problems.append(
+            "search.stratify: must be data.subset where space holds it, because more data always "
+            f"scores higher: one search would only find that; received {search.stratify!r}"
+        )
     if search.algorithm == "grid":
         for path, domain in domains.items():
             if isinstance(domain, Range):

@@ -42,6 +42,7 @@ WRONG = [
         "(did you mean 'data.subset'?)",
     ),
     (("search", "stratify"), "focus.weight", "search.stratify: 'focus.weight' must be a choice"),
+    (("search", "stratify"), None, "search.stratify: must be data.subset where space holds it"),
     (("name",), "a/b", "name: must hold letters, digits"),
     (("name",), "..", "name: must hold letters, digits"),
     (("resources", "gpu"), -1, "resources.gpu: should be greater than or equal to 0"),
