@@ -14,8 +14,10 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
+from safetensors.torch import save_file
 
-from focusnet.atomic import write_json
+from focusnet.atomic import replacing, write_json, write_text
 from focusnet.config import TrialConfig, cache_folder, validate
 from focusnet.errors import DataError
 from focusnet.loss import FocusNetLoss, warm_classes
@@ -84,11 +86,12 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
 def run_trial(
     config: TrialConfig | Mapping[str, Any], out_dir: Path | str, report: Report | None = None
 ) -> TrialResult:
-    """Run both stages and write ``result.json``, ``epochs.jsonl``, ``predictions.parquet``.
+    """Run both stages; write results, ``predictions.parquet``, weights and their configuration.
 
     Args:
         config: the trial's settings, or a mapping that is validated first.
-        out_dir: folder for the results; ``result.json`` appears last.
+        out_dir: folder for the results; ``result.json`` appears last. ``weights.safetensors`` is
+            the state dict of FocusNet's PaSST, ``config.yaml`` holds every setting of the trial.
         report: called after each epoch with the stage, the epoch and its metrics. What it raises
             ends the trial. The last epoch is reported when the results are written. A template
             from the store is not trained again, and its epochs are not reported again.
@@ -118,6 +121,8 @@ class _Trial:
         self.out_dir.mkdir(parents=True, exist_ok=True)
         self.epochs_path = self.out_dir / "epochs.jsonl"
         self.epochs_path.write_text("")
+        settings = yaml.safe_dump(self.trial.model_dump(), sort_keys=False, allow_unicode=True)
+        write_text(self.out_dir / "config.yaml", settings)
         template, built = self._template()
         if not built:
             for record in template.epochs():
@@ -233,6 +238,9 @@ class _Trial:
             stored,
         )
         logits = {half: self.stages.predict(model, rows) for half, rows in self.data.halves.items()}
+        with replacing(self.out_dir / "weights.safetensors") as part:
+            weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+            save_file(weights, part)
         if online is None:
             # Masks of stored logits do not change while training: count them on the clips.
             labels = torch.from_numpy(self.data.labels(self.data.train))

@@ -14,10 +14,14 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, DataError, TrainingError
 from focusnet.loss import confusion_mask
 from focusnet.mel import LogMel
-from focusnet.pipeline import TrialResult, run_trial
+from focusnet.model import build_model
+from focusnet.pipeline import TrialResult, prepare_data, run_trial
+from focusnet.predictions import align_logits
+from focusnet.yaml_file import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +114,24 @@ def test_stored_logits_are_those_of_the_template_on_the_clean_training_clips(
         expected = template(spec.unsqueeze(1))[0].numpy()
     columns = [f"logit/{scene}" for scene in result.classes]
     np.testing.assert_allclose(stored[columns].to_numpy(), expected, atol=1e-4)
+
+
+def test_weights_and_configuration_are_enough_to_build_the_trained_model(finished, tmp_path):
+    result, out, _ = finished
+    trial = validate(TrialConfig, read_yaml(out / "config.yaml"))
+    model = build_model(
+        trial.model.model_copy(update={"weights": str(out / "weights.safetensors")}),
+        len(result.classes),
+    ).eval()
+    data = prepare_data(trial, progress=False)
+    rows = data.halves["report"][:8]
+    mel = LogMel(**trial.features.model_dump()).eval()
+    with torch.inference_mode():
+        waveforms = torch.from_numpy(data.waveforms.samples[data.waveforms.position[rows]])
+        logits = model(mel(waveforms * data.waveforms.scale).unsqueeze(1))[0].numpy()
+    stored = pd.read_parquet(out / "predictions.parquet").query("stage == 'focus'")
+    expected = align_logits(stored, data.names(rows), result.classes)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_warm_classes_equal_those_of_the_masks_of_the_stored_logits(
