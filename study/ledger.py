@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from focusnet.atomic import write_json, write_text
 from focusnet.errors import ConfigError
 from focusnet.yaml_file import read_yaml
+from study.driver import LOCK, last_driver, record_driver
 
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
 ENDED = ("finished", "stopped", "failed")
@@ -40,6 +41,7 @@ class Trial:
     error: str | None = None
     attempts: int = 0
     started: str | None = None  # of the last attempt; UTC, ISO 8601
+    host: str | None = None  # where that was
     ended: str | None = None
     result: dict[str, Any] = field(default_factory=dict)  # result.json of a finished trial
     epochs: list[dict[str, Any]] = field(default_factory=list)  # what was reported, in order
@@ -89,19 +91,22 @@ class Ledger:
         return read_yaml(self.space_path)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study, so that no second driver works on it; falls when the process dies."""
+    def locked(self, resume: str = "") -> Iterator[None]:
+        """Hold the study, so that no second driver works on it; falls when the process dies.
+
+        ``resume`` is the command that would go on with the study, for whoever finds it left.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{self.folder}: cannot be made: {error.strerror}") from None
-        holder = self.folder / ".driver"
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
+            # Whoever looks whether the study runs holds the lock for an instant.
+            with FileLock(self.folder / LOCK, timeout=1):
+                record_driver(self.folder, resume)
                 yield
         except Timeout:
-            who = holder.read_text().strip() if holder.is_file() else "another process"
+            who = last_driver(self.folder) or "another process"
             raise ConfigError(f"{self.folder}: {who} is running this study") from None
 
     def trial_folder(self, trial: str) -> Path:
@@ -171,6 +176,7 @@ def read_trial(folder: Path) -> Trial:
         error=ended.get("error") if status == "failed" else None,
         attempts=started.get("attempts", 0),
         started=started.get("at"),
+        host=started.get("host"),
         ended=ended.get("at"),
         result=result,
         epochs=_read_epochs(folder / "epochs.jsonl"),

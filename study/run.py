@@ -75,10 +75,9 @@ def _conduct(
         from study.data import check_data
 
         check_data(space)  # what can be seen without decoding is said before Ray starts
-    with ledger.locked():
-        check_folder(
-            ledger, space, resume=options.resume, how_to_resume=_command(given, "--resume")
-        )
+    how_to_resume = _command(given, "--resume")
+    with ledger.locked(how_to_resume):
+        check_folder(ledger, space, resume=options.resume, how_to_resume=how_to_resume)
         print(describe_plan(space, folder), flush=True)
         from study import cluster
         from study.provenance import Provenance, command_line

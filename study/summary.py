@@ -14,6 +14,7 @@ from study.optuna_journal import FILE as JOURNAL
 from study.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE
 from study.space import Space
 from study.trial_id import short_names
+from study.winners import winners
 
 
 def print_summary(
@@ -23,11 +24,8 @@ def print_summary(
     stream = stream or sys.stdout
     finished = [trial for trial in trials if trial.status == "finished"]
     metric = space.search.metric
-    best = [
-        max(of_stratum, key=lambda trial: trial.metrics[metric])
-        for stratum in space.strata
-        if (of_stratum := [t for t in finished if t.stratum == stratum and metric in t.metrics])
-    ]
+    by_stratum = winners(finished, metric)
+    best = [by_stratum[stratum] for stratum in space.strata if stratum in by_stratum]
     names = short_names(space.searched)
     table = Table(title=f"Best trial by {metric}", title_justify="left")
     if space.search.stratify is not None:
