@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; nothing is kept but a finished template", file=sys.stderr)
+        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
         return 130
     _summarise(metrics, out)
     return 0

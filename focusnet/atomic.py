@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -28,11 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o644)
-        _flush_to_disk(part)
+        flush_to_disk(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    _flush_to_disk(path.parent)
+    flush_to_disk(path.parent)
 
 
 @contextmanager
@@ -48,12 +49,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         part.chmod(0o755)
         for file in part.rglob("*"):
             if file.is_file():
-                _flush_to_disk(file)
+                flush_to_disk(file)
         if not path.exists():
             part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    _flush_to_disk(path.parent)
+    flush_to_disk(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -156,6 +156,7 @@ class ComputeConfig(Settings):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Count = 1
     eval_batch_size: Count = 256
+    checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
 
 
 class TrialConfig(Settings):

@@ -3,12 +3,9 @@
 It knows nothing of Ray: a study hands in ``report``.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +15,20 @@ import yaml
 from safetensors.torch import save_file
 
 from focusnet.atomic import replacing, write_json, write_text
+from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
-from focusnet.errors import DataError
 from focusnet.loss import FocusNetLoss, warm_classes
 from focusnet.metrics import confusion_matrix
-from focusnet.model import weights_path
 from focusnet.objective import CrossEntropy, FocusObjective
 from focusnet.predictions import align_logits, logits_frame, write_frame
-from focusnet.stages import Logits, Record, Stages
-from focusnet.synthetic import ensure_dataset
+from focusnet.preparation import prepare_data
+from focusnet.stages import Logits, Stages
+from focusnet.store import CHECKPOINT
 from focusnet.templates import Template, get_or_build, template_key, write_template
-from focusnet.trial_data import Rows, TrialData, load_trial_data
-from focusnet.weights import sha256_of
+from focusnet.trial_data import Rows
+from focusnet.trial_folder import Record, TrialFolder
+
+__all__ = ["TrialResult", "prepare_data", "run_trial"]
 
 Report = Callable[[Record], None]
 
@@ -47,42 +46,6 @@ class TrialResult:
     skipped: tuple[str, ...]  # clips left out, with the reason
 
 
-def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
-    """Make, fetch, read and decode what a trial needs, its initial weights included.
-
-    Safe to call from several processes at once.
-
-    Raises:
-        DataError: what is wrong with data set, audio, impulse responses and weights, all of it.
-    """
-    cache = cache_folder(trial.data.cache)
-    problems: list[str] = []
-    try:
-        weights_path(trial.model.weights, cache)
-    except DataError as error:
-        problems += error.problems
-    root = Path(trial.data.root).expanduser()
-    if trial.data.root == "synthetic":
-        root = ensure_dataset(cache, **trial.data.synthetic.model_dump(), progress=progress)
-    folder = trial.augment.dir_folder if trial.augment.dir_probability > 0 else None
-    try:
-        data = load_trial_data(
-            root,
-            subset=trial.data.subset,
-            subset_seed=trial.data.subset_seed,
-            sample_rate=trial.features.sample_rate,
-            on_bad_clip=trial.data.on_bad_clip,
-            dir_folder=Path(folder).expanduser() if folder else None,
-            cache=cache,
-            progress=progress,
-        )
-    except DataError as error:
-        raise DataError([*error.problems, *problems]) from None
-    if problems:
-        raise DataError(problems)
-    return data
-
-
 def run_trial(
     config: TrialConfig | Mapping[str, Any], out_dir: Path | str, report: Report | None = None
 ) -> TrialResult:
@@ -96,6 +59,9 @@ def run_trial(
             ends the trial. The last epoch is reported when the results are written. A template
             from the store is not trained again, and its epochs are not reported again.
 
+    Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
+    one goes on from its last checkpoint; epochs that were reported are not reported again.
+
     Raises:
         ConfigError, DataError, TrainingError: see ``focusnet.errors``.
     """
@@ -108,30 +74,24 @@ class _Trial:
 
     def __init__(self, trial: TrialConfig, out_dir: Path, report: Report) -> None:
         self.trial = trial
-        self.out_dir = out_dir
+        self.out_dir = out_dir.absolute()
         self.report = report
+        self.seconds_before = 0.0  # in processes that died
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
         self.stages = Stages(trial, self.data, self.cache)
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}
+        self.folder = TrialFolder(self.out_dir)
 
     def run(self) -> TrialResult:
         started = time.monotonic()
-        self.out_dir.mkdir(parents=True, exist_ok=True)
-        self.epochs_path = self.out_dir / "epochs.jsonl"
-        self.epochs_path.write_text("")
         settings = yaml.safe_dump(self.trial.model_dump(), sort_keys=False, allow_unicode=True)
         write_text(self.out_dir / "config.yaml", settings)
-        template, built = self._template()
-        if not built:
-            for record in template.epochs():
-                self._log(record)
-        template_logits = template.logits()
-        focus_started = time.monotonic()
+        template = self._template()
+        template_logits, template_seconds = template.logits(), template.seconds()
         focus_logits, last_record, metrics = self._focus(template, template_logits)
-        metrics["template/seconds"] = template.seconds()
-        metrics["focus/seconds"] = time.monotonic() - focus_started
+        metrics["template/seconds"] = template_seconds
         confusion: dict[str, list[list[int]]] = {}
         frames: list[pd.DataFrame] = []
         for half, rows in self.data.halves.items():
@@ -150,40 +110,41 @@ class _Trial:
                 gain = metrics[f"focus/{half}/{name}"] - metrics[f"template/{half}/{name}"]
                 metrics[f"gain/{half}/{name}"] = gain
         write_frame(self.out_dir / "predictions.parquet", pd.concat(frames, ignore_index=True))
-        metrics["seconds"] = time.monotonic() - started
+        metrics["seconds"] = time.monotonic() - started + self.seconds_before
         result = TrialResult(
             metrics=metrics,
             template_key=template.key,
-            template_reused=not built,
+            template_reused=template.built_by() != str(self.out_dir),
             confusion=confusion,
             classes=self.classes,
             clips={split: len(rows) for split, rows in self.splits.items()},
             skipped=self.data.waveforms.skipped,
         )
         write_json(self.out_dir / "result.json", asdict(result))
+        (self.out_dir / CHECKPOINT).unlink(missing_ok=True)
         self.report(last_record)
         return result
 
-    def _template(self) -> tuple[Template, bool]:
-        determinants = self._determinants()
+    def _template(self) -> Template:
+        trial = self.trial
+        determinants = self.stages.determinants()
         key = template_key(determinants)
-        if self.trial.template.reuse:
-            store, name = self.cache / "templates", key
-        else:
-            store, name = self.out_dir / "template", f"{key}-{os.getpid()}"
+        store = self.cache / "templates" if trial.template.reuse else self.out_dir / "template"
 
         def build(folder: Path) -> None:
             started = time.monotonic()
-            records: list[Record] = []
+            checkpoint, before = self._checkpoint("template", folder, {"template": key})
+            records = list(before.records) if before else []
+            self.folder.begin(records)
 
             def on_record(record: Record) -> None:
                 records.append(record)
-                self._log(record)
-                self.report(record)
+                self._tell(record)
 
-            training = self.trial.template
-            objective = CrossEntropy(training.label_smoothing)
-            model = self.stages.train("template", objective, training, on_record)
+            objective = CrossEntropy(trial.template.label_smoothing)
+            model = self.stages.train(
+                "template", objective, trial.template, on_record, checkpoint, before
+            )
             frames = []
             for split, rows in self.splits.items():
                 logits = self.stages.predict(model, rows)
@@ -196,15 +157,29 @@ class _Trial:
                 logits=pd.concat(frames, ignore_index=True),
                 epochs=records,
                 determinants=determinants,
-                seconds=time.monotonic() - started,
+                seconds=time.monotonic() - started + (before.seconds if before else 0.0),
             )
 
-        return get_or_build(store, name, build)
+        return get_or_build(
+            store,
+            key,
+            build,
+            user=self.out_dir,
+            about={
+                "data": self.data.dataset.root.name,
+                "subset": f"{trial.data.subset} %",
+                "seed": trial.seed,
+                "model": trial.model.size,
+                "epochs": trial.template.epochs,
+            },
+            on_wait=lambda: self.folder.say(f"waiting for template {key}, which is being trained"),
+        )
 
     def _focus(
         self, template: Template, template_logits: pd.DataFrame
     ) -> tuple[dict[str, Logits], Record, dict[str, float]]:
         """Train FocusNet; its test logits, its last epoch's record, its warm classes."""
+        started = time.monotonic()
         focus = self.trial.focus
         stored = align_logits(template_logits, self.data.names(self.data.train), self.classes)
         online = None
@@ -224,17 +199,31 @@ class _Trial:
         last: Record = {}
 
         def on_record(record: Record) -> None:
-            self._log(record)
             if record["epoch"] < record["epochs"]:
-                self.report(record)
+                self._tell(record)
             else:
+                self.folder.add(record)
                 last.update(record)
 
+        checkpoint, before = self._checkpoint(
+            "focus", self.out_dir, {"template": template.key, "focus": focus.model_dump()}
+        )
+        records = before.records if before else []
+        reported = self.folder.reported("focus")
+        told = [record for record in records if record["epoch"] in reported]
+        self.folder.begin([*template.epochs(), *told])
+        for record in records:
+            if record not in told:
+                on_record(record)  # its process died between saving and reporting it
+            elif record["epoch"] == record["epochs"]:
+                last.update(record)
         model = self.stages.train(
             "focus",
             FocusObjective(loss, online),
             self.trial.template.model_copy(update=changes),
             on_record,
+            checkpoint,
+            before,
             stored,
         )
         logits = {half: self.stages.predict(model, rows) for half, rows in self.data.halves.items()}
@@ -254,7 +243,28 @@ class _Trial:
             mean, alone = float(counts.double().mean()), float((counts == 1).double().mean())
         else:
             mean, alone = last["focus/train/warm_classes"], last["focus/train/only_label_warm"]
-        return logits, last, {"focus/warm_classes": mean, "focus/only_label_warm": alone}
+        metrics = {"focus/warm_classes": mean, "focus/only_label_warm": alone}
+        metrics["focus/seconds"] = time.monotonic() - started + (before.seconds if before else 0.0)
+        return logits, last, metrics
+
+    def _checkpoint(
+        self, stage: str, folder: Path, determinants: Mapping[str, Any]
+    ) -> tuple[Checkpoint, StageState | None]:
+        """Where a stage keeps its state, and the state that a process which died has left there."""
+        every = self.trial.compute.checkpoint_epochs
+        checkpoint = Checkpoint(folder, determinants, self.folder.say, every)
+        before = checkpoint.load()
+        if before is not None:
+            self.seconds_before += before.seconds
+            self.folder.say(f"{stage}: going on after epoch {before.epoch}")
+        return checkpoint, before
+
+    def _tell(self, record: Record) -> None:
+        """Report an epoch, then record that it was: also where the report stops the trial."""
+        try:
+            self.report(record)
+        finally:
+            self.folder.add(record)
 
     def _predictions(self, stage: str, half: str, rows: Rows, logits: Logits) -> pd.DataFrame:
         clips = self.data.dataset.clips.iloc[rows]
@@ -264,27 +274,3 @@ class _Trial:
         for place, name in enumerate(("scene", "device", "location"), start=3):
             frame.insert(place, name, clips[name].to_numpy())
         return frame
-
-    def _log(self, record: Record) -> None:
-        with self.epochs_path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def _determinants(self) -> dict[str, Any]:
-        """All that determines the template, and nothing else."""
-        trial = self.trial
-        path = weights_path(trial.model.weights, self.cache)
-        return {
-            "data": self.data.fingerprint,
-            "clips": {split: self.data.names(rows) for split, rows in self.splits.items()},
-            "seed": trial.seed,
-            "features": trial.features.model_dump(),
-            "augment": trial.augment.model_dump(exclude={"dir_folder"}),
-            "model": trial.model.model_dump(exclude={"weights"}),
-            "weights": sha256_of(path) if path else None,
-            "template": trial.template.model_dump(exclude={"reuse"}),
-            "compute": trial.compute.model_dump(exclude={"device"}),
-            "device": self.stages.device.type,
-            "versions": {
-                name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")
-            },
-        }

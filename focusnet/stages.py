@@ -6,6 +6,7 @@ The edge where configuration objects are unpacked; what it calls takes plain par
 import hashlib
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from focusnet.augment import DeviceImpulseResponses
+from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TemplateConfig, TrialConfig
-from focusnet.errors import ConfigError
+from focusnet.errors import ConfigError, TrainingError
 from focusnet.mel import LogMel
 from focusnet.metrics import evaluate_logits
-from focusnet.model import PATCH, Passt, build_model, patch_stride
+from focusnet.model import PATCH, Passt, build_model, patch_stride, weights_path
 from focusnet.schedule import warmup_linear_down
 from focusnet.training import Augmentation, Objective, predict_logits, train_stage
 from focusnet.trial_data import Rows, TrialData
+from focusnet.trial_folder import Record
+from focusnet.weights import sha256_of
 
 Logits = NDArray[np.float32]
-Record = dict[str, Any]
 
 
 def pick_device(setting: str) -> torch.device:
@@ -78,23 +81,34 @@ class Stages:
         objective: Objective,
         training: TemplateConfig,
         on_record: Callable[[Record], None],
+        checkpoint: Checkpoint,
+        before: StageState | None,
         template_logits: Logits | None = None,
     ) -> Passt:
-        """Train a fresh PaSST for ``stage`` ('template' or 'focus').
+        """Train a PaSST for ``stage`` ('template' or 'focus'), a fresh one or from ``before`` on.
 
         ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
-        terms and the metrics on ``select``. ``template_logits`` belong to the training clips.
+        terms and the metrics on ``select``; by then the epoch is in ``checkpoint``.
+        ``template_logits`` belong to the training clips.
         """
         trial = self.trial
         generator = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/augment"))
         order = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/order"))
         model = self.build(training=True)
         model.generator = generator
-        started = time.monotonic()
+        generators = {"augment": generator, "order": order}
         select = self.data.halves["select"]
-        best_score, best_state = -1.0, None
+        records: list[Record] = []
+        best_score, best_state, seconds = -1.0, None, 0.0
+        if before is not None:
+            model.load_state_dict(before.model)
+            for purpose, state in before.generators.items():
+                generators[purpose].set_state(state)
+            records = list(before.records)
+            best_score, best_state, seconds = before.best_score, before.best, before.seconds
+        started = time.monotonic() - seconds
 
-        def on_epoch(epoch: int, means: dict[str, float]) -> None:
+        def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
             nonlocal best_score, best_state
             metrics = self.evaluate(self.predict(model, select), select)
             if training.keep == "best" and metrics["macro_accuracy"] > best_score:
@@ -104,24 +118,43 @@ class Stages:
             record |= {f"{stage}/train/{name}": value for name, value in means.items()}
             record |= {f"{stage}/select/{name}": value for name, value in metrics.items()}
             record["seconds"] = time.monotonic() - started
+            records.append(record)
+            checkpoint.save(
+                StageState(
+                    epoch=epoch,
+                    model=model.state_dict(),
+                    optimizer=optimizer,
+                    generators={name: one.get_state() for name, one in generators.items()},
+                    best_score=best_score,
+                    best=best_state,
+                    records=records,
+                    seconds=time.monotonic() - started,
+                )
+            )
             on_record(record)
 
-        train_stage(
-            model,
-            self.mel,
-            objective,
-            self.data.batches(self.data.train, training.batch_size, order, template_logits),
-            self._augmentation(),
-            generator,
-            epochs=training.epochs,
-            optimizer=training.optimizer,
-            lr=training.lr,
-            weight_decay=training.weight_decay,
-            lr_factor=warmup_linear_down(**training.schedule.model_dump()),
-            device=self.device,
-            precision=trial.compute.precision,
-            on_epoch=on_epoch,
-        )
+        try:
+            train_stage(
+                model,
+                self.mel,
+                objective,
+                self.data.batches(self.data.train, training.batch_size, order, template_logits),
+                self._augmentation(),
+                generator,
+                epochs=training.epochs,
+                optimizer=training.optimizer,
+                lr=training.lr,
+                weight_decay=training.weight_decay,
+                lr_factor=warmup_linear_down(**training.schedule.model_dump()),
+                device=self.device,
+                precision=trial.compute.precision,
+                on_epoch=on_epoch,
+                done=before.epoch if before else 0,
+                optimizer_state=before.optimizer if before else None,
+            )
+        except TrainingError:
+            checkpoint.remove()  # going on from it would end in the same way
+            raise
         if best_state is not None:
             model.load_state_dict(best_state)
         return model
@@ -139,6 +172,27 @@ class Stages:
         return evaluate_logits(
             logits, self.data.labels(rows), self.data.devices(rows), self.classes
         )
+
+    def determinants(self) -> dict[str, Any]:
+        """All that determines the template, and nothing else."""
+        trial, data = self.trial, self.data
+        path = weights_path(trial.model.weights, self.cache)
+        splits = {"train": data.train, **data.halves}
+        return {
+            "data": data.fingerprint,
+            "clips": {split: data.names(rows) for split, rows in splits.items()},
+            "seed": trial.seed,
+            "features": trial.features.model_dump(),
+            "augment": trial.augment.model_dump(exclude={"dir_folder"}),
+            "model": trial.model.model_dump(exclude={"weights"}),
+            "weights": sha256_of(path) if path else None,
+            "template": trial.template.model_dump(exclude={"reuse"}),
+            "compute": trial.compute.model_dump(exclude={"device", "checkpoint_epochs"}),
+            "device": self.device.type,
+            "versions": {
+                name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")
+            },
+        }
 
     def _augmentation(self) -> Augmentation:
         augment = self.trial.augment

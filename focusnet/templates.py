@@ -2,23 +2,24 @@
 
 The key is a hash of all that determines a template and of nothing else. A template is a folder
 that appears under its key when it is complete; a kernel lock, which falls when its holder dies,
-makes one process build it while others wait.
+makes one process build it while others wait. ``focusnet.store`` knows the folders.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from focusnet.atomic import new_folder, write_json
+from focusnet.atomic import flush_to_disk, write_json
 from focusnet.predictions import write_frame
+from focusnet.store import ABOUT, CHECKPOINT, USES, building_folder, locked, record_use
 
 # Part of every key: raise it when the same settings would give another template.
 RECIPE = 1
@@ -42,6 +43,11 @@ class Template:
     def epochs(self) -> list[dict[str, Any]]:
         """Its learning curve: what was reported after each epoch."""
         return json.loads((self.folder / "epochs.json").read_text())
+
+    def built_by(self) -> str | None:
+        """Folder of the trial that completed it."""
+        path = self.folder / ABOUT
+        return json.loads(path.read_text()).get("built_by") if path.is_file() else None
 
     def seconds(self) -> float:
         """How long its training took."""
@@ -71,31 +77,47 @@ def write_template(
 
 
 def get_or_build(
-    store: Path, key: str, build: Callable[[Path], None], on_wait: Callable[[], None] | None = None
-) -> tuple[Template, bool]:
-    """The template of ``key`` and whether this call built it.
+    store: Path,
+    key: str,
+    build: Callable[[Path], None],
+    *,
+    user: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> Template:
+    """The template of ``key``, from the store or built by this call.
 
-    ``build`` fills a temporary folder. While another process builds the same one this call waits,
-    after calling ``on_wait`` once; when that process dies, this one builds.
+    ``build`` fills a folder beside the template's, which becomes it. While another process builds
+    the same one this call waits, after calling ``on_wait`` once; when that process dies, this one
+    builds, and finds the other's ``CHECKPOINT`` in the folder. So does whoever comes after a
+    build that was ended by an exception, unless ``build`` has removed it.
+
+    Args:
+        user: the results folder of the trial that takes the template; the store remembers it.
+        about: what a person wants to know of the template.
     """
-    folder = store / key
-    template = Template(folder, key)
-    if folder.is_dir():
-        return template, False
-    store.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(store / f"{key}.lock", poll_interval=0.2)
-    with _acquired(lock, on_wait):
-        if folder.is_dir():
-            return template, False
-        with new_folder(folder) as part:
-            build(part)
-    return template, True
-
-
-def _acquired(lock: FileLock, on_wait: Callable[[], None] | None) -> Any:
-    try:
-        return lock.acquire(timeout=0)
-    except TimeoutError:
-        if on_wait is not None:
-            on_wait()
-        return lock.acquire()
+    folder, part = store / key, building_folder(store, key)
+    with locked(store, key, on_wait=on_wait):
+        if not folder.is_dir():
+            part.mkdir(exist_ok=True)
+            for path in part.iterdir():
+                if path.name not in (CHECKPOINT, USES):
+                    path.unlink()  # of a builder that was killed
+            try:
+                if user is not None:
+                    record_use(part, user)
+                write_json(part / ABOUT, {"built_by": user and str(user), **(about or {})})
+                build(part)
+            except BaseException:
+                if not (part / CHECKPOINT).is_file():
+                    shutil.rmtree(part, ignore_errors=True)
+                raise
+            for path in part.iterdir():
+                flush_to_disk(path)
+            part.replace(folder)
+            flush_to_disk(store)
+        elif user is not None:
+            record_use(folder, user)
+        # Only now, so that no kill loses both: the template and what it could be made from.
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return Template(folder, key)

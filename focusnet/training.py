@@ -4,6 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import lightning
 import numpy as np
@@ -19,6 +20,7 @@ from focusnet.errors import TrainingError
 from focusnet.mel import LogMel
 
 Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
+OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
 
 
 class Augmentation:
@@ -66,7 +68,9 @@ class Stage(lightning.LightningModule):
         lr: float,
         weight_decay: float,
         lr_factor: Callable[[int], float],
-        on_epoch: Callable[[int, dict[str, float]], None],
+        on_epoch: OnEpoch,
+        done: int,
+        optimizer_state: dict[str, Any] | None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -79,6 +83,8 @@ class Stage(lightning.LightningModule):
         self.weight_decay = weight_decay
         self.lr_factor = lr_factor
         self.on_epoch = on_epoch
+        self.done = done
+        self.optimizer_state = optimizer_state
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
 
@@ -88,7 +94,9 @@ class Stage(lightning.LightningModule):
         optimizer = kind(
             self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, self.done - 1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
 
     def transfer_batch_to_device(
@@ -114,14 +122,16 @@ class Stage(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Hand the epoch's means over; a loss that is not finite ends the stage."""
-        epoch = self.current_epoch + 1
+        epoch = self.done + self.current_epoch + 1
         means = {name: float(total) / self._clips for name, total in self._sums.items()}
         if not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"the training loss became {means['loss']} in epoch {epoch}; "
                 "a smaller learning rate or focus weight may help"
             )
-        self.on_epoch(epoch, means)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        self.on_epoch(epoch, means, optimizer.state_dict())
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -169,12 +179,16 @@ def train_stage(
     lr_factor: Callable[[int], float],
     device: torch.device,
     precision: str,
-    on_epoch: Callable[[int, dict[str, float]], None],
+    on_epoch: OnEpoch,
+    done: int = 0,
+    optimizer_state: dict[str, Any] | None = None,
 ) -> None:
     """Train ``model`` in place.
 
-    ``on_epoch`` gets the epoch (from 1) and the means of the objective's terms over its clips; it
-    may evaluate the model, and what it raises ends the training.
+    ``on_epoch`` gets the epoch (from 1), the means of the objective's terms over its clips and the
+    optimiser's state dict; it may evaluate the model, and what it raises ends the training.
+    Where ``done`` epochs were trained before, ``optimizer_state`` is what it got after them, and
+    model and generators are as they were then.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -194,6 +208,8 @@ def train_stage(
         weight_decay=weight_decay,
         lr_factor=lr_factor,
         on_epoch=on_epoch,
+        done=done,
+        optimizer_state=optimizer_state,
     )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -204,7 +220,7 @@ def train_stage(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
             precision="bf16-mixed" if precision == "bf16" else "32-true",
-            max_epochs=epochs,
+            max_epochs=epochs - done,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -212,4 +228,5 @@ def train_stage(
             # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
             plugins=[LightningEnvironment()],
         )
-        trainer.fit(stage, train_dataloaders=batches)
+        if done < epochs:
+            trainer.fit(stage, train_dataloaders=batches)

@@ -21,7 +21,7 @@ def build_slowly(store: Path, log: Path, seconds: float) -> None:
         time.sleep(seconds)
         (folder / "whole.txt").write_text("whole")
 
-    template, _ = get_or_build(store, "key", build)
+    template = get_or_build(store, "key", build)
     assert (template.folder / "whole.txt").exists()
 
 
@@ -71,10 +71,9 @@ def test_a_builder_that_fails_leaves_nothing_and_the_next_one_builds(tmp_path: P
     with pytest.raises(RuntimeError, match="out of luck"):
         get_or_build(tmp_path, "key", fail)
     assert [path.name for path in tmp_path.iterdir()] in ([], ["key.lock"])
-    template, built = get_or_build(tmp_path, "key", lambda folder: None)
-    assert built
+    template = get_or_build(tmp_path, "key", lambda folder: None)
     assert template.folder.is_dir()
-    assert get_or_build(tmp_path, "key", fail) == (template, False)
+    assert get_or_build(tmp_path, "key", fail) == template
 
 
 def test_the_key_depends_on_every_value_and_on_no_order():

@@ -1,0 +1,48 @@
+"""What a trial writes while it runs: the epochs it has reported, and a log for people."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from focusnet.atomic import write_text
+
+Record = dict[str, Any]
+
+
+class TrialFolder:
+    """The folder of one trial, perhaps begun by a process that has died."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.epochs = path / "epochs.jsonl"
+
+    def begin(self, records: Iterable[Record]) -> None:
+        """Let ``records`` be all epochs so far."""
+        write_text(self.epochs, "".join(json.dumps(record) + "\n" for record in records))
+
+    def add(self, record: Record) -> None:
+        """Record an epoch that has been reported."""
+        with self.epochs.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def reported(self, stage: str) -> set[int]:
+        """The epochs of a stage that have been reported, by this process or one before it."""
+        if not self.epochs.is_file():
+            return set()
+        found = set()
+        for line in self.epochs.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut short by a kill
+            if record["stage"] == stage:
+                found.add(record["epoch"])
+        return found
+
+    def say(self, text: str) -> None:
+        """Add a line to ``log.txt``."""
+        with (self.path / "log.txt").open("a") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
