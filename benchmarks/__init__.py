@@ -1,0 +1,1 @@
+"""Measurements and endurance runs; each is a command with a summary in its last line."""
