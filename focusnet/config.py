@@ -134,8 +134,15 @@ class TemplateConfig(Settings):
     reuse: bool = True  # share one template among all trials with the same key
 
 
+class DistillationConfig(Settings):
+    """The arm ``distillation``: (1 - weight) * cross-entropy + weight * distillation loss."""
+
+    temperature: Positive = 2.0
+    weight: Probability = 0.5
+
+
 class FocusConfig(Settings):
-    """The FocusNet stage; ``null`` means the same as the template."""
+    """The second stage, FocusNet or a control; ``null`` means the same as the template."""
 
     weight: NonNegative = 1.0
     threshold: Threshold | None = None  # default 1 / number of classes
@@ -143,6 +150,7 @@ class FocusConfig(Settings):
     entropy_weight: NonNegative = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     template_logits: Literal["stored", "online"] = "stored"
+    distillation: DistillationConfig = DistillationConfig()
     epochs: Count | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None
     lr: Positive | None = None
@@ -160,9 +168,17 @@ class ComputeConfig(Settings):
 
 
 class TrialConfig(Settings):
-    """Everything that determines one trial."""
+    """Everything that determines one trial.
+
+    ``arm`` is what the second stage minimises, with the budget, initial weights, order of the clips
+    and template of FocusNet: FocusNet's loss, one of the controls, or FocusNet's loss with the
+    template logits of another clip of the same scene (placebo).
+    """
 
     seed: Seed = 0
+    arm: Literal["focusnet", "cross_entropy", "label_smoothing", "distillation", "placebo"] = (
+        "focusnet"
+    )
     data: DataConfig
     features: FeatureConfig = FeatureConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -170,6 +186,15 @@ class TrialConfig(Settings):
     template: TemplateConfig = TemplateConfig()
     focus: FocusConfig = FocusConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _placebo_is_stored(self) -> "TrialConfig":
+        if self.arm == "placebo" and self.focus.template_logits == "online":
+            raise ValueError(
+                "arm 'placebo' shuffles stored logits among clips, received "
+                "focus.template_logits: online"
+            )
+        return self
 
 
 def cache_folder(setting: str | None) -> Path:

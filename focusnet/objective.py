@@ -1,15 +1,15 @@
-"""What a stage minimises, as named terms: the template's cross-entropy and FocusNet's loss."""
+"""What a stage minimises, as named terms: cross-entropy, distillation, FocusNet's loss."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focusnet.batches import Batch
-from focusnet.loss import FocusNetLoss, warm_classes
+from focusnet.loss import FocusNetLoss, distillation_loss, warm_classes
 
 
 class CrossEntropy(nn.Module):
-    """The template's objective."""
+    """The objective of the template, and of the controls that train it once more."""
 
     def __init__(self, label_smoothing: float) -> None:
         super().__init__()
@@ -21,25 +21,55 @@ class CrossEntropy(nn.Module):
         return {"loss": loss}
 
 
-class FocusObjective(nn.Module):
-    """FocusNet's objective, on stored template logits or on those of the augmented batch.
+class _WithTemplate(nn.Module):
+    """What needs template logits: stored ones from the batch, or those of the augmented batch.
 
     With ``template`` the template runs on every batch, as the original image code did
     (``focus.template_logits: online``); without, the batch brings stored logits.
     """
 
-    def __init__(self, loss: FocusNetLoss, template: nn.Module | None = None) -> None:
+    def __init__(self, template: nn.Module | None = None) -> None:
         super().__init__()
-        self.loss = loss
         self.template = template
+
+    def template_logits(self, batch: Batch, spec: Tensor) -> Tensor:
+        """Template logits (B, C) of a batch."""
+        if self.template is None:
+            return batch.template_logits
+        self.template.eval()
+        with torch.no_grad():
+            return self.template(spec)[0].float()
+
+
+class Distillation(_WithTemplate):
+    """Self-distillation: the template teaches a network of its own size."""
+
+    def __init__(
+        self, temperature: float, weight: float, template: nn.Module | None = None
+    ) -> None:
+        super().__init__(template)
+        self.temperature = temperature
+        self.weight = weight
+
+    def forward(self, logits: Tensor, batch: Batch, spec: Tensor) -> dict[str, Tensor]:
+        """Terms of one batch; ``loss`` is the one to minimise."""
+        logits = logits.float()
+        classification = F.cross_entropy(logits, batch.labels)
+        taught = distillation_loss(logits, self.template_logits(batch, spec), self.temperature)
+        loss = (1 - self.weight) * classification + self.weight * taught
+        return {"loss": loss, "classification": classification, "distillation": taught}
+
+
+class FocusObjective(_WithTemplate):
+    """FocusNet's objective."""
+
+    def __init__(self, loss: FocusNetLoss, template: nn.Module | None = None) -> None:
+        super().__init__(template)
+        self.loss = loss
 
     def forward(self, logits: Tensor, batch: Batch, spec: Tensor) -> dict[str, Tensor]:
         """Terms of one batch; also the mean number of warm classes in it."""
-        template_logits = batch.template_logits
-        if self.template is not None:
-            self.template.eval()
-            with torch.no_grad():
-                template_logits = self.template(spec)[0].float()
+        template_logits = self.template_logits(batch, spec)
         terms = self.loss(logits, template_logits, batch.labels)
         warm = warm_classes(
             template_logits,

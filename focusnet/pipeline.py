@@ -14,15 +14,20 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from focusnet.arms import (
+    MASKED,
+    mask_statistics,
+    second_stage_objective,
+    shuffle_within_classes,
+)
 from focusnet.atomic import replacing, write_json, write_text
 from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
-from focusnet.loss import FocusNetLoss, warm_classes
 from focusnet.metrics import confusion_matrix
-from focusnet.objective import CrossEntropy, FocusObjective
+from focusnet.objective import CrossEntropy
 from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data
-from focusnet.stages import Logits, Stages
+from focusnet.stages import Logits, Stages, derive_seed
 from focusnet.store import CHECKPOINT
 from focusnet.templates import Template, get_or_build, template_key, write_template
 from focusnet.trial_data import Rows
@@ -187,13 +192,10 @@ class _Trial:
             online = self.stages.build(training=False)
             online.load_state_dict(template.weights())
             online.to(self.stages.device).requires_grad_(False)
-        loss = FocusNetLoss(
-            focus.weight,
-            focus.entropy_weight,
-            focus.threshold,
-            focus.temperature,
-            focus.label_smoothing,
-        )
+        if self.trial.arm == "placebo":
+            generator = torch.Generator().manual_seed(derive_seed(self.trial.seed, "placebo"))
+            labels = self.data.labels(self.data.train)
+            stored = shuffle_within_classes(stored, labels, generator)
         own = focus.model_dump(include={"epochs", "batch_size", "lr", "weight_decay"})
         changes = {name: value for name, value in own.items() if value is not None}
         last: Record = {}
@@ -206,7 +208,9 @@ class _Trial:
                 last.update(record)
 
         checkpoint, before = self._checkpoint(
-            "focus", self.out_dir, {"template": template.key, "focus": focus.model_dump()}
+            "focus",
+            self.out_dir,
+            {"template": template.key, "arm": self.trial.arm, "focus": focus.model_dump()},
         )
         records = before.records if before else []
         reported = self.folder.reported("focus")
@@ -219,7 +223,7 @@ class _Trial:
                 last.update(record)
         model = self.stages.train(
             "focus",
-            FocusObjective(loss, online),
+            second_stage_objective(self.trial.arm, focus, online),
             self.trial.template.model_copy(update=changes),
             on_record,
             checkpoint,
@@ -230,20 +234,14 @@ class _Trial:
         with replacing(self.out_dir / "weights.safetensors") as part:
             weights = {name: value.contiguous() for name, value in model.state_dict().items()}
             save_file(weights, part)
-        if online is None:
+        metrics: dict[str, float] = {}
+        if self.trial.arm in MASKED and online is None:
             # Masks of stored logits do not change while training: count them on the clips.
-            labels = torch.from_numpy(self.data.labels(self.data.train))
-            warm = warm_classes(
-                torch.from_numpy(stored),
-                labels,
-                threshold=focus.threshold,
-                temperature=focus.temperature,
-            )
-            counts = warm.sum(dim=1)
-            mean, alone = float(counts.double().mean()), float((counts == 1).double().mean())
-        else:
-            mean, alone = last["focus/train/warm_classes"], last["focus/train/only_label_warm"]
-        metrics = {"focus/warm_classes": mean, "focus/only_label_warm": alone}
+            labels = self.data.labels(self.data.train)
+            metrics |= mask_statistics(stored, labels, focus.threshold, focus.temperature)
+        elif self.trial.arm in MASKED:
+            names = ("warm_classes", "only_label_warm")
+            metrics |= {f"focus/{name}": last[f"focus/train/{name}"] for name in names}
         metrics["focus/seconds"] = time.monotonic() - started + (before.seconds if before else 0.0)
         return logits, last, metrics
 

@@ -293,3 +293,19 @@ def test_skipped_clips_are_in_the_result_and_must_leave_every_scene_a_clip(
         (root / name).write_bytes(b"not audio")
     with pytest.raises(DataError, match="the 50 % subset has no clip of 'bus'"):
         run_trial(half, tmp_path / "none")
+
+
+@pytest.mark.parametrize("arm", ["cross_entropy", "label_smoothing", "distillation", "placebo"])
+def test_every_control_shares_the_template_and_trains_its_own_second_stage(
+    arm, finished, tiny_dataset, tmp_path
+):
+    focusnet, _, _ = finished
+    control = run_trial(settings(tiny_dataset, arm=arm), tmp_path / arm)
+    assert control.template_key == focusnet.template_key
+    assert control.template_reused
+    mine, theirs = (r.metrics["focus/select/log_loss"] for r in (control, focusnet))
+    assert mine != theirs
+    assert ("focus/warm_classes" in control.metrics) == (arm == "placebo")
+    if arm == "placebo":
+        same = focusnet.metrics["focus/warm_classes"]
+        assert control.metrics["focus/warm_classes"] == pytest.approx(same)
