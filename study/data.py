@@ -52,7 +52,7 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
     problems: list[str] = []
     found: dict[str, dict[str, Any]] = {}
     failed: set[tuple[str, int]] = set()
-    for trial in _distinct_data(space):
+    for trial in distinct_data(space):
         audio = trial.data.root, trial.features.sample_rate
         if audio in failed:
             continue  # its clips need not be decoded again to say the same
@@ -76,7 +76,7 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _distinct_data(space: Space) -> Iterator[TrialConfig]:
+def distinct_data(space: Space) -> Iterator[TrialConfig]:
     """A trial for each combination of searched settings that the data depend on."""
     matter = {
         path: domain.values

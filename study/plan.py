@@ -1,10 +1,14 @@
 """What a study will do, in words, before it does any of it."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from focusnet.config import TrialConfig
+from study.data_size import data_known
+from study.disk import free, needs, size, slots_here
 from study.domains import Choice
+from study.ledger import Ledger
 from study.space import Space
 
 
@@ -36,7 +40,7 @@ def describe_plan(space: Space, results: Path) -> str:
     for path, domain in space.searched.items():
         rows.append((heading, f"{path}: {domain}"))
         heading = ""
-    rows.append(("templates", _templates(space, total, example.template.reuse)))
+    rows.append(("templates", _templates(space, example.template.reuse)))
     rows.append(("stages", _stages(space, example)))
     resources = space.resources
     limit = resources.max_concurrent
@@ -44,23 +48,31 @@ def describe_plan(space: Space, results: Path) -> str:
     rows.append(("resources", f"{resources.cpu:g} CPU, {resources.gpu:g} GPU a trial; {side}"))
     rows.append(("data", _data(space, example)))
     rows.append(("results", str(results)))
+    heading = "disk"
+    for line in _disk(space, results):
+        rows.append((heading, line))
+        heading = ""
     lines = [f"Study {space.name}: {total} trials"]
     lines += [f"  {name:<12} {text}" for name, text in rows]
     return "\n".join(lines)
 
 
-def _templates(space: Space, total: int, reuse: bool) -> str:
+def _templates(space: Space, reuse: bool) -> str:
+    most = space.templates_at_most()
     if not reuse:
-        return f"{total}, one in every trial (template.reuse is false)"
-    shaping = {p: d for p, d in space.searched.items() if not p.startswith("focus.")}
-    stratum_shapes = (
-        len(space.strata) if not (space.search.stratify or "").startswith("focus.") else 1
-    )
-    variants = math.prod(domain.size() for domain in shaping.values())
-    most = int(min(total, stratum_shapes * variants))
-    if not shaping:
+        return f"{most}, one in every trial (template.reuse is false)"
+    if not space.shaping:
         return f"{most}, shared by the trials that differ in focus.* only"
-    return f"up to {most}, because the search changes " + ", ".join(shaping)
+    return f"up to {most}, because the search changes " + ", ".join(space.shaping)
+
+
+def _disk(space: Space, results: Path) -> Iterator[str]:
+    slots = slots_here(space)
+    for need in needs(space, Ledger(results), slots):
+        yield f"{need.folder}: up to {need}, {size(free(need.folder))} free"
+    side = "one trial" if slots == 1 else f"{slots} trials"
+    missing = "" if data_known(space) else "; the data set is not there, so not counted"
+    yield f"with {side} at a time{missing}"
 
 
 def _stages(space: Space, example: TrialConfig) -> str:

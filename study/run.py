@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
 from focusnet.errors import FocusNetError
+from study.disk import check_disk, needs
 from study.ledger import Ledger
 from study.plan import describe_plan
 from study.resume import check_folder
@@ -78,6 +79,7 @@ def _conduct(
     how_to_resume = _command(given, "--resume")
     with ledger.locked(how_to_resume):
         check_folder(ledger, space, resume=options.resume, how_to_resume=how_to_resume)
+        check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
         print(describe_plan(space, folder), flush=True)
         from study import cluster
         from study.provenance import Provenance, command_line
@@ -89,6 +91,9 @@ def _conduct(
             interrupt_by_signal()  # Ray has put a handler for SIGTERM in between
             resources = space.resources
             cluster.check_request(ray, resources.cpu, resources.gpu)
+            slots = ray.slots(resources.cpu, resources.gpu)
+            slots = min(slots, resources.max_concurrent or slots)
+            check_disk(needs(space, ledger, slots))
             print(f"  {'Ray':<12} {ray.describe()}", flush=True)
             if ray.dashboard:
                 print(
@@ -107,13 +112,12 @@ def _conduct(
             provenance.begin(
                 command=command_line(), seed=space.search.seed, data=data, nodes=ray.nodes
             )
-            slots = ray.slots(resources.cpu, resources.gpu)
             with gentle_interrupt() as interrupted:
                 run_search(
                     space,
                     ledger,
                     trial=shared_settings(space),
-                    slots=min(slots, resources.max_concurrent or slots),
+                    slots=slots,
                     interrupted=interrupted,
                     run_trial=run_trial,
                 )

@@ -159,7 +159,21 @@ class Space:
     def templates_shared(self) -> bool:
         """Whether the trials of a stratum have one template in common."""
         reuse = self.example().template.reuse and "template.reuse" not in self.domains
-        return reuse and all(path.startswith("focus.") for path in self.searched)
+        return reuse and not self.shaping
+
+    def templates_at_most(self) -> int:
+        """How many templates the study can need; exact where the search leaves them alone."""
+        total = len(self.strata) * self.trials_per_stratum
+        if not self.example().template.reuse:
+            return total
+        strata = 1 if (self.search.stratify or "").startswith("focus.") else len(self.strata)
+        variants = math.prod(domain.size() for domain in self.shaping.values())
+        return int(min(total, strata * variants))
+
+    @property
+    def shaping(self) -> dict[str, Domain]:
+        """What a stratum's own search chooses from and a template depends on."""
+        return {p: d for p, d in self.searched.items() if not p.startswith("focus.")}
 
     def example(self) -> TrialConfig:
         """The settings of one of the trials, where any will do."""

@@ -58,11 +58,12 @@ def run_search(
             templates_shared=space.templates_shared(),
             to_come={s: space.trials_per_stratum - ended_by_stratum[s] for s in space.strata},
         ),
+        metric=space.search.metric,
         parameters=list(space.domains),
         stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
         interrupted=interrupted.is_set,
     )
-    watcher.write_tables()
+    watcher.begin()
     if search.remaining() == 0:
         return
     # A process takes ten seconds to import all that a trial needs, which short trials on CPUs

@@ -11,12 +11,14 @@ from study.optuna_journal import OptunaJournal
 from study.progress import Progress
 from study.tables import write_tables
 from study.unsaved import Unsaved
+from study.winners import WinnersWeights
 
 
 class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, which prints
     """Keeps the study's records up to date while Tune runs.
 
     Args:
+        metric: what the search maximises: the best of each stratum by it keep their weights.
         stopped: names of the trials that the scheduler has stopped, as it goes.
         interrupted: whether the user has asked to stop.
     """
@@ -27,6 +29,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         journal: OptunaJournal,
         progress: Progress,
         *,
+        metric: str,
         parameters: list[str],
         stopped: Collection[str],
         interrupted: Callable[[], bool],
@@ -35,6 +38,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._ledger = ledger
         self._journal = journal
         self._progress = progress
+        self._weights = WinnersWeights(ledger, metric)
         self._parameters = parameters
         self._stopped = stopped
         self._interrupted = interrupted
@@ -83,6 +87,11 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.heartbeat()
 
+    def begin(self) -> None:
+        """Bring what an earlier run has left up to date."""
+        self._weights.remove_others()
+        self.write_tables()
+
     def write_tables(self) -> None:
         write_tables(self._ledger, self._parameters, self._running)
 
@@ -98,5 +107,6 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._running.discard(name)
         trial = self._ledger.trial(name)
         self._journal.add(trial)
+        self._weights.remove_others()
         self.write_tables()
         self._progress.ended(trial)

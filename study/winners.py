@@ -1,9 +1,13 @@
 """The best trial of each stratum, and the only weights that a study keeps."""
 
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from study.ledger import Trial
+from focusnet.store import CHECKPOINT
+from study.ledger import ENDED, Ledger, Trial
+
+WEIGHTS = "weights.safetensors"
 
 
 def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
@@ -19,3 +23,36 @@ def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
         if champion is None or trial.metrics[metric] > champion.metrics[metric]:
             best[trial.stratum] = trial
     return best
+
+
+class WinnersWeights:
+    """Takes the weights of every ended trial but the winners off the disk.
+
+    What to remove follows from the ledger alone, so that a study whose driver died goes on with
+    it. A winner's weights go when a better trial is finished, whose weights were written before.
+    """
+
+    def __init__(self, ledger: Ledger, metric: str) -> None:
+        self._ledger = ledger
+        self._metric = metric
+        self._done: set[str] = set()  # who has lost once has lost for good
+
+    def remove_others(self) -> None:
+        """Bring the trials' folders up to date with the ledger."""
+        trials = self._ledger.trials()
+        best = {trial.id for trial in winners(trials, self._metric).values()}
+        for trial in trials:
+            if trial.status not in ENDED or trial.id in self._done:
+                continue
+            folder = self._ledger.trial_folder(trial.id)
+            # Half-written files, too, of attempts that were killed.
+            patterns = [CHECKPOINT, ".*.part"]
+            if trial.id not in best:
+                patterns.append(WEIGHTS)
+                self._done.add(trial.id)
+            for pattern in patterns:
+                for path in list(folder.rglob(pattern)):
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)

@@ -55,6 +55,7 @@ def fake_trial(config, out_dir, report):
         "seconds": EPOCH_SECONDS * 2 * epochs,
     }
     result = {"metrics": metrics, "template_key": f"key{subset}", "skipped": []}
+    (out_dir / "weights.safetensors").write_bytes(b"weights")
     part = out_dir / "part.json"
     part.write_text(json.dumps(result))
     part.rename(out_dir / "result.json")

@@ -64,6 +64,17 @@ def test_a_missing_data_set_is_told_before_ray_starts(tmp_path):
     assert "Ray" not in done.stdout
 
 
+def test_a_disk_that_is_too_small_is_told_before_anything_starts(tmp_path):
+    huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
+    done = run(FAKE, tmp_path, huge)
+    assert done.returncode == 2
+    needed = r"the study needs \d{7}\.\d GB there, \d+\.\d GB are free$"
+    assert re.search(needed, done.stderr.splitlines()[0])
+    assert "--set trial.data.cache=DIR" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "demo" / "trials").exists()
+
+
 def test_the_plan_needs_neither_ray_nor_torch(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from study.run import main\n"
@@ -123,6 +134,9 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
     assert after["data.subset"].value_counts().to_dict() == {25: 4, 100: 4}
     pd.testing.assert_frame_equal(after.loc[finished.index, finished.columns], finished)
     assert set(before.index) <= set(after.index)
+    winners = after.groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
+    kept = {path.parent.name for path in tmp_path.glob("demo/trials/*/weights.safetensors")}
+    assert kept == set(winners)
 
 
 @pytest.mark.slow
@@ -200,6 +214,10 @@ def test_real_trials_leave_complete_results_that_do_not_depend_on_concurrency(
     names = set(tables[1].index)
     assert {file.stem for file in (study / "predictions").iterdir()} == names
     assert set(pd.read_parquet(study / "epochs.parquet")["trial"]) == names
+    winners = tables[1].groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
+    kept = {path.parent.name for path in study.glob("trials/*/weights.safetensors")}
+    assert kept == set(winners)
+    assert not list(study.glob("trials/**/*.part")) + list(study.glob("trials/**/checkpoint*"))
     assert {file.parent.name for file in study.glob("ray/*/*/events.out.*")} == names
     assert (study / "optuna.journal").stat().st_size > 0
     provenance = json.loads((study / "provenance.json").read_text())
