@@ -1,0 +1,265 @@
+"""Trials whose processes are killed (SIGKILL) end as if nothing had happened, to the bit."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import focusnet.checkpoint
+import focusnet.pipeline
+import focusnet.training
+from focusnet.pipeline import TrialResult, run_trial
+from focusnet.trial_folder import TrialFolder
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 3
+FORK = multiprocessing.get_context("fork")  # a fresh interpreter would import for ten seconds
+
+
+def settings(root: Path, cache: Path) -> dict:
+    """A trial of a second or two that draws everything at random that a trial can draw."""
+    return {
+        "seed": 0,
+        "data": {"root": str(root), "cache": str(cache)},
+        "augment": {"freq_mask": 16, "patchout_freq": 2, "patchout_time": 1, "roll": 4000},
+        "model": {"size": "tiny", "weights": "none", "max_frames": 200},
+        "template": {
+            "epochs": EPOCHS,
+            "batch_size": 8,
+            "optimizer": "adamw",
+            "lr": 5e-3,
+            "keep": "best",
+            "schedule": {"warmup": 2, "ramp_down_start": 2, "ramp_down_length": 2},
+        },
+        "compute": {"device": "cpu"},
+    }
+
+
+def content(result: TrialResult, out: Path) -> tuple:
+    """All that a trial leaves but the times it took."""
+    epochs = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
+    for record in epochs:
+        del record["seconds"]
+    metrics = {name: v for name, v in result.metrics.items() if not name.endswith("seconds")}
+    predictions = pd.read_parquet(out / "predictions.parquet").to_csv()
+    weights = (out / "weights.safetensors").read_bytes()
+    return metrics, epochs, predictions, weights, result.template_reused, result.confusion
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
+    """What a trial that nobody kills leaves, and a cache that holds nothing but its audio."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = run_trial(settings(tiny_dataset, folder / "cache"), folder / "out")
+    expected = content(result, folder / "out")
+    shutil.rmtree(folder / "cache" / "templates")
+    return expected, folder / "cache"
+
+
+@pytest.fixture
+def trial(tiny_dataset: Path, undisturbed, tmp_path: Path) -> dict:
+    """The settings of that trial with a cache of its own."""
+    shutil.copytree(undisturbed[1], tmp_path / "cache")
+    return settings(tiny_dataset, tmp_path / "cache")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_around(holder: object, name: str, number: int, after: bool) -> None:
+    """Kill this process before or after the ``number``-th call of ``holder.name``."""
+    original, calls = getattr(holder, name), 0
+
+    def deadly(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == number and not after:
+            die()
+        outcome = original(*arguments, **named)
+        if calls == number:
+            die()
+        return outcome
+
+    setattr(holder, name, deadly)
+
+
+def run_in_process(trial: dict, out: Path, prepare: Callable[[], None]) -> int | None:
+    """Run a trial in a process of its own after ``prepare``; its exit status."""
+
+    def run() -> None:
+        prepare()
+        run_trial(trial, out, teller(out))
+
+    process = FORK.Process(target=run)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def teller(out: Path) -> Callable[[dict], None]:
+    """A report that notes what it heard, where all processes of a trial can see it."""
+
+    def report(record: dict) -> None:
+        with (out.parent / "told.txt").open("a") as file:
+            file.write(f"{record['stage']} {record['epoch']}\n")
+
+    return report
+
+
+def told(out: Path) -> Counter:
+    return Counter((out.parent / "told.txt").read_text().splitlines())
+
+
+ONCE = Counter(f"{stage} {e + 1}" for stage in ("template", "focus") for e in range(EPOCHS))
+
+# Name of the moment: what dies, at which of its calls, before or after it, and what is told twice.
+# Five batches an epoch; an epoch is told before its record; the last one of focus at the end.
+MOMENTS = {
+    "template, amid epoch 1": (focusnet.training.Stage, "training_step", 3, False, ""),
+    "template, amid epoch 3": (focusnet.training.Stage, "training_step", 12, False, ""),
+    "template, epoch 1 written, not renamed": (torch, "save", 1, True, ""),
+    "template, epoch 2 written, not renamed": (torch, "save", 2, True, ""),
+    "template, epoch 2 told, not recorded": (TrialFolder, "add", 2, False, ""),
+    "template, not complete": (focusnet.pipeline, "write_template", 1, True, ""),
+    "focus, amid epoch 1": (focusnet.training.Stage, "training_step", 17, False, ""),
+    "focus, amid epoch 3": (focusnet.training.Stage, "training_step", 28, False, ""),
+    "focus, epoch 2 written, not renamed": (torch, "save", EPOCHS + 2, True, ""),
+    "focus, epoch 2 saved, not told": (
+        focusnet.pipeline._Trial, "_tell", EPOCHS + 2, False, "",
+    ),
+    "focus, epoch 2 told, not recorded": (TrialFolder, "add", EPOCHS + 2, False, "focus 2"),
+    "focus, last epoch recorded": (TrialFolder, "add", 2 * EPOCHS, True, ""),
+    "focus, no result yet": (focusnet.pipeline, "write_json", 1, False, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, tmp_path):
+    holder, name, number, after, twice = MOMENTS[moment]
+    out = tmp_path / "out"
+    status = run_in_process(trial, out, lambda: die_around(holder, name, number, after))
+    assert status == -signal.SIGKILL
+    assert not (out / "result.json").exists()
+    result = run_trial(trial, out, teller(out))
+    assert content(result, out) == undisturbed[0]
+    expected = ONCE + Counter([twice] if twice else [])
+    if moment == "focus, epoch 2 saved, not told":
+        assert "focus: going on after epoch 2" in (out / "log.txt").read_text()
+    if moment == "template, epoch 2 told, not recorded":
+        assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+    assert told(out) == expected
+    left = {path.name for path in (*out.rglob("*"), *(tmp_path / "cache").rglob("*"))}
+    assert not {name for name in left if "checkpoint" in name or "building" in name}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
+    seed, trial, undisturbed, tmp_path
+):
+    moments, out, kills = random.Random(seed), tmp_path / "out", 0
+    while kills < 40:
+        process = FORK.Process(target=run_trial, args=(trial, out))
+        process.start()
+        process.join(moments.uniform(0.2, 1.2))
+        if process.exitcode is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills > 0
+    result = TrialResult(**json.loads((out / "result.json").read_text()))
+    assert content(result, out) == undisturbed[0]
+
+
+def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, undisturbed, tmp_path):
+    def pause_then_die(record: dict) -> None:
+        if record["epoch"] == 2:
+            (tmp_path / "reached").touch()
+            time.sleep(60)
+
+    builder = FORK.Process(target=run_trial, args=(trial, tmp_path / "a", pause_then_die))
+    builder.start()
+    wait_until(lambda: (tmp_path / "reached").exists())
+    waiter = FORK.Process(target=run_trial, args=(trial, tmp_path / "b", teller(tmp_path / "b")))
+    waiter.start()
+    log = tmp_path / "b" / "log.txt"
+    wait_until(lambda: log.exists() and "waiting for template" in log.read_text())
+    os.kill(builder.pid, signal.SIGKILL)
+    builder.join()
+    waiter.join(60)
+    assert waiter.exitcode == 0
+    assert "template: going on after epoch 2" in log.read_text()
+    result = TrialResult(**json.loads((tmp_path / "b" / "result.json").read_text()))
+    assert content(result, tmp_path / "b") == undisturbed[0]
+    assert told(tmp_path / "b") == Counter(["template 3", "focus 1", "focus 2", "focus 3"])
+
+
+def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide(
+    trial, undisturbed, tmp_path
+):
+    outs = [tmp_path / study / "trials" / "one" / "out" for study in ("first", "second")]
+    for out in outs:
+        out.parent.mkdir(parents=True)
+    processes = [FORK.Process(target=run_trial, args=(trial, out, teller(out))) for out in outs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    both = sum((told(out) for out in outs), Counter())
+    assert both == ONCE + Counter({name: 1 for name in ONCE if name.startswith("focus")})
+    reused = []
+    for out in outs:
+        result = TrialResult(**json.loads((out / "result.json").read_text()))
+        got = content(result, out)
+        assert got[:4] == undisturbed[0][:4]
+        reused.append(result.template_reused)
+    assert sorted(reused) == [False, True]
+
+
+def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_path):
+    def stop(record: dict) -> None:
+        if (record["stage"], record["epoch"]) == ("focus", 2):
+            raise SystemExit
+
+    out = tmp_path / "out"
+    other = trial | {"focus": {"weight": 5.0}}
+    with pytest.raises(SystemExit):
+        run_trial(other, out, stop)
+    assert (out / focusnet.checkpoint.CHECKPOINT).exists()
+    result = run_trial(trial, out)
+    assert content(result, out)[:4] == undisturbed[0][:4]
+    assert "checkpoint.pt is of other settings and not used" in (out / "log.txt").read_text()
+
+
+def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    trial = trial | {"compute": {"device": "cpu", "checkpoint_epochs": 0}}
+    status = run_in_process(
+        trial, out, lambda: die_around(focusnet.training.Stage, "training_step", 28, False)
+    )
+    assert status == -signal.SIGKILL
+    assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
+    assert told(out)["template 3"] == 1
+    assert told(out)["focus 2"] == 2
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not happen in 30 s")
