@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from study.ledger import Trial
 
 HEARTBEAT_SECONDS = 30.0
-# Below this a mask holds hardly a class but the label (SCIENCE: thresholds above 0.4).
+# Below this a mask holds hardly a class but the label: FocusNet is label smoothing there.
 FEW_WARM_CLASSES = 1.05
 FEW_WARM_NOTE = (
     "a mean of warm classes near 1 means masks that hold the label alone: there FocusNet cannot "
