@@ -182,7 +182,7 @@ class Space:
     def content(self) -> dict[str, Any]:
         """The space as a file states it, with every default and absolute path filled in."""
         trial = self.example().model_dump()
-        for path in ("seed", *self.domains):
+        for path in ("seed", "arm", *self.domains):
             *sections, name = path.split(".")
             inside = trial
             for section in sections:

@@ -28,6 +28,13 @@ _PATHS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Settings of a trial that a study gives itself.
+_STUDYS_OWN = {
+    "seed": "search.seed gives the trials their seed",
+    "arm": "a study searches over FocusNet trials; python -m focusnet runs a control alone",
+}
+
+
 def validate_space(content: Mapping[str, Any], source: str) -> Space:
     """Check all of a space file's ``content``; raise one ConfigError that holds every problem.
 
@@ -124,10 +131,11 @@ def _check_values(
     trial: Mapping[str, Any], domains: Mapping[str, Domain], problems: list[str]
 ) -> None:
     """Hold the trial, and each value that the search may give it, against the trial's rules."""
-    if "seed" in trial:
-        problems.append(
-            f"trial.seed: search.seed gives the trials their seed, received {trial['seed']!r} here"
-        )
+    for name, why in _STUDYS_OWN.items():
+        if name in trial:
+            problems.append(f"trial.{name}: {why}, received {trial[name]!r} here")
+    if "arm" in domains:
+        problems.append(f"space.arm: {_STUDYS_OWN['arm']}")
     # The searched settings are judged below, one value at a time, on a base that holds a value of
     # each that is likely sound.
     base = with_values(trial, {path: domain.extremes()[0] for path, domain in domains.items()})
