@@ -5,11 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 ESC10 = ROOT.parent / "shared" / "esc10"
+
+# A busy machine is no reason to fail, and in CI the same tree gives the same outcome.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
 
 # Two test processes on two cores: torch's own threads would only fight.
 torch.set_num_threads(1)
