@@ -9,13 +9,14 @@ only, which falls when its holder dies. Nothing here imports torch: the command 
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import socket
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from focusnet.config import cache_folder
 
 CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the store and of a trial
 ABOUT, USES = "about.json", "uses"
-_BUILDING = ".building"
+_BUILDING, _REMOVED = ".building", ".removed"
 _DAY = 86_400.0
 
 EXAMPLE = """examples:
@@ -91,11 +92,13 @@ class Entry:
 
 def templates(cache: Path) -> list[Entry]:
     """All templates, complete or not, the largest first."""
-    found = [
-        _template(path)
-        for path in (cache / "templates").glob("*")
-        if path.is_dir() and not path.name.startswith(".")
-    ]
+    found = []
+    for path in (cache / "templates").glob("[!.]*"):
+        if path.is_dir():
+            try:
+                found.append(_template(path))
+            except FileNotFoundError:
+                continue  # completed or removed while we looked
     return sorted(found, key=lambda entry: (-entry.size, entry.folder.name))
 
 
@@ -147,6 +150,9 @@ def remove_unused(
         unused_days: templates that no trial took for so many days go too.
     """
     removed, held = [], []
+    if not dry_run:
+        for path in cache.glob(f"*/.*{_REMOVED}"):  # of a removal that was cut short
+            shutil.rmtree(path, ignore_errors=True)
     for find in (templates, waveforms):
         for entry in find(cache):
             if not _removable(entry, unused_days):
@@ -173,19 +179,18 @@ def _removable(entry: Entry, unused_days: int | None) -> bool:
 
 def _remove(folder: Path) -> None:
     """Rename first, so that a half-removed folder is never taken for a whole one."""
-    going = folder.with_name(f".{folder.name}.removed")
-    shutil.rmtree(going, ignore_errors=True)  # of a removal that was cut short
+    going = folder.with_name(f".{folder.name}{_REMOVED}")
+    shutil.rmtree(going, ignore_errors=True)
     folder.replace(going)
-    shutil.rmtree(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # replaced while we looked
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # replaced while we look
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 
