@@ -49,20 +49,26 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
         self.stopped: set[str] = set()  # names of the trials that were stopped
 
     def tell(self, stratum: Any, name: str, curve: dict[int, float]) -> None:
-        """Fill the rungs with a trial of an earlier run of this study."""
-        config = {} if self._stratify is None else {self._stratify: stratum}
-        trial = SimpleNamespace(trial_id=name, config=config)
+        """Fill the rungs with what a trial reported in earlier runs of this study.
+
+        One that goes on from there does not report it again.
+        """
+        config = {"trial": name}
+        if self._stratify is not None:
+            config[self._stratify] = stratum
+        trial = SimpleNamespace(config=config)
         self.on_trial_add(None, trial)
         for epoch, value in sorted(curve.items()):
-            self._of(trial).on_trial_result(None, trial, {"epoch": epoch, self._metric: value})
+            result = {"epoch": epoch, self._metric: value}
+            self._of(trial).on_trial_result(None, _named(trial), result)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_add(tune_controller, trial)
+        self._of(trial).on_trial_add(tune_controller, _named(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self._metric not in result:  # an epoch of the template
             return TrialScheduler.CONTINUE
-        decision = self._of(trial).on_trial_result(tune_controller, trial, result)
+        decision = self._of(trial).on_trial_result(tune_controller, _named(trial), result)
         if decision == TrialScheduler.STOP:
             if result["epoch"] >= result["epochs"]:
                 return TrialScheduler.CONTINUE  # nothing is left to save
@@ -81,3 +87,8 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
         if stratum not in self._by_stratum:
             self._by_stratum[stratum] = AsyncHyperBandScheduler(**self._settings)
         return self._by_stratum[stratum]
+
+
+def _named(trial: Any) -> Any:
+    """The trial under its own name, which it keeps when a later run gives it another Tune id."""
+    return SimpleNamespace(trial_id=trial.config["trial"], config=trial.config)

@@ -1,7 +1,9 @@
 """What Ray runs: one trial in a worker, with records that say how it went.
 
 Errors of the trial itself are caught and recorded, because Tune would try them again: they would
-fail again. A worker that dies says nothing; Tune starts its trial anew.
+fail again. A worker that dies says nothing; Tune starts its trial anew, which then goes on from
+its checkpoint and reports what it had not yet reported. Nothing is replayed: the scheduler knows
+a trial by its own name, and hears what earlier runs reported from the ledger.
 """
 
 import importlib

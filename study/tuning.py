@@ -42,7 +42,7 @@ def run_search(
     ended = [one for one in known if one.status in ENDED]
     scheduler = _scheduler(space)
     if isinstance(scheduler, StratifiedAsha):
-        for one in ended:
+        for one in known:
             scheduler.tell(one.stratum, one.id, one.curve(space.search.metric))
     search = LedgerSearch(space, ledger)
     ended_by_stratum = Counter(one.stratum for one in ended)

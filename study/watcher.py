@@ -6,6 +6,7 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from focusnet.store import CHECKPOINT
 from study.ledger import ENDED, Ledger, record_end
 from study.optuna_journal import OptunaJournal
 from study.progress import Progress
@@ -59,7 +60,9 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         name = trial.config["trial"]
         if self._ledger.trial(name).status not in ENDED:
             if name in self._stopped:
-                record_end(self._ledger.trial_folder(name), "stopped")
+                folder = self._ledger.trial_folder(name)
+                record_end(folder, "stopped")
+                (folder / CHECKPOINT).unlink(missing_ok=True)  # it will not go on
             elif self._interrupted():
                 return
             else:

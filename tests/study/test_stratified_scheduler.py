@@ -64,6 +64,16 @@ def test_rungs_are_filled_from_an_earlier_run(asha):
     assert report(asha, add(asha, "other", 25), 2, 0.5) == "CONTINUE"
 
 
+def test_a_trial_that_goes_on_is_known_by_its_own_name_and_judged_once_at_a_rung(asha):
+    asha.tell(100, "rival", {2: 0.9})
+    asha.tell(100, "again", {1: 0.2, 2: 0.3})
+    config = {"trial": "again", "data.subset": 100}
+    again = SimpleNamespace(trial_id="another id of Tune's", config=config)
+    asha.on_trial_add(None, again)
+    assert report(asha, again, 3, 0.1) == "CONTINUE", "it passed the rung of epoch 2 before"
+    assert report(asha, add(asha, "new", 100), 3, 0.1) == "STOP"
+
+
 def test_ending_a_trial_in_any_order_is_no_error(asha):
     trial = add(asha, "a", 100)
     asha.on_trial_complete(None, trial, {})

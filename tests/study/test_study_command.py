@@ -183,6 +183,7 @@ def test_tpe_with_asha_stops_trials_early_and_keeps_its_quota(tmp_path):
     assert set(stopped["data.subset"]) == {25, 100}
     assert stopped["focus/select/macro_accuracy"].notna().all()
     assert stopped["focus/report/macro_accuracy"].isna().all()
+    assert not list(tmp_path.rglob("checkpoint.pt")), "what will not go on needs none"
 
 
 @pytest.mark.slow
