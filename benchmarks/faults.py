@@ -131,9 +131,17 @@ def matrix(seed: int) -> list[Fault]:
         finished = draw.randint(1, TRIALS * len(STRATA) - 1)
         after = f"after {finished} trials, {number.name}"
         faults.append(Fault(f"the driver {after}", _driver_after(finished), number))
-    for name in ("result.json", "predictions.parquet", "weights.safetensors", "trials.parquet",
-                 "epochs.json", "started.json", "trial.json", "focus", "template"):  # fmt: skip
-        faults.append(Fault(f"between write and rename of {name}*", None, renaming=name))
+    for name in (
+        "trial.json",
+        "started.json",
+        "checkpoint.pt",
+        "template.json",
+        "weights.safetensors",
+        "predictions.parquet",
+        "result.json",
+        "trials.parquet",
+    ):
+        faults.append(Fault(f"between write and rename of {name}", None, renaming=name))
     draw.shuffle(faults)
     return faults
 
