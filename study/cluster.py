@@ -16,8 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _DRIVER_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",  # as is Ray's default; set, it does not warn
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's memory monitor kills with an error that ends the whole study, whatever max_failures
-    # says; a kill by the kernel costs one attempt of one trial.
+    # Ray's memory monitor looks at the whole machine, others' processes included, and kills early.
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new console output prints boxes even when it is silenced
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the template's epochs lack the metric
@@ -43,7 +42,7 @@ class Cluster:
 
     def slots(self, cpu: float, gpu: float) -> int:
         """How many trials fit side by side."""
-        return sum(_fit(node, cpu, gpu) for node in self.nodes)
+        return sum(trials_on(node, cpu, gpu) for node in self.nodes)
 
     def describe(self) -> str:
         cpus = sum(node.get("CPU", 0) for node in self.nodes)
@@ -95,6 +94,7 @@ def start(address: str | None, dashboard_port: int | None) -> Cluster:
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # watcher.py says what matters
     _silence_raylet()
+    _take_lack_of_memory_for_a_death()
     nodes = tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
     url = context.dashboard_url
     return Cluster(f"http://{url}" if url else None, local, nodes)
@@ -110,6 +110,22 @@ def _silence_raylet() -> None:
 
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *args, **kwargs: None
+
+
+def _take_lack_of_memory_for_a_death() -> None:
+    """Let a worker that Ray's memory monitor kills cost one attempt of one trial, as any death.
+
+    On a cluster that was joined the monitor runs. Its error is not a RayActorError, and Tune ends
+    the whole search at one that it does not know. Hence this hold on two internal modules; where
+    it misses, the study ends with a message and can be resumed.
+    """
+    from ray.air.execution._internal import actor_manager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+    from ray.tune.execution import tune_controller
+
+    for module in (actor_manager, tune_controller):
+        if getattr(module, "RayActorError", None) is RayActorError:  # only isinstance() sees it
+            module.RayActorError = (RayActorError, OutOfMemoryError)
 
 
 def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:
@@ -134,6 +150,19 @@ def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:
         raise ConfigError(problems)
 
 
+def words_of_ray(error: BaseException) -> str | None:
+    """What Ray or Tune says went wrong; None for an error that is not theirs."""
+    from ray.exceptions import RayError
+    from ray.tune.error import TuneError
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, (RayError, TuneError)):
+            return str(link).strip()
+        link = link.__cause__
+    return None
+
+
 def stop() -> None:
     """Leave Ray; one that was started here ends, a cluster that was joined goes on."""
     import ray
@@ -141,7 +170,8 @@ def stop() -> None:
     ray.shutdown()
 
 
-def _fit(node: dict[str, float], cpu: float, gpu: float) -> int:
+def trials_on(node: dict[str, float], cpu: float, gpu: float) -> int:
+    """How many trials fit on a node with these resources."""
     fits = node.get("CPU", 0.0) / cpu
     if gpu > 0:
         gpus = node.get("GPU", 0.0)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Run as a script, Python looks for modules in study/ first; the packages are one level up.
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
+from focusnet.atomic import write_text
 from focusnet.errors import FocusNetError
 from study.disk import check_disk, needs
 from study.ledger import Ledger
@@ -82,6 +83,7 @@ def _conduct(
         check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
         print(describe_plan(space, folder), flush=True)
         from study import cluster
+        from study.nodes import check_nodes, paths_read
         from study.provenance import Provenance, command_line
 
         ray = cluster.start(options.address, options.dashboard_port)
@@ -94,6 +96,12 @@ def _conduct(
             slots = ray.slots(resources.cpu, resources.gpu)
             slots = min(slots, resources.max_concurrent or slots)
             check_disk(needs(space, ledger, slots))
+            if not ray.local:
+                check_nodes(
+                    folder,
+                    paths_read(space),
+                    lambda node: cluster.trials_on(node, resources.cpu, resources.gpu) > 0,
+                )
             print(f"  {'Ray':<12} {ray.describe()}", flush=True)
             if ray.dashboard:
                 print(
@@ -127,9 +135,20 @@ def _conduct(
             raise
         except FocusNetError:
             raise
-        except Exception:
-            print(_next_step(folder, given), file=sys.stderr)  # and the traceback follows
-            raise
+        except Exception as error:
+            words = cluster.words_of_ray(error)
+            if words is None:
+                print(_next_step(folder, given), file=sys.stderr)  # and the traceback follows
+                raise
+            outcome = "ended by Ray"
+            said = folder / "ray_error.txt"
+            write_text(said, words + "\n")
+            print(
+                f"\nRay ended the study: {words.splitlines()[0]}\n  (all of it: {said})\n"
+                + _next_step(folder, given),
+                file=sys.stderr,
+            )
+            return INTERRUPTED
         finally:
             if provenance is not None:
                 provenance.end(outcome)
