@@ -23,6 +23,20 @@ def earlier(trial: Trial, metric: str) -> Earlier:
     )
 
 
+def _template_in_the_making(trials: list[Trial]) -> bool:
+    """Whether a stratum's trials have begun and none has been seen with the finished template."""
+    begun = any(trial.status in ("running", "pending") for trial in trials)
+    return begun and not any(_has_template(trial) for trial in trials)
+
+
+def _has_template(trial: Trial) -> bool:
+    if trial.status in ("finished", "stopped"):
+        return True
+    last = trial.epochs[-1] if trial.epochs else {}
+    done = last.get("epoch") == last.get("epochs")
+    return last.get("stage") == "focus" or (last.get("stage") == "template" and done)
+
+
 class LedgerSearch(Unsaved, Searcher):
     """Hands out first what was begun and not ended, then new configurations.
 
@@ -62,10 +76,17 @@ class LedgerSearch(Unsaved, Searcher):
     def _new_trial(self) -> Trial | None:
         space = self._space
         known = self._by_stratum()
-        # The stratum with the fewest so far: trials that need different templates start together.
-        stratum = min(known, key=lambda value: len(known[value]))
-        if len(known[stratum]) >= space.trials_per_stratum:
+        open_strata = [s for s in known if len(known[s]) < space.trials_per_stratum]
+        if not open_strata:
             return None
+        # A trial whose template another one still trains would wait and hold its GPU; where
+        # nothing else is left it may as well load its data. Then the stratum with the fewest so
+        # far: trials that need different templates start together.
+        shared = space.templates_shared()
+        stratum = min(
+            open_strata,
+            key=lambda s: (shared and _template_in_the_making(known[s]), len(known[s])),
+        )
         history = [earlier(trial, space.search.metric) for trial in known[stratum]]
         parameters = next_configuration(space, stratum, history)
         seed = parameters.get("seed", space.search.seed)

@@ -129,6 +129,31 @@ def test_the_search_hands_out_what_was_begun_first_and_then_the_rest_round_robin
     assert again.suggest("3") == "FINISHED"
 
 
+def test_trials_whose_template_is_ready_come_before_those_that_would_wait(ledger, make_space):
+    search = LedgerSearch(make_space(), ledger)
+    first = [search.suggest(str(i)) for i in range(2)]
+    assert [one["data.subset"] for one in first] == [25, 100]
+    epochs = ledger.trial_folder(first[1]["trial"]) / "epochs.jsonl"
+    epochs.write_text('{"stage": "template", "epoch": 5, "epochs": 6}\n')
+    assert search.suggest("2")["data.subset"] == 25  # both would wait: the usual order
+    epochs.write_text('{"stage": "template", "epoch": 6, "epochs": 6}\n')
+    # 100 has its template; 25 would wait, until nothing else is left.
+    rest = [search.suggest(str(i))["data.subset"] for i in range(3, 6)]
+    assert rest == [100, 100, 25]
+    assert search.suggest("6") == "FINISHED"
+
+
+def test_trials_with_templates_of_their_own_keep_the_usual_order(ledger, make_space):
+    space = make_space((("space", "template.lr"), {"loguniform": [1e-5, 1e-3]}))
+    search = LedgerSearch(space, ledger)
+    first = search.suggest("0")
+    (ledger.trial_folder(first["trial"]) / "epochs.jsonl").write_text(
+        '{"stage": "focus", "epoch": 1, "epochs": 6}\n'
+    )
+    rest = [search.suggest(str(i))["data.subset"] for i in range(1, 6)]
+    assert rest == [100, 25, 100, 25, 100]
+
+
 def test_more_trials_extend_a_search_that_is_done(ledger, make_space):
     first = LedgerSearch(make_space(), ledger)
     begun = {first.suggest(str(i))["trial"] for i in range(6)}
