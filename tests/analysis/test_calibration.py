@@ -1,0 +1,60 @@
+"""The calibration passes for the statistics in use, and fails for wrong ones."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import calibration
+from analysis.calibration import limit, main
+
+
+@pytest.mark.slow
+def test_the_statistics_in_use_are_calibrated(capsys):
+    assert main(["--studies", "100", "--seed", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("calibrated: 6 x 100 studies without effect: false claims in ")
+    assert "power at the detectable effect" in lines[-1]
+    assert sum(line.startswith(("demo ", "TAU22 ")) for line in lines) == 6 + 15
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Only the noisiest study, without the part on power."""
+    monkeypatch.setattr(calibration, "NULL", calibration.NULL[-1:])
+    monkeypatch.setattr(calibration, "POWER", calibration.POWER[:1])
+    monkeypatch.setattr(calibration, "EFFECTS", ())
+
+
+def too_narrow(differences, design, components):
+    half = 1.96 * np.sqrt(components.location)  # as if one seed were all seeds
+    return components.effect - half, components.effect + half
+
+
+@pytest.mark.usefixtures("few")
+def test_the_statistics_in_use_pass_where_seeds_vary_most(capsys):
+    assert main(["--studies", "100"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("calibrated: 1 x 100 studies")
+
+
+@pytest.mark.usefixtures("few")
+def test_a_wrong_interval_is_found_out(monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "study_intervals", too_narrow)
+    assert main(["--studies", "60"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("MISCALIBRATED: ")
+
+
+@pytest.mark.usefixtures("few")
+def test_claims_that_are_not_corrected_over_strata_are_found_out(monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "holm", np.zeros_like)  # right intervals, five to a study
+    assert main(["--studies", "200"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("MISCALIBRATED: ")
+
+
+def test_the_limit_is_passed_by_a_true_rate_of_five_percent_once_in_a_hundred():
+    assert limit(1000) == 67
+    assert stats.binom.sf(67, 1000, 0.05) <= 0.01 < stats.binom.sf(66, 1000, 0.05)
+
+
+def test_too_few_studies_are_refused(capsys):
+    assert main(["--studies", "5"]) == 2
+    assert "at least 20" in capsys.readouterr().err
