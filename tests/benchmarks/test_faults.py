@@ -27,7 +27,14 @@ def test_a_sample_of_killed_studies_ends_as_the_undisturbed_one(tmp_path: Path):
 
 def test_the_matrix_holds_every_kind_of_fault_and_depends_on_its_seed():
     names = {fault.name for fault in matrix(0)}
-    for part in ("waiting", "worker in template", "worker in focus", "driver in", "driver after"):
+    for part in (
+        "waiting",
+        "worker in template",
+        "worker in focus",
+        "driver in",
+        "driver after",
+        "node in",
+    ):
         assert any(part in name for name in names), part
     assert sum("between write and rename" in name for name in names) >= 6
     assert [fault.name for fault in matrix(0)] == [fault.name for fault in matrix(0)]
