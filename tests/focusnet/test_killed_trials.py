@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +19,16 @@ import torch
 import focusnet.checkpoint
 import focusnet.pipeline
 import focusnet.training
+from focusnet.errors import TrainingError
 from focusnet.pipeline import TrialResult, run_trial
 from focusnet.trial_folder import TrialFolder
 
 pytestmark = pytest.mark.slow
 
 EPOCHS = 3
-FORK = multiprocessing.get_context("fork")  # a fresh interpreter would import for ten seconds
+# Processes come from a server that has imported all and started no thread: quick, and no hang.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["focusnet.pipeline"])
 
 
 def settings(root: Path, cache: Path) -> dict:
@@ -95,27 +99,41 @@ def die_around(holder: object, name: str, number: int, after: bool) -> None:
     setattr(holder, name, deadly)
 
 
-def run_in_process(trial: dict, out: Path, prepare: Callable[[], None]) -> int | None:
-    """Run a trial in a process of its own after ``prepare``; its exit status."""
+def run_and_die(trial: dict, out: Path, moment: str) -> None:
+    """What a process runs that is killed at one of ``MOMENTS``."""
+    die_around(*MOMENTS[moment][:4])
+    run_trial(trial, out, teller(out))
 
-    def run() -> None:
-        prepare()
-        run_trial(trial, out, teller(out))
 
-    process = FORK.Process(target=run)
-    process.start()
+def kill_at(moment: str, trial: dict, out: Path) -> None:
+    """Run a trial in a process that is killed at a moment."""
+    process = start(run_and_die, trial, out, moment)
     process.join(60)
-    return process.exitcode
+    assert process.exitcode == -signal.SIGKILL
+    assert not (out / "result.json").exists()
+
+
+def start(target: Callable, *arguments) -> multiprocessing.process.BaseProcess:
+    process = PROCESSES.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def tell(out: Path, record: dict) -> None:
+    with (out.parent / "told.txt").open("a") as file:
+        file.write(f"{record['stage']} {record['epoch']}\n")
 
 
 def teller(out: Path) -> Callable[[dict], None]:
     """A report that notes what it heard, where all processes of a trial can see it."""
+    return partial(tell, out)
 
-    def report(record: dict) -> None:
-        with (out.parent / "told.txt").open("a") as file:
-            file.write(f"{record['stage']} {record['epoch']}\n")
 
-    return report
+def pause_in_epoch_2(reached: Path, record: dict) -> None:
+    """A report that never returns from the second epoch."""
+    if record["epoch"] == 2:
+        reached.touch()
+        time.sleep(60)
 
 
 def told(out: Path) -> Counter:
@@ -147,13 +165,11 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, tmp_path):
-    holder, name, number, after, twice = MOMENTS[moment]
     out = tmp_path / "out"
-    status = run_in_process(trial, out, lambda: die_around(holder, name, number, after))
-    assert status == -signal.SIGKILL
-    assert not (out / "result.json").exists()
+    kill_at(moment, trial, out)
     result = run_trial(trial, out, teller(out))
     assert content(result, out) == undisturbed[0]
+    twice = MOMENTS[moment][4]
     expected = ONCE + Counter([twice] if twice else [])
     if moment == "focus, epoch 2 saved, not told":
         assert "focus: going on after epoch 2" in (out / "log.txt").read_text()
@@ -170,9 +186,9 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
 ):
     moments, out, kills = random.Random(seed), tmp_path / "out", 0
     while kills < 40:
-        process = FORK.Process(target=run_trial, args=(trial, out))
-        process.start()
-        process.join(moments.uniform(0.2, 1.2))
+        process = start(run_trial, trial, out)
+        # Longer and longer, so that a busy machine gets through an epoch as well.
+        process.join(moments.uniform(0.2, 1.2) * (1 + kills / 5))
         if process.exitcode is not None:
             break
         os.kill(process.pid, signal.SIGKILL)
@@ -185,16 +201,10 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
 
 
 def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, undisturbed, tmp_path):
-    def pause_then_die(record: dict) -> None:
-        if record["epoch"] == 2:
-            (tmp_path / "reached").touch()
-            time.sleep(60)
-
-    builder = FORK.Process(target=run_trial, args=(trial, tmp_path / "a", pause_then_die))
-    builder.start()
-    wait_until(lambda: (tmp_path / "reached").exists())
-    waiter = FORK.Process(target=run_trial, args=(trial, tmp_path / "b", teller(tmp_path / "b")))
-    waiter.start()
+    reached = tmp_path / "reached"
+    builder = start(run_trial, trial, tmp_path / "a", partial(pause_in_epoch_2, reached))
+    wait_until(reached.exists)
+    waiter = start(run_trial, trial, tmp_path / "b", teller(tmp_path / "b"))
     log = tmp_path / "b" / "log.txt"
     wait_until(lambda: log.exists() and "waiting for template" in log.read_text())
     os.kill(builder.pid, signal.SIGKILL)
@@ -213,9 +223,7 @@ def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide
     outs = [tmp_path / study / "trials" / "one" / "out" for study in ("first", "second")]
     for out in outs:
         out.parent.mkdir(parents=True)
-    processes = [FORK.Process(target=run_trial, args=(trial, out, teller(out))) for out in outs]
-    for process in processes:
-        process.start()
+    processes = [start(run_trial, trial, out, teller(out)) for out in outs]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
@@ -245,13 +253,24 @@ def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_p
     assert "checkpoint.pt is of other settings and not used" in (out / "log.txt").read_text()
 
 
+def test_a_loss_that_is_not_finite_leaves_nothing_to_go_on_from(trial, tmp_path, monkeypatch):
+    kill_at("template, amid epoch 3", trial, tmp_path / "out")
+    (left,) = (tmp_path / "cache" / "templates").glob("*.building")
+    assert (left / focusnet.checkpoint.CHECKPOINT).exists()
+    monkeypatch.setattr(
+        focusnet.pipeline.CrossEntropy,
+        "forward",
+        lambda self, logits, batch, spec: {"loss": logits.sum() * float("nan")},
+    )
+    with pytest.raises(TrainingError, match="became nan in epoch 3"):
+        run_trial(trial, tmp_path / "out")
+    assert not left.exists()
+
+
 def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, undisturbed, tmp_path):
     out = tmp_path / "out"
     trial = trial | {"compute": {"device": "cpu", "checkpoint_epochs": 0}}
-    status = run_in_process(
-        trial, out, lambda: die_around(focusnet.training.Stage, "training_step", 28, False)
-    )
-    assert status == -signal.SIGKILL
+    kill_at("focus, amid epoch 3", trial, out)
     assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
     assert told(out)["template 3"] == 1
     assert told(out)["focus 2"] == 2

@@ -161,7 +161,7 @@ def hold(store: Path, key: str, ready: Path, done: Path) -> None:
 def test_what_a_live_process_builds_or_takes_is_left_alone(add, cache, tmp_path, capsys):
     shutil.rmtree(add("held", "gone"))
     ready, done = tmp_path / "ready", tmp_path / "done"
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     holder = context.Process(target=hold, args=(cache / "templates", "held", ready, done))
     holder.start()
     while not ready.exists():
@@ -178,7 +178,7 @@ def test_what_a_live_process_builds_or_takes_is_left_alone(add, cache, tmp_path,
 
 def test_removing_never_takes_a_template_from_under_trials_that_build_and_take_it(cache, tmp_path):
     store, until = cache / "templates", time.time() + 1.5
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     results = [tmp_path / name for name in ("one", "two")]
     for path in results:
         path.mkdir()
