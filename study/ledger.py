@@ -25,6 +25,7 @@ from study.driver import LOCK, last_driver, record_driver
 
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
 ENDED = ("finished", "stopped", "failed")
+ARM = "focusnet"  # what is searched; trials of other arms are its controls
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from study.configurations import Earlier, next_configuration
-from study.ledger import Ledger, Trial
+from study.ledger import ARM, Ledger, Trial
 from study.space import Space
 from study.trial_id import trial_id
 from study.unsaved import Unsaved
-
-ARM = "focusnet"
 
 
 def earlier(trial: Trial, metric: str) -> Earlier:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from study.driver import Driver, is_running, last_driver
-from study.ledger import Ledger, Trial
+from study.ledger import ARM, Ledger, Trial
 from study.progress import rough_time
 from study.provenance import FILE as PROVENANCE
 from study.space import Space
@@ -39,7 +39,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
         in_state.setdefault(_state(trial, since), []).append(trial)
     total = len(space.strata) * space.trials_per_stratum
     count = Counter({state: len(those) for state, those in in_state.items()})
-    count["pending"] += total - len(trials)
+    count["pending"] += total - sum(trial.arm == ARM for trial in trials)
     lines = [f"Study {space.name}: {total} trials ({_counts(count)})"]
     lines += _driver(driver, alive, count, folder, now)
 
@@ -139,7 +139,7 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
     best = winners(trials, metric)
     for stratum in space.strata:
-        own = [trial for trial in trials if trial.stratum == stratum]
+        own = [trial for trial in trials if trial.arm == ARM and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
         label = space.label(stratum) or "all"
         text = f"  {label}: {finished} of {space.trials_per_stratum} finished"

@@ -39,6 +39,9 @@ def test_the_best_of_each_stratum_wins_by_the_metric_of_the_search(ledger):
     finish(begin(ledger, "equal", index=2), 0.6)
     finish(begin(ledger, "c", subset=100), 0.1)
     finish(begin(ledger, "without", subset=100, index=1), 0.9, metric="another")
+    control = Trial("control", "cross_entropy", 100, 2, 0, {})
+    ledger.hand_out(control)
+    finish(ledger.trial_folder("control"), 0.9)
     best = winners(ledger.trials(), METRIC)
     assert {stratum: trial.id for stratum, trial in best.items()} == {25: "b", 100: "c"}
 

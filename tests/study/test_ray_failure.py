@@ -1,0 +1,54 @@
+"""What a person sees when Ray itself gives up in the middle of a study."""
+
+import signal
+
+import pytest
+
+import study.cluster
+import study.tuning
+from study.run import INTERRUPTED, main
+
+
+@pytest.fixture
+def handlers():
+    """The command takes over Ctrl-C; the test process wants it back."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(tmp_path, monkeypatch, error):
+    def give_up(*args, **kwargs):
+        raise error
+
+    node = {"CPU": 2.0}
+    there = study.cluster.Cluster(dashboard=None, local=True, nodes=(node,))
+    monkeypatch.setattr(study.cluster, "start", lambda *args: there)
+    monkeypatch.setattr(study.cluster, "stop", lambda: None)
+    monkeypatch.setattr(study.tuning, "run_search", give_up)
+    return main(["--results", str(tmp_path)], prepare=lambda space: [], run_trial=print)
+
+
+def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
+    tmp_path, monkeypatch, capsys, handlers
+):
+    from ray.exceptions import OutOfMemoryError
+
+    # As Tune wraps it.
+    error = RuntimeError("Caught unexpected exception")
+    error.__cause__ = OutOfMemoryError("the node runs low on memory\nTop 10 memory users: ...")
+    assert run(tmp_path, monkeypatch, error) == INTERRUPTED
+    told = capsys.readouterr().err
+    assert "Ray ended the study: the node runs low on memory\n" in told
+    assert told.endswith("--resume\n")
+    assert "Top 10 memory users" not in told
+    assert "Top 10 memory users" in (tmp_path / "demo" / "ray_error.txt").read_text()
+
+
+def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, monkeypatch, ZeroDivisionError("ours"))
+    assert capsys.readouterr().err.endswith("--resume\n")
+    assert not (tmp_path / "demo" / "ray_error.txt").exists()
