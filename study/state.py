@@ -130,8 +130,7 @@ def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
         text += f", attempt {trial.attempts}"
     epochs = ledger.trial_folder(trial.id) / "epochs.jsonl"
     if trial.epochs and epochs.is_file():
-        seconds = now.timestamp() - epochs.stat().st_mtime
-        text += f", last epoch {rough_time(max(0.0, seconds))} ago"
+        text += f", last epoch {_time(now.timestamp() - epochs.stat().st_mtime)} ago"
     return text
 
 
@@ -156,7 +155,12 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
 def _ago(moment: str | None, now: datetime) -> str:
     if moment is None:
         return "?"
-    return rough_time(max(0.0, (now - datetime.fromisoformat(moment)).total_seconds()))
+    return _time((now - datetime.fromisoformat(moment)).total_seconds())
+
+
+def _time(seconds: float) -> str:
+    # The clocks of two machines may differ a little.
+    return f"{max(0.0, seconds):.0f} s" if seconds < 90 else rough_time(seconds)
 
 
 def utc_now() -> datetime:
