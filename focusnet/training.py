@@ -2,6 +2,8 @@
 
 import logging
 import math
+import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,6 +12,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
@@ -229,4 +232,22 @@ def train_stage(
             plugins=[LightningEnvironment()],
         )
         if done < epochs:
-            trainer.fit(stage, train_dataloaders=batches)
+            _fit(trainer, stage, batches)
+
+
+def _fit(trainer: lightning.Trainer, stage: Stage, batches: ClipBatches) -> None:
+    """Fit, and end at a signal as other programs do.
+
+    Lightning makes of Ctrl-C an exit with status 1, after which it is ignored, and of SIGTERM one
+    with status 0.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(stage, train_dataloaders=batches)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
+        raise

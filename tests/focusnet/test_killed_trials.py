@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -198,6 +199,33 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
     assert kills > 0
     result = TrialResult(**json.loads((out / "result.json").read_text()))
     assert content(result, out) == undisturbed[0]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
+    number, status, trial, undisturbed, tmp_path
+):
+    out = tmp_path / "out"
+    process = start(run_until_signal, trial, out, number)
+    process.join(60)
+    assert process.exitcode == status
+    assert content(run_trial(trial, out), out) == undisturbed[0]
+    assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+
+
+def run_until_signal(trial: dict, out: Path, number: int) -> None:
+    """What a process runs that gets a signal in the second epoch."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        run_trial(trial, out, partial(signal_in_epoch_2, number))
+    except KeyboardInterrupt:
+        assert signal.getsignal(signal.SIGINT) == handler, "Ctrl-C works no more"
+        sys.exit(130)
+
+
+def signal_in_epoch_2(number: int, record: dict) -> None:
+    if record["epoch"] == 2:
+        os.kill(os.getpid(), number)
 
 
 def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, undisturbed, tmp_path):
