@@ -1,6 +1,6 @@
 """The focus-picking loss: training a network on what its template confused.
 
-Source: Zhang, Sheng, Shen, "FocusNet: Classifying better by focusing on confusing classes",
+Source: Zhang, Sheng, Shen, "FocusNet: Classifying Better by Focusing on Confusing Classes",
 Pattern Recognition 129 (2022), arXiv:2110.07307. Notation: logits ``z``, template logits ``t``,
 labels ``y``, ``C`` classes, ``p = softmax(z)``, ``q = softmax(t)``.
 """
