@@ -17,6 +17,7 @@ from analysis.effects import LEVEL, RESAMPLES, SEED, draw_locations
 Floats = NDArray[np.float64]
 POWER = 0.8
 FLIPS = 1000
+_ROUNDING = 1e-9  # a standard error of a millionth of a point is none
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def randomisation_p(
     above = special.stdtr(df, (walks - effect) / scale)
     below = special.stdtr(df, (-walks - effect) / scale)
     p = np.minimum((above + below).mean(axis=-1), 1.0)
-    return np.where(components.standard_error > 0, p, 1.0)
+    return np.where(components.standard_error > _ROUNDING, p, 1.0)
 
 
 def detectable_effect(

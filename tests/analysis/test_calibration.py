@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis import calibration
-from analysis.calibration import limit, main
+from analysis.calibration import limit, main, verdict
 
 
 @pytest.mark.slow
@@ -53,6 +53,18 @@ def test_claims_that_are_not_corrected_over_strata_are_found_out(monkeypatch, ca
 def test_the_limit_is_passed_by_a_true_rate_of_five_percent_once_in_a_hundred():
     assert limit(1000) == 67
     assert stats.binom.sf(67, 1000, 0.05) <= 0.01 < stats.binom.sf(66, 1000, 0.05)
+
+
+@pytest.mark.parametrize("what", ["signs", "misses"])
+def test_one_error_more_than_the_limit_is_too_many(what):
+    errors = np.zeros((100, 1), dtype=bool)
+    values = {"signs": errors, "misses": errors, "narrow": errors, "cells": errors}
+    outcomes = []
+    for count in (limit(100), limit(100) + 1):
+        some = values | {what: (np.arange(100) < count)[:, None]}
+        outcomes.append(calibration.Outcome(calibration.DEMO, 0.0, None, **some))
+    assert verdict(outcomes[:1])[0] == 0
+    assert verdict(outcomes)[0] == 1
 
 
 def test_too_few_studies_are_refused(capsys):

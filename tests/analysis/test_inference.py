@@ -190,11 +190,20 @@ def test_satterthwaite_lies_between_the_degrees_of_freedom_of_seeds_and_of_both(
     assert components_of(seed=2e-4, location=1e-4, residual=3e-4).df == pytest.approx(4)
 
 
-def test_nothing_that_varies_tells_nothing():
-    components = variance_components(np.full((SEEDS, 12), 2), EVEN)
-    assert components.effect == pytest.approx(0.1)
+def test_locations_have_a_degree_of_freedom_each_but_one_a_scene():
+    """Where the scenes are equally noisy; fewer where one scene has all the noise."""
+    same = np.tile([3, -1, 0, 2], SCENES)
+    assert variance_components(np.tile(same, (2, 1)), EVEN).location_df == pytest.approx(9)
+    first = np.where(EVEN.scene == 0, same, 1)
+    assert variance_components(np.tile(first, (2, 1)), EVEN).location_df == pytest.approx(3)
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, 7])
+def test_where_nothing_varies_nothing_can_be_told(right):
+    components = variance_components(np.full((3, 12), right), EVEN)  # rounding is no noise
+    assert components.effect == pytest.approx(right / 20)
     assert components.standard_error == pytest.approx(0, abs=1e-12)
-    assert randomisation_p(variance_components(np.zeros((SEEDS, 12)), EVEN)) == 1
+    assert randomisation_p(components) == 1
 
 
 def test_one_seed_is_refused():

@@ -21,6 +21,15 @@ def test_the_mean_effect_is_the_true_one_in_every_stratum(effect):
     assert error.max() < 0.001
 
 
+def test_the_noise_of_seeds_takes_nothing_from_the_effect():
+    """Though noise flattens a bent curve: without care 0.2 would be simulated as 0.19."""
+    noisy = replace(PLAN, accuracies=(0.5,), seed_sd=0.12, settled=0.2)
+    found = variance_components(
+        simulate_differences(noisy, 0.2, 4000, np.random.default_rng(4)), noisy.design()
+    ).effect
+    assert found.mean() == pytest.approx(0.2, abs=4 * found.std() / 4000**0.5)
+
+
 def test_seeds_vary_as_asked():
     plain = replace(
         PLAN, seed_sd=0.03, training_share=0, scene_training_sd=0, clips=2000, settled=0.4
