@@ -178,7 +178,7 @@ def read_trial(folder: Path) -> Trial:
         attempts=started.get("attempts", 0),
         started=started.get("at"),
         host=started.get("host"),
-        ended=ended.get("at"),
+        ended=_time_of(folder / "result.json") if result else ended.get("at"),
         result=result,
         epochs=_read_epochs(folder / "epochs.jsonl"),
     )
@@ -199,6 +199,11 @@ def record_end(folder: Path, status: Status, error: str | None = None) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _time_of(path: Path) -> str:
+    # A finished trial has its result before its last words, and may have no last words.
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 def _read_record(path: Path) -> dict[str, Any]:

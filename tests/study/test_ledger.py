@@ -1,12 +1,14 @@
 """What the results folder says is what holds."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 
+from focusnet.atomic import write_json
 from focusnet.errors import ConfigError, DataError
 from study.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.search import LedgerSearch
@@ -233,3 +235,14 @@ def test_a_second_driver_is_refused_while_the_first_lives(ledger):
         first.communicate()
     with ledger.locked():  # the lock falls with its holder
         pass
+
+
+def test_a_finished_trial_ended_when_its_result_was_complete_whatever_was_written_later(tmp_path):
+    folder = tmp_path / "trials" / "one"
+    about = {"trial": "one", "arm": "focusnet", "stratum": 25, "index": 0, "seed": 0}
+    write_json(folder / "trial.json", {**about, "parameters": {}})
+    write_json(folder / "result.json", {"metrics": {"seconds": 1.0}})
+    os.utime(folder / "result.json", (1_700_000_000, 1_700_000_000))
+    alone = read_trial(folder)
+    record_end(folder, "finished")
+    assert alone.ended == read_trial(folder).ended == "2023-11-14T22:13:20+00:00"
