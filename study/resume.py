@@ -9,8 +9,8 @@ from focusnet.errors import ConfigError
 from study.ledger import Ledger
 from study.space import Space
 
-# Where and with how many side by side a study runs does not change what it finds.
-_FREE = ("resources",)
+# Where a study runs, how many trials side by side and how often it saves change nothing it finds.
+_FREE = ("resources.", "trial.compute.checkpoint_epochs")
 _EXTENDABLE = "search.trials"
 
 
@@ -64,7 +64,7 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     problems = []
     for path in [*before, *(path for path in after if path not in before)]:
         old, new = before.get(path, "nothing"), after.get(path, "nothing")
-        if path.split(".")[0] in _FREE or old == new:
+        if path.startswith(_FREE) or old == new:
             continue
         if path == _EXTENDABLE:
             if new is None or (isinstance(old, int) and new < old):

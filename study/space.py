@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from focusnet.config import Count, Positive, Seed, Settings, TrialConfig, nearest
+from focusnet.config import Count, NonNegativeInt, Positive, Seed, Settings, TrialConfig, nearest
 from study.domains import Choice, Domain
 
 METRICS = tuple(
@@ -83,6 +83,7 @@ class ResourceSettings(Settings):
     cpu: Positive = 1.0
     gpu: Annotated[float, Field(ge=0)] = 0.0
     max_concurrent: Count | None = None  # default: as many as fit
+    retries: NonNegativeInt = 2  # of a trial whose worker died: killed, out of memory, node lost
 
     @model_validator(mode="after")
     def _ray_can_give_it(self) -> "ResourceSettings":

@@ -18,9 +18,6 @@ from study.trainable import RunTrial, build_trainable
 from study.unsaved import Unsaved
 from study.watcher import Watcher
 
-# A worker may die three times (a preempted node, a lack of memory) before its trial has failed.
-RETRIES = 2
-
 
 def run_search(
     space: Space,
@@ -91,7 +88,7 @@ def run_search(
         run_config=tune.RunConfig(
             name=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"),
             storage_path=str(ledger.folder / "ray"),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            failure_config=tune.FailureConfig(max_failures=space.resources.retries),
             callbacks=[watcher, TBXLoggerCallback()],
             stop=_StopWhen(interrupted),
             verbose=0,
