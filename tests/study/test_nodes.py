@@ -45,7 +45,7 @@ def test_a_node_says_what_it_does_not_see_and_cannot_import(probe, tmp_path):
 
 
 def test_the_task_travels_without_the_project(probe):
-    import cloudpickle
+    from ray import cloudpickle
 
     program = (
         "import pickle, sys; look = pickle.loads(sys.stdin.buffer.read())\n"
