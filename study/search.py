@@ -69,7 +69,7 @@ class LedgerSearch(Unsaved, Searcher):
         pass  # the ledger has it
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a study goes on by --resume, not by Tune's restore")
+        raise RuntimeError("a study goes on by --resume, not by Tune's restore")
 
     def _new_trial(self) -> Trial | None:
         space = self._space

@@ -200,3 +200,16 @@ def test_watching_shows_it_again_until_ctrl_c(ledger):
                 assert seen.poll() is None
         seen.send_signal(signal.SIGINT)
         assert seen.wait(timeout=20) == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(ledger):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        ended = subprocess.run(
+            [sys.executable, ROOT / "study" / "status.py", ledger.folder],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
