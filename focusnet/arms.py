@@ -2,8 +2,8 @@
 
 "Training twice helps" is not "FocusNet helps". So the second stage can also be, with the same
 budget, initial weights, order of the clips and template: cross-entropy again, label smoothing,
-self-distillation, or FocusNet on the masks of other clips (placebo). Only a gain over the placebo
-is a gain from knowing what the template confused.
+self-distillation, FocusNet as the paper sets it (reference), or FocusNet on the masks of other
+clips (placebo). Only a gain over the placebo is a gain from knowing what the template confused.
 """
 
 import numpy as np
@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, nn
 
+from focusnet.arm_settings import settings_of_arm
 from focusnet.config import FocusConfig
 from focusnet.loss import FocusNetLoss, warm_classes
 from focusnet.objective import CrossEntropy, Distillation, FocusObjective
-
-MASKED = ("focusnet", "placebo")  # the arms whose loss has a confusion mask
 
 
 def second_stage_objective(
     arm: str, focus: FocusConfig, template: nn.Module | None = None
 ) -> CrossEntropy | Distillation | FocusObjective:
-    """What the second stage of ``arm`` minimises.
+    """What the second stage of ``arm`` minimises under the trial's settings ``focus``.
 
     ``template`` is there if it runs on every batch; without it the batches bring stored logits.
     """
+    focus = settings_of_arm(arm, focus)
     if arm == "cross_entropy":
         return CrossEntropy(label_smoothing=0.0)
     if arm == "label_smoothing":

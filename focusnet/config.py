@@ -21,6 +21,9 @@ Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Arm = Literal[
+    "focusnet", "cross_entropy", "label_smoothing", "distillation", "reference", "placebo"
+]
 
 
 class Settings(BaseModel):
@@ -171,14 +174,13 @@ class TrialConfig(Settings):
     """Everything that determines one trial.
 
     ``arm`` is what the second stage minimises, with the budget, initial weights, order of the clips
-    and template of FocusNet: FocusNet's loss, one of the controls, or FocusNet's loss with the
-    template logits of another clip of the same scene (placebo).
+    and template of FocusNet: FocusNet's loss, one of the controls, FocusNet's loss as the paper
+    sets it (reference), or FocusNet's loss with the template logits of another clip of the same
+    scene (placebo).
     """
 
     seed: Seed = 0
-    arm: Literal["focusnet", "cross_entropy", "label_smoothing", "distillation", "placebo"] = (
-        "focusnet"
-    )
+    arm: Arm = "focusnet"
     data: DataConfig
     features: FeatureConfig = FeatureConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -14,12 +14,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from focusnet.arms import (
-    MASKED,
-    mask_statistics,
-    second_stage_objective,
-    shuffle_within_classes,
-)
+from focusnet.arm_settings import MASKED, settings_of_arm
+from focusnet.arms import mask_statistics, second_stage_objective, shuffle_within_classes
 from focusnet.atomic import replacing, write_json, write_text
 from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
@@ -185,7 +181,7 @@ class _Trial:
     ) -> tuple[dict[str, Logits], Record, dict[str, float]]:
         """Train FocusNet; its test logits, its last epoch's record, its warm classes."""
         started = time.monotonic()
-        focus = self.trial.focus
+        focus = settings_of_arm(self.trial.arm, self.trial.focus)
         stored = align_logits(template_logits, self.data.names(self.data.train), self.classes)
         online = None
         if focus.template_logits == "online":

@@ -66,6 +66,22 @@ def test_the_placebo_minimises_focusnets_loss(logits, batch):
     )
 
 
+def test_the_reference_minimises_the_papers_loss_whatever_focus_says(logits, batch):
+    searched = {"weight": 7.0, "threshold": 0.4, "temperature": 5.0, "entropy_weight": 0.0}
+    p, q = F.softmax(logits, dim=1), F.softmax(batch.template_logits, dim=1)
+    labels = F.one_hot(batch.labels, 10).float()
+    mask = ((F.softmax(batch.template_logits / 2, dim=1) > 0.1) | (labels > 0)).float()
+    mask /= mask.sum(1, keepdim=True)
+    smoothed = 0.9 * labels + 0.1 / 10
+    classification = -(smoothed * F.log_softmax(logits + p - q, dim=1)).sum(1).mean()
+    attention = -(mask * p.log()).sum(1).mean()
+    negentropy = (p * p.log()).sum(1).mean()
+    expected = (classification + attention + negentropy).item()
+    found = loss_of("reference", logits, batch, label_smoothing=0.3, **searched)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found != pytest.approx(loss_of("focusnet", logits, batch, **searched), rel=1e-2)
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
 def test_a_placebo_keeps_the_masks_of_each_class_and_gives_none_to_its_own_clip(labels, seed):
     labels = np.array(labels)

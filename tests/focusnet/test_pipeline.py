@@ -14,6 +14,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from focusnet.arm_settings import ARMS
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, DataError, TrainingError
 from focusnet.loss import confusion_mask
@@ -295,7 +296,7 @@ def test_skipped_clips_are_in_the_result_and_must_leave_every_scene_a_clip(
         run_trial(half, tmp_path / "none")
 
 
-@pytest.mark.parametrize("arm", ["cross_entropy", "label_smoothing", "distillation", "placebo"])
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in ("focusnet", "reference")])
 def test_every_control_shares_the_template_and_trains_its_own_second_stage(
     arm, finished, tiny_dataset, tmp_path
 ):
@@ -309,3 +310,14 @@ def test_every_control_shares_the_template_and_trains_its_own_second_stage(
     if arm == "placebo":
         same = focusnet.metrics["focus/warm_classes"]
         assert control.metrics["focus/warm_classes"] == pytest.approx(same)
+
+
+def test_the_reference_is_focusnet_with_the_papers_settings_also_in_its_statistics(
+    finished, tiny_dataset, tmp_path
+):
+    focusnet, _, _ = finished  # its settings are the paper's
+    searched = {"weight": 8.0, "threshold": 0.02, "temperature": 4.0, "label_smoothing": 0.0}
+    reference = run_trial(settings(tiny_dataset, arm="reference", focus=searched), tmp_path)
+    assert reference.template_reused
+    assert without_seconds(reference) == without_seconds(focusnet)
+    assert read_yaml(tmp_path / "config.yaml")["focus"]["weight"] == 8.0, "as it was asked for"

@@ -1,0 +1,56 @@
+"""Which settings an arm depends on."""
+
+import subprocess
+import sys
+
+import pytest
+
+from focusnet.arm_settings import ARMS, settings_of_arm, uses
+from focusnet.config import FocusConfig
+
+BUDGET = {"epochs", "batch_size", "lr", "weight_decay"}
+TEMPLATE = {"template_logits"}
+EXPECTED = {
+    "cross_entropy": BUDGET,
+    "label_smoothing": BUDGET | {"label_smoothing"},
+    "distillation": BUDGET | TEMPLATE | {"distillation"},
+    "reference": BUDGET | TEMPLATE,
+    "placebo": set(FocusConfig.model_fields) - {"distillation"},
+    "focusnet": set(FocusConfig.model_fields) - {"distillation"},
+}
+
+
+def test_every_arm_has_an_expectation_here():
+    assert set(ARMS) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_uses_the_settings_of_its_own_loss_and_budget(arm):
+    assert {name for name in FocusConfig.model_fields if uses(arm, f"focus.{name}")} == EXPECTED[
+        arm
+    ]
+    assert uses(arm, "focus.distillation.weight") == (arm == "distillation")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("path", ["data.subset", "template.lr", "seed", "compute.precision"])
+def test_every_arm_uses_what_is_not_of_the_second_stage(arm, path):
+    assert uses(arm, path)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_only_the_reference_sets_aside_what_it_is_given(arm):
+    given = FocusConfig(
+        weight=7.0, threshold=0.3, temperature=4.0, entropy_weight=0.0, label_smoothing=0.0,
+        template_logits="online", epochs=5, lr=1e-4,
+    )  # fmt: skip
+    paper = FocusConfig(
+        weight=1.0, threshold=None, temperature=2.0, entropy_weight=1.0, label_smoothing=0.1,
+        template_logits="online", epochs=5, lr=1e-4,
+    )  # fmt: skip
+    assert settings_of_arm(arm, given) == (paper if arm == "reference" else given)
+
+
+def test_a_plan_can_ask_without_torch():
+    code = "import sys, focusnet.arm_settings; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
