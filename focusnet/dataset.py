@@ -242,3 +242,11 @@ def _fingerprint(root: Path, meta: pd.DataFrame, train: np.ndarray, test: np.nda
     for path in sorted((root / SETUP).glob("split*.csv")):
         digest.update(b"\0" + path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from focusnet.dataset_command import main
+
+    sys.exit(main())
