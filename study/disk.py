@@ -53,7 +53,7 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
         slots: trials side by side.
     """
     example = space.example()
-    total = len(space.strata) * space.trials_per_stratum
+    total = space.trials_in_all
     trials = ledger.trials()
     # The winners', and those of trials that have just finished and lose against them.
     weights = _weights(space)

@@ -24,6 +24,7 @@ from focusnet.yaml_file import read_yaml
 from study.driver import LOCK, last_driver, record_driver
 
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
+Phase = Literal["search", "controls", "confirm"]
 ENDED = ("finished", "stopped", "failed")
 ARM = "focusnet"  # what is searched; trials of other arms are its controls
 
@@ -46,6 +47,12 @@ class Trial:
     ended: str | None = None
     result: dict[str, Any] = field(default_factory=dict)  # result.json of a finished trial
     epochs: list[dict[str, Any]] = field(default_factory=list)  # what was reported, in order
+    phase: Phase = "search"
+
+    @property
+    def searched(self) -> bool:
+        """Whether the search chose it; only such a trial can win its stratum."""
+        return self.phase == "search" and self.arm == ARM
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -119,6 +126,7 @@ class Ledger:
             self.trial_folder(trial.id) / "trial.json",
             {
                 "trial": trial.id,
+                "phase": trial.phase,
                 "arm": trial.arm,
                 "stratum": trial.stratum,
                 "index": trial.index,
@@ -173,6 +181,7 @@ def read_trial(folder: Path) -> Trial:
         index=about["index"],
         seed=about["seed"],
         parameters=about["parameters"],
+        phase=about.get("phase", "search"),
         status=status,
         error=ended.get("error") if status == "failed" else None,
         attempts=started.get("attempts", 0),

@@ -39,8 +39,8 @@ class OptunaJournal:
         self._open(path)
 
     def add(self, trial: Trial) -> None:
-        """Append an ended trial."""
-        if trial.status not in ENDED:
+        """Append an ended trial of the search."""
+        if trial.status not in ENDED or not trial.searched:
             return
         attributes: dict[str, object] = {"trial": trial.id, "status": trial.status}
         attributes |= {name: trial.metrics[name] for name in _SHOWN if name in trial.metrics}

@@ -15,11 +15,12 @@ from study.space import Space
 def describe_plan(space: Space, results: Path) -> str:
     """Strata, trials, templates, parameters, stages, resources, data and results."""
     search = space.search
-    total = len(space.strata) * space.trials_per_stratum
+    total = space.trials_in_all
     example = space.example()
     rows = []
     if search.stratify is None:
-        rows.append(("search", f"{search.algorithm}, one search over all, {total} trials"))
+        count = space.trials_per_stratum
+        rows.append(("search", f"{search.algorithm}, one search over all, {count} trials"))
     else:
         values = ", ".join(str(value) for value in space.strata)
         rows.append(("strata", f"{search.stratify} = {values}"))
@@ -40,6 +41,7 @@ def describe_plan(space: Space, results: Path) -> str:
     for path, domain in space.searched.items():
         rows.append((heading, f"{path}: {domain}"))
         heading = ""
+    rows += _followers(space)
     rows.append(("templates", _templates(space, example.template.reuse)))
     rows.append(("stages", _stages(space, example)))
     resources = space.resources
@@ -57,10 +59,34 @@ def describe_plan(space: Space, results: Path) -> str:
     return "\n".join(lines)
 
 
+def _followers(space: Space) -> Iterator[tuple[str, str]]:
+    """What follows the search: controls and confirmation of each stratum's winner."""
+    strata, arms = len(space.strata), ", ".join(space.control_arms)
+    if space.control_arms and space.control_seeds:
+        seeds = ", ".join(str(seed) for seed in space.control_seeds)
+        count = strata * len(space.control_arms) * len(space.control_seeds)
+        yield "controls", f"{count} trials: for each winner, with seed {seeds}: {arms}"
+    else:
+        yield "controls", "none beside the search"
+    if space.confirm_seeds:
+        seeds = ", ".join(str(seed) for seed in space.confirm_seeds)
+        count = strata * (1 + len(space.control_arms)) * len(space.confirm_seeds)
+        yield "confirm", f"{count} trials: each winner{' and its controls' * bool(arms)} trained "
+        yield "", f"again with the fresh seeds {seeds}, new templates included"
+    else:
+        yield "confirm", "none: the report can make no claim about FocusNet"
+
+
 def _templates(space: Space, reuse: bool) -> str:
     most = space.templates_at_most()
     if not reuse:
         return f"{most}, one in every trial (template.reuse is false)"
+    fresh = len(space.fresh_seeds)
+    if fresh and not space.shaping:
+        return (
+            f"{most}, one for each stratum and seed, shared by the trials that differ in focus.* "
+            "or in their arm only"
+        )
     if not space.shaping:
         return f"{most}, shared by the trials that differ in focus.* only"
     return f"up to {most}, because the search changes " + ", ".join(space.shaping)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from study.ledger import Trial
+from study.ledger import ARM, Trial
+from study.winners import winners
 
 HEARTBEAT_SECONDS = 30.0
 # Below this a mask holds hardly a class but the label: FocusNet is label smoothing there.
@@ -33,9 +34,12 @@ class Progress:
         total: trials of the whole study.
         ended: trials that ended in earlier runs.
         slots: trials side by side.
-        to_come: for each stratum, how many trials this run will start.
-        templates_shared: a stratum's first trial alone trains its template, so that the time it
-            takes for that says nothing about the next.
+        to_come: for each stratum, how many trials this run will start, at most.
+        templates_shared: of the trials of a stratum with one seed, the first alone trains their
+            template, so that the time it takes for that says nothing about the next.
+        searches: for each stratum, how many trials its search has.
+        seeds: of all trials, where they are known; a template is trained for each in each stratum.
+        metric: what the search maximises.
     """
 
     def __init__(
@@ -47,6 +51,9 @@ class Progress:
         slots: int,
         to_come: Mapping[Any, int],
         templates_shared: bool = False,
+        searches: Mapping[Any, int] | None = None,
+        seeds: Collection[int] = (),
+        metric: str = "focus/select/macro_accuracy",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +65,11 @@ class Progress:
         self._stream = stream or sys.stdout
         self._clock = clock
         self._templates_shared = templates_shared
+        self._searches = dict(searches or {})
+        self._metric = metric
+        self._templates_left = {(s, seed) for s in self._to_come for seed in seeds}
+        self._templates_left -= {(trial.stratum, trial.seed) for trial in ended}
+        self._template_seconds: dict[Any, list[float]] = {}
         self._begin = clock()
         self._running: dict[str, _Running] = {}
         self._durations: dict[Any, list[float]] = {}
@@ -74,6 +86,7 @@ class Progress:
         again = f" (attempt {trial.attempts + 1})" if trial.attempts else ""
         self._running[trial.id] = _Running(trial, self._clock())
         self._to_come[trial.stratum] = max(0, self._to_come.get(trial.stratum, 0) - 1)
+        self._templates_left.discard((trial.stratum, trial.seed))
         self.say(f"start    {trial.id}{again}")
 
     def reported(self, trial: str, record: Mapping[str, Any]) -> None:
@@ -92,8 +105,10 @@ class Progress:
         seconds = self._clock() - running.since if running else math.nan
         if trial.status == "finished":
             typical = seconds
+            template = trial.metrics.get("template/seconds", 0.0)
             if self._templates_shared and trial.result.get("template_reused") is False:
-                typical -= trial.metrics.get("template/seconds", 0.0)
+                typical -= template
+            self._template_seconds.setdefault(trial.stratum, []).append(template)
             self._durations.setdefault(trial.stratum, []).append(typical)
             self.say(f"done     {trial.id}: {_numbers(trial)}, {seconds:.0f} s")
             warm = trial.metrics.get("focus/warm_classes", math.inf)
@@ -107,6 +122,19 @@ class Progress:
             self.say(f"FAILED   {trial.id}: {trial.error}")
         self._ended.append(trial)
         self.say("study    " + self.summary())
+        self._tell_winner(trial)
+
+    def _tell_winner(self, last: Trial) -> None:
+        """Once the whole search of a stratum has ended."""
+        own = [one for one in self._ended if one.searched and one.stratum == last.stratum]
+        if not last.searched or len(own) != self._searches.get(last.stratum):
+            return
+        best = winners(own, self._metric).get(last.stratum)
+        where = " ".join(filter(None, ["search of", self._label(last.stratum)]))
+        if best is None:
+            self.say(f"winner   {where}: none, because no trial finished; nothing follows it")
+        elif self._to_come.get(last.stratum):
+            self.say(f"winner   {where}: {best.id}; its controls and confirmation follow")
 
     def heartbeat(self) -> None:
         """Show that the study lives, where nothing else did for a while."""
@@ -150,13 +178,20 @@ class Progress:
             for running in self._running.values()
         ]
         work = sum(rest) + sum(n * expected(stratum) for stratum, n in self._to_come.items())
+        if self._templates_shared:
+            work += sum(self._template_time(stratum) for stratum, _ in self._templates_left)
         return max([work / max(1, self._slots), *rest])
+
+    def _template_time(self, stratum: Any) -> float:
+        every = [s for seconds in self._template_seconds.values() for s in seconds]
+        own = self._template_seconds.get(stratum, every)
+        return sum(own) / len(own) if own else 0.0
 
     def _best_gains(self) -> dict[Any, float]:
         best: dict[Any, float] = {}
         for trial in self._ended:
             gain = trial.metrics.get("gain/select/macro_accuracy")
-            if trial.status == "finished" and gain is not None:
+            if trial.searched and trial.status == "finished" and gain is not None:
                 best[trial.stratum] = max(gain, best.get(trial.stratum, -math.inf))
         return dict(sorted(best.items(), key=lambda item: str(item[0]).zfill(12)))
 
@@ -168,12 +203,18 @@ def _numbers(trial: Trial) -> str:
         return f"{100 * metrics.get(name, math.nan):.1f}"
 
     gain = 100 * metrics.get("gain/select/macro_accuracy", math.nan)
-    warm = metrics.get("focus/warm_classes", math.nan)
-    return (
+    text = (
         f"template {percent('template/select/macro_accuracy')} %, "
-        f"FocusNet {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}, "
-        f"warm classes {warm:.2f}"
+        f"{second_stage(trial.arm)} {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}"
     )
+    if "focus/warm_classes" in metrics:  # only an arm with masks has them
+        text += f", warm classes {metrics['focus/warm_classes']:.2f}"
+    return text
+
+
+def second_stage(arm: str) -> str:
+    """What a person calls the second stage of an arm."""
+    return "FocusNet" if arm == ARM else arm.replace("_", " ")
 
 
 def clock_time(seconds: float) -> str:

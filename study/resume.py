@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from focusnet.errors import ConfigError
-from study.ledger import Ledger
+from study.followers import searches_ended
+from study.ledger import ENDED, Ledger
 from study.space import Space
 
-# Where a study runs, how many trials side by side and how often it saves change nothing it finds.
-_FREE = ("resources.", "trial.compute.checkpoint_epochs")
+# Where a study runs, how many trials side by side and how often it saves change nothing it finds;
+# what follows the search adds to what is there.
+_FREE = ("resources.", "trial.compute.checkpoint_epochs", "controls.", "confirm.")
 _EXTENDABLE = "search.trials"
 
 
@@ -32,7 +34,7 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
             raise ConfigError(
                 [
                     f"--resume: {ledger.folder} was begun with another space; only more "
-                    "search.trials and other resources are possible:",
+                    "search.trials and other resources, controls and confirm.seeds are possible:",
                     *problems,
                 ]
             )
@@ -45,12 +47,37 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
             )
 
 
+def check_search_ended(ledger: Ledger, space: Space, how_to_resume: str) -> None:
+    """Refuse to confirm what a search has not chosen yet.
+
+    Raises:
+        ConfigError: nothing was begun, the search is not over, or nothing is asked to follow it.
+    """
+    if not ledger.exists():
+        raise ConfigError(f"--confirm: {ledger.folder} holds no study; without it, one is begun")
+    problems = []
+    if not space.followers_per_stratum:
+        problems.append("--confirm: confirm.seeds is 0, and there are no controls: nothing to run")
+    trials = [trial for trial in ledger.trials() if trial.searched]
+    open_strata = [s for s in space.strata if s not in searches_ended(space, trials)]
+    if open_strata:
+        ended = sum(trial.status in ENDED for trial in trials)
+        total = len(space.strata) * space.trials_per_stratum
+        problems.append(
+            f"--confirm: the search in {ledger.folder} has not ended ({ended} of {total} trials "
+            f"have); go on with it: {how_to_resume}"
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
 def describe_state(ledger: Ledger, space: Space) -> str:
     """Such as ``5 of 8 trials finished, 1 failed``."""
     begun = ledger.space()
     trials = ledger.trials()
     count = Counter(trial.status for trial in trials)
-    total = int(begun["search"]["trials"] or space.trials_per_stratum) * len(space.strata)
+    searched = int(begun["search"]["trials"] or space.trials_per_stratum)
+    total = (searched + space.followers_per_stratum) * len(space.strata)
     text = f"{count['finished']} of {total} trials finished"
     for status in ("stopped", "failed"):
         if count[status]:

@@ -20,7 +20,7 @@ from focusnet.errors import FocusNetError
 from study.disk import check_disk, needs
 from study.ledger import Ledger
 from study.plan import describe_plan
-from study.resume import check_folder
+from study.resume import check_folder, check_search_ended
 from study.space import Space
 from study.space_file import find_space_file, read_space_file
 from study.validation import validate_space
@@ -79,7 +79,11 @@ def _conduct(
         check_data(space)  # what can be seen without decoding is said before Ray starts
     how_to_resume = _command(given, "--resume")
     with ledger.locked(how_to_resume):
-        check_folder(ledger, space, resume=options.resume, how_to_resume=how_to_resume)
+        check_folder(
+            ledger, space, resume=options.resume or options.confirm, how_to_resume=how_to_resume
+        )
+        if options.confirm:
+            check_search_ended(ledger, space, how_to_resume)
         check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
         print(describe_plan(space, folder), flush=True)
         from study import cluster
@@ -201,7 +205,8 @@ def _parser() -> argparse.ArgumentParser:
         "  python study/run.py --space demo.yaml\n"
         "  python study/run.py --space focus.yaml --set trial.data.root=/data/TAU22 --plan\n"
         "  python study/run.py --space focus.yaml --set search.trials=8 \\\n"
-        "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n\n"
+        "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n"
+        "  python study/run.py --space focus.yaml --set confirm.seeds=10 --confirm\n\n"
         "exit status: 0 done, 1 some trials failed for good, 2 wrong input, 130 interrupted",
     )
     parser.add_argument(
@@ -223,6 +228,12 @@ def _parser() -> argparse.ArgumentParser:
         "--resume",
         action="store_true",
         help="go on with the study in the results folder; what is finished is not run again",
+    )
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="only what follows a finished search: train each stratum's winner and the controls "
+        "with fresh seeds (a study does so by itself unless confirm.seeds is 0)",
     )
     parser.add_argument(
         "--retry-failed",

@@ -66,7 +66,8 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
         self._of(trial).on_trial_add(tune_controller, _named(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if self._metric not in result:  # an epoch of the template
+        follows = trial.config.get("phase", "search") != "search"  # it is compared at its end
+        if follows or self._metric not in result:  # or this is an epoch of the template
             return TrialScheduler.CONTINUE
         decision = self._of(trial).on_trial_result(tune_controller, _named(trial), result)
         if decision == TrialScheduler.STOP:

@@ -1,10 +1,13 @@
-"""The study's search as Ray Tune sees it: who is next, by quota, round robin over the strata."""
+"""The study as Ray Tune's search: who is next, by quota, round robin over the strata."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from study.configurations import Earlier, next_configuration
+from study.followers import all_followers, searches_ended
 from study.ledger import ARM, Ledger, Trial
 from study.space import Space
 from study.trial_id import trial_id
@@ -21,8 +24,9 @@ def earlier(trial: Trial, metric: str) -> Earlier:
     )
 
 
-def _template_in_the_making(trials: list[Trial]) -> bool:
-    """Whether a stratum's trials have begun and none has been seen with the finished template."""
+def _template_in_the_making(trials: Iterable[Trial]) -> bool:
+    """Whether trials that share a template have begun and none has been seen with it finished."""
+    trials = list(trials)
     begun = any(trial.status in ("running", "pending") for trial in trials)
     return begun and not any(_has_template(trial) for trial in trials)
 
@@ -36,10 +40,12 @@ def _has_template(trial: Trial) -> bool:
 
 
 class LedgerSearch(Unsaved, Searcher):
-    """Hands out first what was begun and not ended, then new configurations.
+    """Hands out first what was begun and not ended, then new trials, phase by phase.
 
-    It looks at the ledger whenever it is asked and holds nothing that a crash could lose, so what
-    Tune tells it of results is ignored.
+    New configurations come first, over all strata. What follows a stratum's search (controls,
+    confirmation) comes when the whole of it has ended, which decides its winner. The search looks
+    at the ledger whenever it is asked and holds nothing that a crash could lose, so what Tune
+    tells it of results is ignored.
     """
 
     def __init__(self, space: Space, ledger: Ledger) -> None:
@@ -49,16 +55,33 @@ class LedgerSearch(Unsaved, Searcher):
         self._begun = [trial for trial in ledger.trials() if trial.status in ("running", "pending")]
 
     def remaining(self) -> int:
-        """How many trials are still to be handed out."""
-        known = self._by_stratum().values()
-        new = sum(max(0, self._space.trials_per_stratum - len(trials)) for trials in known)
-        return len(self._begun) + new
+        """How many trials are still to be handed out; without a winner nothing will follow."""
+        return sum(self.to_come().values())
+
+    def to_come(self) -> dict[Any, int]:
+        """How many trials of each stratum are still to be handed out, at most."""
+        space, known = self._space, self._ledger.trials()
+        due = all_followers(space, known)
+        ended = searches_ended(space, known)
+        names = {trial.id for trial in known}
+        count = Counter(trial.stratum for trial in self._begun)
+        for stratum, trials in self._by_stratum(known).items():
+            if stratum in ended:
+                after = sum(follower.id not in names for follower in due.get(stratum, ()))
+            else:
+                after = space.followers_per_stratum
+            count[stratum] += max(0, space.trials_per_stratum - len(trials)) + after
+        return count
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._begun.pop(0) if self._begun else self._new_trial()
         if trial is None:
-            return Searcher.FINISHED
-        return {"trial": trial.id, **trial.parameters}
+            waits = self._space.followers_per_stratum and len(
+                searches_ended(self._space, self._ledger.trials())
+            ) < len(self._space.strata)
+            return None if waits else Searcher.FINISHED
+        own = {"trial": trial.id, "phase": trial.phase, "arm": trial.arm, "seed": trial.seed}
+        return {**own, **trial.parameters}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -72,9 +95,16 @@ class LedgerSearch(Unsaved, Searcher):
         raise RuntimeError("a study goes on by --resume, not by Tune's restore")
 
     def _new_trial(self) -> Trial | None:
+        known = self._ledger.trials()
+        trial = self._new_configuration(known) or self._next_follower(known)
+        if trial is not None:
+            self._ledger.hand_out(trial)
+        return trial
+
+    def _new_configuration(self, known: list[Trial]) -> Trial | None:
         space = self._space
-        known = self._by_stratum()
-        open_strata = [s for s in known if len(known[s]) < space.trials_per_stratum]
+        of = self._by_stratum(known)
+        open_strata = [s for s in of if len(of[s]) < space.trials_per_stratum]
         if not open_strata:
             return None
         # A trial whose template another one still trains would wait and hold its GPU; where
@@ -83,26 +113,40 @@ class LedgerSearch(Unsaved, Searcher):
         shared = space.templates_shared()
         stratum = min(
             open_strata,
-            key=lambda s: (shared and _template_in_the_making(known[s]), len(known[s])),
+            key=lambda s: (shared and _template_in_the_making(of[s]), len(of[s])),
         )
-        history = [earlier(trial, space.search.metric) for trial in known[stratum]]
+        history = [earlier(trial, space.search.metric) for trial in of[stratum]]
         parameters = next_configuration(space, stratum, history)
-        seed = parameters.get("seed", space.search.seed)
-        trial = Trial(
-            id=trial_id(ARM, parameters, seed),
+        return Trial(
+            id=trial_id(ARM, parameters, space.search.seed),
             arm=ARM,
             stratum=stratum,
             index=len(history),
-            seed=seed,
+            seed=space.search.seed,
             parameters=parameters,
         )
-        self._ledger.hand_out(trial)
-        return trial
 
-    def _by_stratum(self) -> dict[Any, list[Trial]]:
+    def _next_follower(self, known: list[Trial]) -> Trial | None:
+        """A control, or a trial that confirms: again one whose template nobody is training."""
+        names = {trial.id for trial in known}
+        left = [
+            follower
+            for trials in all_followers(self._space, known).values()
+            for follower in trials
+            if follower.id not in names
+        ]
+
+        def waits(follower: Trial) -> bool:
+            alike = (follower.stratum, follower.seed)
+            return _template_in_the_making(
+                trial for trial in known if (trial.stratum, trial.seed) == alike
+            )
+
+        return min(left, key=lambda trial: (waits(trial), trial.index), default=None)
+
+    def _by_stratum(self, known: list[Trial]) -> dict[Any, list[Trial]]:
         """The search's trials of each stratum, in the order they were handed out."""
-        trials = [trial for trial in self._ledger.trials() if trial.arm == ARM]
         return {
-            stratum: [trial for trial in trials if trial.stratum == stratum]
+            stratum: [trial for trial in known if trial.searched and trial.stratum == stratum]
             for stratum in self._space.strata
         }

@@ -4,15 +4,17 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from focusnet.config import Count, NonNegativeInt, Positive, Seed, Settings, TrialConfig, nearest
 from study.domains import Choice, Domain
 
+Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
+CONTROLS: tuple[Control, ...] = get_args(Control)
 METRICS = tuple(
     f"{stage}/select/{metric}"
     for stage in ("focus", "gain", "template")
@@ -93,12 +95,54 @@ class ResourceSettings(Settings):
         return self
 
 
+class ControlSettings(Settings):
+    """What is held against FocusNet: second stages that know less, with its budget and template.
+
+    Each stratum's winner gets them once its search has ended.
+    """
+
+    arms: list[Control] = Field(default_factory=lambda: list(CONTROLS))
+    seeds: list[Seed] | None = None  # default: the search's own; fresh ones belong to confirm
+
+    @field_validator("arms", "seeds")
+    @classmethod
+    def _each_once(cls, values: list[Any] | None) -> list[Any] | None:
+        return _distinct(values)
+
+
+class ConfirmSettings(Settings):
+    """Training each stratum's winner and the controls again, with seeds that chose nothing."""
+
+    seeds: NonNegativeInt | list[Seed] = 5  # how many, or which
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, values: int | list[int]) -> int | list[int]:
+        return values if isinstance(values, int) else _distinct(values) or []
+
+    def resolved(self, taken: Collection[int]) -> list[int]:
+        """The seeds; where only their number is given, the first ones that are not ``taken``."""
+        if not isinstance(self.seeds, int):
+            return self.seeds
+        seeds = (seed % 2**32 for seed in itertools.count(min(taken, default=0) + 1))
+        return list(itertools.islice((seed for seed in seeds if seed not in taken), self.seeds))
+
+
+def _distinct(values: list[Any] | None) -> list[Any] | None:
+    twice = [value for value in values or [] if (values or []).count(value) > 1]
+    if twice:
+        raise ValueError(f"each must be there once, received {twice[0]!r} twice")
+    return values
+
+
 class SpaceSettings(Settings):
     """The top level of a space file; ``space`` and ``trial`` have checks of their own."""
 
     name: Annotated[str, AfterValidator(_folder_name)]
     search: SearchSettings
     resources: ResourceSettings = ResourceSettings()
+    controls: ControlSettings = ControlSettings()
+    confirm: ConfirmSettings = ConfirmSettings()
     space: dict[str, Any]
     trial: dict[str, Any]
 
@@ -112,6 +156,9 @@ class Space:
     resources: ResourceSettings
     domains: dict[str, Domain]  # by dotted path into the trial
     trial: dict[str, Any]  # what all trials share; paths are absolute
+    control_arms: tuple[str, ...] = ()
+    control_seeds: tuple[int, ...] = ()  # beside the winner of the search
+    confirm_seeds: tuple[int, ...] = ()  # of the winner and its controls, trained again
 
     @property
     def strata(self) -> tuple[Any, ...]:
@@ -129,6 +176,16 @@ class Space:
     def trials_per_stratum(self) -> int:
         points = math.prod(domain.size() for domain in self.searched.values())
         return self.search.trials if self.search.trials is not None else int(points)
+
+    @property
+    def followers_per_stratum(self) -> int:
+        """How many trials follow a stratum's search: controls of its winner, and confirmation."""
+        arms = len(self.control_arms)
+        return arms * len(self.control_seeds) + (1 + arms) * len(self.confirm_seeds)
+
+    @property
+    def trials_in_all(self) -> int:
+        return len(self.strata) * (self.trials_per_stratum + self.followers_per_stratum)
 
     def label(self, stratum: Any) -> str:
         """What a stratum is called, such as ``subset 25``; empty where there is one only."""
@@ -164,12 +221,19 @@ class Space:
 
     def templates_at_most(self) -> int:
         """How many templates the study can need; exact where the search leaves them alone."""
-        total = len(self.strata) * self.trials_per_stratum
+        searched = len(self.strata) * self.trials_per_stratum
         if not self.example().template.reuse:
-            return total
+            return self.trials_in_all
         strata = 1 if (self.search.stratify or "").startswith("focus.") else len(self.strata)
         variants = math.prod(domain.size() for domain in self.shaping.values())
-        return int(min(total, strata * variants))
+        return int(min(searched, strata * variants)) + strata * len(self.fresh_seeds)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """Seeds of the trials that follow the search, with which it trains no template."""
+        control_seeds = self.control_seeds if self.control_arms else ()
+        every = dict.fromkeys((*control_seeds, *self.confirm_seeds))
+        return tuple(seed for seed in every if seed != self.search.seed)
 
     @property
     def shaping(self) -> dict[str, Domain]:
@@ -193,6 +257,8 @@ class Space:
             "name": self.name,
             "search": self.search.model_dump(),
             "resources": self.resources.model_dump(),
+            "controls": {"arms": list(self.control_arms), "seeds": list(self.control_seeds)},
+            "confirm": {"seeds": list(self.confirm_seeds)},
             "space": {path: domain.content() for path, domain in self.domains.items()},
             "trial": trial,
         }

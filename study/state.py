@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from study.driver import Driver, is_running, last_driver
-from study.ledger import ARM, Ledger, Trial
+from study.ledger import ENDED, Ledger, Phase, Trial
 from study.progress import rough_time
 from study.provenance import FILE as PROVENANCE
 from study.space import Space
@@ -37,10 +37,12 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     in_state: dict[str, list[Trial]] = {}
     for trial in trials:
         in_state.setdefault(_state(trial, since), []).append(trial)
-    total = len(space.strata) * space.trials_per_stratum
+    total = space.trials_in_all
     count = Counter({state: len(those) for state, those in in_state.items()})
-    count["pending"] += total - sum(trial.arm == ARM for trial in trials)
+    count["pending"] += max(0, total - len(trials))
     lines = [f"Study {space.name}: {total} trials ({_counts(count)})"]
+    if space.followers_per_stratum:
+        lines.append(_phases(space, trials))
     lines += _driver(driver, alive, count, folder, now)
 
     def section(heading: str, state: str, line: Callable[[Trial], str]) -> None:
@@ -83,6 +85,19 @@ def _counts(count: Counter[str]) -> str:
     words = {"left": "left midway", "pending": "to come"}
     shown = [f"{count[name]} {words.get(name, name)}" for name in _COUNTED if count[name]]
     return ", ".join(shown)
+
+
+def _phases(space: Space, trials: list[Trial]) -> str:
+    """How far the search is, and what follows it."""
+    arms, strata = len(space.control_arms), len(space.strata)
+    asked: dict[Phase, int] = {
+        "search": strata * space.trials_per_stratum,
+        "controls": strata * arms * len(space.control_seeds),
+        "confirm": strata * (1 + arms) * len(space.confirm_seeds),
+    }
+    ended = Counter(trial.phase for trial in trials if trial.status in ENDED)
+    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in asked.items() if n or ended[phase]]
+    return f"  ended   {', '.join(parts)}"
 
 
 def _driver(
@@ -138,7 +153,7 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
     best = winners(trials, metric)
     for stratum in space.strata:
-        own = [trial for trial in trials if trial.arm == ARM and trial.stratum == stratum]
+        own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
         label = space.label(stratum) or "all"
         text = f"  {label}: {finished} of {space.trials_per_stratum} finished"

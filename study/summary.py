@@ -9,9 +9,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from study.ledger import Trial
+from study.followers import winner_of
+from study.ledger import ARM, Trial
 from study.optuna_journal import FILE as JOURNAL
-from study.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE
+from study.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE, second_stage
 from study.space import Space
 from study.trial_id import short_names
 from study.winners import winners
@@ -23,6 +24,7 @@ def print_summary(
     """Print the best trials on ``select`` and the commands that show the rest."""
     stream = stream or sys.stdout
     finished = [trial for trial in trials if trial.status == "finished"]
+    everything, finished = finished, [trial for trial in finished if trial.searched]
     metric = space.search.metric
     by_stratum = winners(finished, metric)
     best = [by_stratum[stratum] for stratum in space.strata if stratum in by_stratum]
@@ -52,6 +54,13 @@ def print_summary(
             "Accuracies on the half of the test split that the search sees: the best of many "
             "trials is always\nflattered there. Claims belong to the other half, in the report."
         )
+    confirmed = _confirmed(space, everything)
+    if confirmed is not None:
+        console.print(confirmed)
+        console.print(
+            "Means on the half of the test split that no search has seen. Whether a difference is "
+            "more than\nnoise, with its interval, is in the report."
+        )
     few = [t for t in finished if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
     if few:
         console.print(f"Note: in {len(few)} of {len(finished)} trials {FEW_WARM_NOTE}.")
@@ -62,6 +71,36 @@ def print_summary(
     console.print(f"  python analysis/report.py {where}", soft_wrap=True)
     console.print(f"  tensorboard --logdir {ray}", soft_wrap=True)
     console.print(f"  optuna-dashboard {journal}", soft_wrap=True)
+
+
+def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
+    """Mean accuracies of the winners and their controls, trained again with fresh seeds."""
+    belongs = winner_of(space, finished)
+    arms = (ARM, *space.control_arms)
+    table = Table(title="Confirmation: macro accuracy on report, %", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in ("seeds", "template", *(second_stage(arm) for arm in arms)):
+        table.add_column(name, justify="right")
+    for stratum in space.strata:
+        own = [
+            trial
+            for trial in finished
+            if trial.phase == "confirm" and trial.stratum == stratum and trial.id in belongs
+        ]
+        by_arm = {arm: [trial for trial in own if trial.arm == arm] for arm in arms}
+        if not by_arm[ARM]:
+            continue
+        cells = [] if space.search.stratify is None else [str(stratum)]
+        cells += [str(len(by_arm[ARM])), _mean(by_arm[ARM], "template/report/macro_accuracy")]
+        cells += [_mean(by_arm[arm], "focus/report/macro_accuracy") for arm in arms]
+        table.add_row(*cells)
+    return table if table.row_count else None
+
+
+def _mean(trials: list[Trial], metric: str) -> str:
+    values = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
+    return f"{100 * sum(values) / len(values):.1f}" if values else ""
 
 
 def _shown(path: Path) -> str:

@@ -4,25 +4,27 @@ The driver writes them again whenever a trial starts or ends: they are views of 
 records, always whole, never the place where something is remembered.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from focusnet.atomic import replacing
+from study.followers import winner_of
 from study.ledger import Ledger, Trial
+from study.space import Space
 
 
-def write_tables(ledger: Ledger, parameters: Iterable[str], running: Collection[str]) -> None:
+def write_tables(ledger: Ledger, space: Space, running: Collection[str]) -> None:
     """Bring the study's tables up to date.
 
     ``running`` names the trials that have a worker now; one that was started and has none waits
     to be taken up again.
     """
     trials = [_as_of_now(trial, running) for trial in ledger.trials()]
-    parameters = list(parameters)
-    _write(ledger.folder / "trials.parquet", trials_table(trials, parameters))
+    table = trials_table(trials, list(space.domains), winner_of(space, trials))
+    _write(ledger.folder / "trials.parquet", table)
     _write(ledger.folder / "epochs.parquet", epochs_table(trials))
     for trial in trials:
         if trial.status == "finished":
@@ -37,16 +39,23 @@ def _as_of_now(trial: Trial, running: Collection[str]) -> Trial:
     return trial
 
 
-def trials_table(trials: Iterable[Trial], parameters: list[str]) -> pd.DataFrame:
-    """One row a trial: who it is, its parameters under their dotted paths, its metrics."""
+def trials_table(
+    trials: Iterable[Trial], parameters: list[str], winner: Mapping[str, str]
+) -> pd.DataFrame:
+    """One row a trial: who it is, its parameters under their dotted paths, its metrics.
+
+    ``winner`` names, for trials that follow a search, the trial of it that they belong to.
+    """
     rows = []
     metrics: set[str] = set()
     for trial in trials:
         metrics |= set(trial.metrics)
         row = {
             "trial": trial.id,
+            "phase": trial.phase,
             "arm": trial.arm,
             "seed": trial.seed,
+            "winner": winner.get(trial.id),
             "status": trial.status,
             "error": trial.error,
             **trial.parameters,
@@ -60,14 +69,14 @@ def trials_table(trials: Iterable[Trial], parameters: list[str]) -> pd.DataFrame
         }
         row |= {f"clips/{split}": n for split, n in trial.result.get("clips", {}).items()}
         rows.append(row)
-    first = ["trial", "arm", "seed", "status", "error", *parameters]
+    first = ["trial", "phase", "arm", "seed", "winner", "status", "error", *parameters]
     last = ["template_key", "template_reused", "skipped_clips", "attempts", "started", "ended"]
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
     table = table.reindex(columns=columns)
     # Columns that may have gaps keep their type, so that tables of several studies fit together.
-    types = dict.fromkeys(("error", "template_key", "started", "ended"), "str")
+    types = dict.fromkeys(("winner", "error", "template_key", "started", "ended"), "str")
     types |= {"template_reused": "boolean", "skipped_clips": "Int64"}
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
     return table.astype(types)

@@ -32,7 +32,6 @@ class RunTrial(Protocol):
 def build_trainable(
     trials_folder: Path,
     trial: Mapping[str, Any],
-    seed: int,
     *,
     title: str | None,
     run_trial: RunTrial | None = None,
@@ -42,15 +41,14 @@ def build_trainable(
     Args:
         trials_folder: the ledger's folder of trials, which every node must see.
         trial: the settings that all trials share.
-        seed: of the trials, where the search does not choose it.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
         run_trial: instead of FocusNet's own; for tests.
     """
     shared = dict(trial)
 
     def run(config: dict[str, Any]) -> None:
-        parameters = {path: value for path, value in config.items() if path != "trial"}
-        settings = with_values(shared, {"seed": seed, **parameters})
+        own = {path: value for path, value in config.items() if path not in ("trial", "phase")}
+        settings = with_values(shared, own)  # arm, seed and parameters
         conduct_trial(trials_folder / config["trial"], settings, tune.report, run_trial)
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]

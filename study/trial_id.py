@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def trial_id(arm: str, parameters: Mapping[str, Any], seed: int) -> str:
+def trial_id(arm: str, parameters: Mapping[str, Any], seed: int, *, show_seed: bool = False) -> str:
     """Such as ``subset25-weight0.534-threshold0.12-1a2b3c4d``; safe as a folder name.
 
     The end is a hash of all that the name is made for, in full precision; the rest is for people.
@@ -16,6 +16,7 @@ def trial_id(arm: str, parameters: Mapping[str, Any], seed: int) -> str:
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     words = [] if arm == "focusnet" else [arm]
     words += [name + _short(parameters[path]) for path, name in short_names(parameters).items()]
+    words += [f"seed{seed}"] if show_seed else []
     label = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:70]
     return f"{label}-{digest}" if label else digest
 

@@ -1,7 +1,6 @@
 """The Ray Tune study itself: a new Tuner each time, for what the ledger says is left."""
 
 import threading
-from collections import Counter
 from datetime import datetime
 
 from ray import tune
@@ -40,23 +39,25 @@ def run_search(
     scheduler = _scheduler(space)
     if isinstance(scheduler, StratifiedAsha):
         for one in known:
-            scheduler.tell(one.stratum, one.id, one.curve(space.search.metric))
+            if one.searched:
+                scheduler.tell(one.stratum, one.id, one.curve(space.search.metric))
     search = LedgerSearch(space, ledger)
-    ended_by_stratum = Counter(one.stratum for one in ended)
     slots = max(1, min(slots, search.remaining()))
     watcher = Watcher(
         ledger,
         OptunaJournal(ledger.folder, space, known),
         Progress(
             label=space.label,
-            total=len(space.strata) * space.trials_per_stratum,
+            total=len(ended) + search.remaining(),
             ended=ended,
             slots=slots,
             templates_shared=space.templates_shared(),
-            to_come={s: space.trials_per_stratum - ended_by_stratum[s] for s in space.strata},
+            to_come=search.to_come(),
+            searches=dict.fromkeys(space.strata, space.trials_per_stratum),
+            seeds=(space.search.seed, *space.fresh_seeds),
+            metric=space.search.metric,
         ),
-        metric=space.search.metric,
-        parameters=list(space.domains),
+        space=space,
         stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
         interrupted=interrupted.is_set,
     )
@@ -69,7 +70,6 @@ def run_search(
     trainable = build_trainable(
         ledger.folder / "trials",
         trial,
-        space.search.seed,
         title=f"{space.name} trials" if reuse else None,
         run_trial=run_trial,
     )

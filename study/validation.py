@@ -30,8 +30,8 @@ _PATHS: dict[str, tuple[str, ...]] = {
 
 # Settings of a trial that a study gives itself.
 _STUDYS_OWN = {
-    "seed": "search.seed gives the trials their seed",
-    "arm": "a study searches over FocusNet trials; python -m focusnet runs a control alone",
+    "seed": "search.seed gives the trials their seed, confirm.seeds those of the winners",
+    "arm": "a study searches over FocusNet trials; controls.arms names the arms beside them",
 }
 
 
@@ -59,7 +59,19 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
         _check_search(settings, domains, problems)
     if problems or settings is None:
         raise ConfigError([f"{source}: {problem}" for problem in problems])
-    valid = Space(settings.name, settings.search, settings.resources, domains, dict(trial or {}))
+    control_seeds = settings.controls.seeds
+    if control_seeds is None:
+        control_seeds = [settings.search.seed]
+    valid = Space(
+        settings.name,
+        settings.search,
+        settings.resources,
+        domains,
+        dict(trial or {}),
+        control_arms=tuple(settings.controls.arms),
+        control_seeds=tuple(control_seeds),
+        confirm_seeds=tuple(settings.confirm.resolved({settings.search.seed, *control_seeds})),
+    )
     _check_budget(valid, problems)
     if problems:
         raise ConfigError([f"{source}: {problem}" for problem in problems])
@@ -134,8 +146,8 @@ def _check_values(
     for name, why in _STUDYS_OWN.items():
         if name in trial:
             problems.append(f"trial.{name}: {why}, received {trial[name]!r} here")
-    if "arm" in domains:
-        problems.append(f"space.arm: {_STUDYS_OWN['arm']}")
+        if name in domains:
+            problems.append(f"space.{name}: {why}")
     # The searched settings are judged below, one value at a time, on a base that holds a value of
     # each that is likely sound.
     base = with_values(trial, {path: domain.extremes()[0] for path, domain in domains.items()})
@@ -197,6 +209,23 @@ def _check_search(
                 )
     elif search.trials is None:
         problems.append("search.trials: must be given, the number of trials per stratum")
+    fresh = settings.confirm.seeds
+    seen = {search.seed, *(settings.controls.seeds or [])}
+    stale = [seed for seed in fresh if seed in seen] if isinstance(fresh, list) else []
+    if stale:
+        problems.append(
+            f"confirm.seeds: must be fresh, neither search.seed nor in controls.seeds, received "
+            f"{stale[0]}"
+        )
+    focus = settings.trial.get("focus")
+    logits: tuple[Any, ...] = (focus.get("template_logits") if isinstance(focus, Mapping) else "",)
+    if isinstance(searched := domains.get("focus.template_logits"), Choice):
+        logits = searched.values
+    if "online" in logits and "placebo" in settings.controls.arms:
+        problems.append(
+            "controls.arms: placebo shuffles stored logits among clips, so it cannot go with "
+            "focus.template_logits: online; name the other arms"
+        )
     compute = settings.trial.get("compute")
     wants_cuda = isinstance(compute, Mapping) and compute.get("device") == "cuda"
     if wants_cuda and resources.gpu == 0:

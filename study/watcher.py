@@ -10,6 +10,7 @@ from focusnet.store import CHECKPOINT
 from study.ledger import ENDED, Ledger, record_end
 from study.optuna_journal import OptunaJournal
 from study.progress import Progress
+from study.space import Space
 from study.tables import write_tables
 from study.unsaved import Unsaved
 from study.winners import WinnersWeights
@@ -19,7 +20,6 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
     """Keeps the study's records up to date while Tune runs.
 
     Args:
-        metric: what the search maximises: the best of each stratum by it keep their weights.
         stopped: names of the trials that the scheduler has stopped, as it goes.
         interrupted: whether the user has asked to stop.
     """
@@ -30,8 +30,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         journal: OptunaJournal,
         progress: Progress,
         *,
-        metric: str,
-        parameters: list[str],
+        space: Space,
         stopped: Collection[str],
         interrupted: Callable[[], bool],
     ) -> None:
@@ -39,8 +38,8 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._ledger = ledger
         self._journal = journal
         self._progress = progress
-        self._weights = WinnersWeights(ledger, metric)
-        self._parameters = parameters
+        self._weights = WinnersWeights(ledger, space.search.metric)
+        self._space = space
         self._stopped = stopped
         self._interrupted = interrupted
         self._running: set[str] = set()
@@ -96,7 +95,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self.write_tables()
 
     def write_tables(self) -> None:
-        write_tables(self._ledger, self._parameters, self._running)
+        write_tables(self._ledger, self._space, self._running)
 
     def all_stopped(self) -> None:
         """No trial has a worker any more."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from focusnet.store import CHECKPOINT
-from study.ledger import ARM, ENDED, Ledger, Trial
+from study.ledger import ENDED, Ledger, Trial
 
 WEIGHTS = "weights.safetensors"
 
@@ -13,11 +13,12 @@ WEIGHTS = "weights.safetensors"
 def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
     """The finished trial with the highest ``metric`` in each stratum that has one.
 
-    A control never wins, however good. Of equals the first in the order of ``trials`` wins.
+    Controls and trials that confirm a winner never win, however good. Of equals the first in the
+    order of ``trials`` wins.
     """
     best: dict[Any, Trial] = {}
     for trial in trials:
-        if trial.arm != ARM or trial.status != "finished" or metric not in trial.metrics:
+        if not trial.searched or trial.status != "finished" or metric not in trial.metrics:
             continue
         champion = best.get(trial.stratum)
         if champion is None or trial.metrics[metric] > champion.metrics[metric]:

@@ -24,6 +24,7 @@ from analysis.report import main
 from focusnet.predictions import write_frame
 from study.ledger import Ledger, Trial, record_end, record_start
 from study.tables import write_tables
+from study.validation import validate_space
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "analysis" / "report.py"
@@ -313,8 +314,9 @@ def test_controls_do_not_count_as_trials_of_the_search(tmp_path):
 
 def test_it_reads_what_the_study_writes(tmp_path):
     ledger = Ledger(tmp_path / "s")
+    space = validate_space(SPACE, "small.yaml")
     ledger.begin(SPACE)
-    write_tables(ledger, list(SPACE["space"]), running=())
+    write_tables(ledger, space, running=())
     assert "No trial has been handed out yet." in report_on(ledger.folder)
     for index, (name, error) in enumerate([("a", None), ("b", "ValueError: why")]):
         row = finished(name, 25)
@@ -331,7 +333,7 @@ def test_it_reads_what_the_study_writes(tmp_path):
         metrics = {key: value for key, value in row.items() if isinstance(value, float)}
         result = {"metrics": metrics, "template_key": "k", "template_reused": False, "skipped": []}
         (folder / "result.json").write_text(json.dumps(result))
-    write_tables(ledger, list(SPACE["space"]), running=())
+    write_tables(ledger, space, running=())
     text = report_on(ledger.folder)
     assert table_rows(text, "Answer")[1][:7] == ["25", "1/3", "1", "0.1", "58.3", "83.3", "+25.0"]
     assert "failed: b: ValueError: why" in text

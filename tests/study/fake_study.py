@@ -21,7 +21,7 @@ EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
 
 def fake_trial(config, out_dir, report):
     """As ``focusnet.pipeline.run_trial``, with made-up accuracies that depend on the settings."""
-    focus, subset = config["focus"], config["data"]["subset"]
+    focus, subset = config.get("focus", {}), config["data"]["subset"]
     behaviour = focus.get("temperature", 2.0)
     lines = []
     template = 0.3 + subset / 400

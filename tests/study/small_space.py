@@ -5,6 +5,8 @@ from typing import Any
 CONTENT: dict[str, Any] = {
     "name": "small",
     "search": {"algorithm": "random", "trials": 3, "stratify": "data.subset", "seed": 0},
+    "controls": {"arms": []},
+    "confirm": {"seeds": 0},
     "space": {
         "data.subset": {"choice": [25, 100]},
         "focus.weight": {"loguniform": [0.1, 10]},

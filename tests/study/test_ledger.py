@@ -61,7 +61,7 @@ def test_parameters_come_back_in_full_precision(ledger):
     assert ledger.trial("a").parameters == parameters
 
 
-def test_the_tables_hold_a_row_for_every_trial_whatever_its_state(ledger):
+def test_the_tables_hold_a_row_for_every_trial_whatever_its_state(ledger, make_space):
     names = ("done", "stopped", "failed", "running", "left", "waiting")
     folders = {name: hand_out(ledger, name, index) for index, name in enumerate(names)}
     for name in names[:5]:
@@ -77,7 +77,7 @@ def test_the_tables_hold_a_row_for_every_trial_whatever_its_state(ledger):
     (folders["stopped"] / "epochs.jsonl").write_text(lines + '{"stage": "focus", "epo')
     record_end(folders["stopped"], "stopped")
     record_end(folders["failed"], "failed", "why")
-    write_tables(ledger, ["data.subset", "focus.weight"], {"running"})
+    write_tables(ledger, make_space(), {"running"})
     table = pd.read_parquet(ledger.folder / "trials.parquet").set_index("trial")
     assert table["status"].to_dict() == {
         "done": "finished",
@@ -99,14 +99,15 @@ def test_the_tables_hold_a_row_for_every_trial_whatever_its_state(ledger):
         ["stopped", "focus", 2],
     ]
     assert (ledger.folder / "predictions" / "done.parquet").read_bytes() == b"logits"
-    write_tables(ledger, ["data.subset", "focus.weight"], {"running"})  # moves nothing twice
+    write_tables(ledger, make_space(), {"running"})  # moves nothing twice
 
 
-def test_tables_of_a_study_without_trials_have_their_columns(ledger):
+def test_tables_of_a_study_without_trials_have_their_columns(ledger, make_space):
     ledger.folder.mkdir(parents=True)
-    write_tables(ledger, ["data.subset"], set())
+    write_tables(ledger, make_space(), set())
     table = pd.read_parquet(ledger.folder / "trials.parquet")
-    assert list(table.columns[:6]) == ["trial", "arm", "seed", "status", "error", "data.subset"]
+    first = ["trial", "phase", "arm", "seed", "winner", "status", "error", "data.subset"]
+    assert list(table.columns[:8]) == first
     assert len(pd.read_parquet(ledger.folder / "epochs.parquet")) == 0
 
 

@@ -84,7 +84,11 @@ WRONG = [
     (("trial", "template", "epochs"), 2.5, "trial.template.epochs: should be a valid integer"),
     (("trial", "arm"), "placebo", "trial.arm: a study searches over FocusNet trials"),
     (("space", "arm"), {"choice": ["placebo"]}, "space.arm: a study searches over FocusNet trials"),
-    (("trial", "seed"), 3, "trial.seed: search.seed gives the trials their seed, received 3"),
+    (
+        ("trial", "seed"),
+        3,
+        "those of the winners, received 3",
+    ),
     (("trial", "compute"), {"device": "cuda"}, "resources.gpu: must be above 0 where"),
 ]
 

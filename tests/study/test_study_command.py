@@ -15,10 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = Path(__file__).with_name("fake_study.py")
 SMALL = ["--set", "trial.template.epochs=2"]
+# Without these the demo's winners would be trained again.
+SEARCH_ONLY = ["--set", "controls.arms=[]", "--set", "confirm.seeds=0"]
 
 
 def command(script, results, *options):
-    return [sys.executable, str(script), "--results", str(results), *options]
+    return [sys.executable, str(script), "--results", str(results), *SEARCH_ONLY, *options]
 
 
 def run(script, results, *options, **environment):
@@ -85,7 +87,7 @@ def test_the_plan_needs_neither_ray_nor_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path
     )
-    assert "Study focus: 120 trials" in done.stdout
+    assert "Study focus: 295 trials" in done.stdout
     assert done.stdout.endswith("[] 0\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -137,6 +139,59 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
     winners = after.groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
     kept = {path.parent.name for path in tmp_path.glob("demo/trials/*/weights.safetensors")}
     assert kept == set(winners)
+
+
+@pytest.mark.slow
+def test_winners_are_confirmed_with_fresh_seeds_whatever_dies_in_between(tmp_path):
+    options = [
+        *SMALL,
+        "--set=search.trials=2",
+        "--set=controls={arms: [cross_entropy, placebo]}",
+        "--set=confirm={seeds: 2}",
+    ]
+    log = tmp_path / "log.txt"
+    with log.open("w") as output:
+        study = subprocess.Popen(
+            command(FAKE, tmp_path, *options), stdout=output, stderr=subprocess.STDOUT, cwd=tmp_path
+        )
+        deadline = time.monotonic() + 120
+        while not re.search(r"done .*seed[12]", log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        study.kill()
+        study.wait(timeout=60)
+    before = table(tmp_path)
+    assert set(before["phase"]) == {"search", "controls", "confirm"}
+    resumed = run(FAKE, tmp_path, *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Confirmation: macro accuracy on report" in resumed.stdout
+    after = table(tmp_path)
+    assert after["status"].tolist() == ["finished"] * 20
+    search = after[after["phase"] == "search"]
+    winners = search.groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
+    rest = after[after["phase"] != "search"]
+    assert rest["winner"].tolist() == rest["data.subset"].map(winners).tolist()
+    each = rest.groupby(["data.subset", "phase", "arm"])["seed"].apply(sorted).to_dict()
+    assert each == {
+        (subset, phase, arm): seeds
+        for subset in (25, 100)
+        for phase, seeds, arms in (
+            ("controls", [0], ["cross_entropy", "placebo"]),
+            ("confirm", [1, 2], ["focusnet", "cross_entropy", "placebo"]),
+        )
+        for arm in arms
+    }
+    finished = before[before["status"] == "finished"]
+    pd.testing.assert_frame_equal(after.loc[finished.index, finished.columns], finished)
+    kept = {path.parent.name for path in tmp_path.glob("demo/trials/*/weights.safetensors")}
+    assert kept == set(winners), "a trial that confirms does not replace the winner"
+
+    more = run(FAKE, tmp_path, *options, "--set=confirm.seeds=3", "--confirm")
+    assert more.returncode == 0, more.stderr
+    assert table(tmp_path)["seed"].value_counts().to_dict() == {0: 8, 1: 6, 2: 6, 3: 6}
+    refused = run(FAKE, tmp_path, *options, "--set=search.trials=3", "--confirm")
+    assert refused.returncode == 2
+    assert "the search in" in refused.stderr
+    assert "has not ended (4 of 6 trials have)" in refused.stderr
 
 
 @pytest.mark.slow
