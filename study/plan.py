@@ -61,20 +61,21 @@ def describe_plan(space: Space, results: Path) -> str:
 
 def _followers(space: Space) -> Iterator[tuple[str, str]]:
     """What follows the search: controls and confirmation of each stratum's winner."""
-    strata, arms = len(space.strata), ", ".join(space.control_arms)
-    if space.control_arms and space.control_seeds:
-        seeds = ", ".join(str(seed) for seed in space.control_seeds)
-        count = strata * len(space.control_arms) * len(space.control_seeds)
-        yield "controls", f"{count} trials: for each winner, with seed {seeds}: {arms}"
-    else:
-        yield "controls", "none beside the search"
+    strata, arms = len(space.strata), len(space.control_arms)
+
+    def seeds(numbers: tuple[int, ...]) -> str:
+        return ("seed " if len(numbers) == 1 else "seeds ") + ", ".join(map(str, numbers))
+
+    yield "controls", ", ".join(space.control_arms) or "none"
+    count = strata * arms * len(space.control_seeds)
+    if count:
+        yield "", f"{count} trials beside the winners of the search, {seeds(space.control_seeds)}"
     if space.confirm_seeds:
-        seeds = ", ".join(str(seed) for seed in space.confirm_seeds)
-        count = strata * (1 + len(space.control_arms)) * len(space.confirm_seeds)
-        yield "confirm", f"{count} trials: each winner{' and its controls' * bool(arms)} trained "
-        yield "", f"again with the fresh seeds {seeds}, new templates included"
+        count = strata * (1 + arms) * len(space.confirm_seeds)
+        who = "each winner and its controls" if arms else "each winner"
+        yield "confirm", f"{count} trials: {who} again, {seeds(space.confirm_seeds)}"
     else:
-        yield "confirm", "none: the report can make no claim about FocusNet"
+        yield "confirm", "none, so that the report can make no claim about FocusNet"
 
 
 def _templates(space: Space, reuse: bool) -> str:
@@ -84,8 +85,7 @@ def _templates(space: Space, reuse: bool) -> str:
     fresh = len(space.fresh_seeds)
     if fresh and not space.shaping:
         return (
-            f"{most}, one for each stratum and seed, shared by the trials that differ in focus.* "
-            "or in their arm only"
+            f"{most}, one for each stratum and seed; trials that differ in focus.* or arm share it"
         )
     if not space.shaping:
         return f"{most}, shared by the trials that differ in focus.* only"

@@ -1,6 +1,7 @@
 """What a person reads: the plan, the course of a study, its end."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from focusnet.errors import ConfigError
 from study.cluster import Cluster, check_request
+from study.followers import followers
 from study.ledger import Trial
 from study.plan import describe_plan
 from study.progress import Progress, clock_time, rough_time
@@ -78,6 +80,56 @@ def test_time_left_counts_the_rest_of_what_runs_and_what_is_to_come(progress, cl
     assert progress.seconds_left() == pytest.approx((20 + 30 + 60) / 2)
 
 
+def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
+    progress = Progress(
+        label=make_space().label,
+        total=4,
+        ended=[],
+        slots=1,
+        to_come={25: 4},
+        templates_shared=True,
+        seeds=(0, 1, 2),
+        stream=io.StringIO(),
+        clock=clock,
+    )
+    progress.started(trial("a", 25))
+    clock.now = 130.0
+    progress.ended(trial("a", 25, 0.0, template_reused=False))
+    # Three trials of 30 s, and templates of 100 s for the seeds 1 and 2.
+    assert progress.seconds_left() == pytest.approx(3 * 30 + 2 * 100)
+    progress.started(replace(trial("b", 25), seed=1))
+    assert progress.seconds_left() == pytest.approx(3 * 30 + 100)
+
+
+def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_space, clock):
+    progress = Progress(
+        label=make_space().label,
+        total=9,
+        ended=[trial("before", 25, 0.02)],
+        slots=1,
+        to_come={25: 4, 100: 3},
+        searches={25: 2, 100: 2},
+        stream=io.StringIO(),
+        clock=clock,
+    )
+    for subset, status in ((100, "failed"), (25, "finished"), (100, "failed")):
+        progress.ended(replace(trial("a", subset, 0.0), status=status))
+    progress.ended(replace(trial("control", 25, 0.0), arm="cross_entropy", phase="controls"))
+    assert [line for line in lines(progress) if "winner" in line] == [
+        "[00:00] winner   search of subset 25: before; its controls and confirmation follow",
+        "[00:00] winner   search of subset 100: none, because no trial finished; nothing follows "
+        "it",
+    ]
+
+
+def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress):
+    control = trial("control", 25, 0.3)
+    del control.result["metrics"]["focus/warm_classes"]
+    progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
+    assert "template 50.0 %, cross entropy 50.0 %, gain +30.0, nan s" in lines(progress)[0]
+    assert "best gain on select: subset 100 +2.0" in lines(progress)[1]
+
+
 def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock):
     progress.started(trial("a", 25))
     progress.reported("a", {"stage": "focus", "epoch": 3, "epochs": 12})
@@ -115,6 +167,25 @@ def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path
     assert f"tensorboard --logdir {tmp_path}/small/ray" in text
 
 
+def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path):
+    space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    won = trial("won", 25, 0.03)
+    trials = [won]
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers(space, won)[1:], strict=True):
+        metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
+        trials.append(replace(follower, status="finished", result={"metrics": metrics}))
+    stream = io.StringIO()
+    print_summary(space, trials, tmp_path / "small", stream)
+    table = stream.getvalue().partition("Confirmation")[2]
+    # Seeds 1 and 2: FocusNet 50 and 70 %, placebo 40 and 20 %.
+    row = next(line for line in table.splitlines() if line.startswith("│ "))
+    assert re.findall(r"[0-9.]+", row) == ["25", "2", "45.0", "60.0", "30.0"]
+    trials = [replace(one, phase="search") for one in trials]
+    stream = io.StringIO()
+    print_summary(make_space(), trials[:1], tmp_path / "small", stream)
+    assert "Confirmation" not in stream.getvalue()
+
+
 def test_a_study_in_which_nothing_finished_ends_without_a_table(make_space, tmp_path):
     stream = io.StringIO()
     print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, stream)
@@ -132,6 +203,15 @@ def test_the_plan_counts_strata_trials_and_templates(make_space):
         "/r/small",
     ):
         assert part in plan
+    assert "none, so that the report can make no claim" in plan
+    followed = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    for part in (
+        "Study small: 16 trials",
+        "placebo\n               2 trials beside the winners of the search, seed 0",
+        "8 trials: each winner and its controls again, seeds 1, 2",
+        "6, one for each stratum and seed",
+    ):
+        assert part in describe_plan(followed, Path("r"))
     own = make_space((("trial", "template", "reuse"), False))
     assert "6, one in every trial" in describe_plan(own, Path("r"))
     more = make_space((("space", "template.lr"), {"choice": [1e-5, 1e-4]}))
