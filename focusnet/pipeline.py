@@ -48,7 +48,10 @@ class TrialResult:
 
 
 def run_trial(
-    config: TrialConfig | Mapping[str, Any], out_dir: Path | str, report: Report | None = None
+    config: TrialConfig | Mapping[str, Any],
+    out_dir: Path | str,
+    report: Report | None = None,
+    while_waiting: Callable[[], None] | None = None,
 ) -> TrialResult:
     """Run both stages; write results, ``predictions.parquet``, weights and their configuration.
 
@@ -59,6 +62,8 @@ def run_trial(
         report: called after each epoch with the stage, the epoch and its metrics. What it raises
             ends the trial. The last epoch is reported when the results are written. A template
             from the store is not trained again, and its epochs are not reported again.
+        while_waiting: called some times a second while another process trains the trial's template;
+            what it raises ends the trial.
 
     Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
     one goes on from its last checkpoint; epochs that were reported are not reported again.
@@ -67,16 +72,21 @@ def run_trial(
         ConfigError, DataError, TrainingError: see ``focusnet.errors``.
     """
     trial = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
-    return _Trial(trial, Path(out_dir), report or (lambda record: None)).run()
+    return _Trial(
+        trial, Path(out_dir), report or (lambda record: None), while_waiting or (lambda: None)
+    ).run()
 
 
 class _Trial:
     """One trial on its way through the stages."""
 
-    def __init__(self, trial: TrialConfig, out_dir: Path, report: Report) -> None:
+    def __init__(
+        self, trial: TrialConfig, out_dir: Path, report: Report, while_waiting: Callable[[], None]
+    ) -> None:
         self.trial = trial
         self.out_dir = out_dir.absolute()
         self.report = report
+        self.while_waiting = while_waiting
         self.seconds_before = 0.0  # in processes that died
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
@@ -161,6 +171,11 @@ class _Trial:
                 seconds=time.monotonic() - started + (before.seconds if before else 0.0),
             )
 
+        def while_waiting(seconds: float) -> None:
+            if not seconds:
+                self.folder.wait(key)
+            self.while_waiting()
+
         return get_or_build(
             store,
             key,
@@ -173,7 +188,7 @@ class _Trial:
                 "model": trial.model.size,
                 "epochs": trial.template.epochs,
             },
-            on_wait=lambda: self.folder.say(f"waiting for template {key}, which is being trained"),
+            while_waiting=while_waiting,
         )
 
     def _focus(

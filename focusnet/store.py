@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from focusnet.atomic import write_json
 from focusnet.config import cache_folder
+from focusnet.locks import held as lock_held
 
 CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the store and of a trial
 ABOUT, USES = "about.json", "uses"
@@ -48,27 +49,21 @@ def building_folder(store: Path, key: str) -> Path:
 
 @contextmanager
 def locked(
-    store: Path, key: str, *, wait: bool = True, on_wait: Callable[[], None] | None = None
+    store: Path,
+    key: str,
+    *,
+    wait: bool = True,
+    while_waiting: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of ``key``; ``on_wait`` is called once where another process has it.
+    """Hold the lock of ``key``; ``while_waiting`` is as in ``focusnet.locks``.
 
     Raises:
         Timeout: another process has it, and ``wait`` is false.
     """
     store.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(store / f"{key}.lock", poll_interval=0.2)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            raise
-        if on_wait is not None:
-            on_wait()
-        lock.acquire()
-    try:
+    seconds = float("inf") if wait else 0.0
+    with lock_held(store / f"{key}.lock", seconds=seconds, while_waiting=while_waiting):
         yield
-    finally:
-        lock.release()
 
 
 def record_use(folder: Path, results: Path) -> None:

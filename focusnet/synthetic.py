@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from filelock import FileLock
 
 from focusnet import atomic
 from focusnet.errors import ConfigError, DataError
+from focusnet.locks import held
 from focusnet.soundscape import (
     SAMPLE_RATE,
     Device,
@@ -125,7 +125,7 @@ def ensure_dataset(
         return root
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.with_name(f"{key}.lock")):
+        with held(root.with_name(f"{key}.lock")):
             if not root.is_dir():
                 if progress:
                     plan = _plan(train_locations, test_locations, clips_per_location, seed)

@@ -83,21 +83,23 @@ def get_or_build(
     *,
     user: Path | None = None,
     about: Mapping[str, Any] | None = None,
-    on_wait: Callable[[], None] | None = None,
+    while_waiting: Callable[[float], None] | None = None,
 ) -> Template:
     """The template of ``key``, from the store or built by this call.
 
     ``build`` fills a folder beside the template's, which becomes it. While another process builds
-    the same one this call waits, after calling ``on_wait`` once; when that process dies, this one
-    builds, and finds the other's ``CHECKPOINT`` in the folder. So does whoever comes after a
-    build that was ended by an exception, unless ``build`` has removed it.
+    the same one this call waits; when that process dies, this one builds, and finds the other's
+    ``CHECKPOINT`` in the folder. So does whoever comes after a build that was ended by an
+    exception, unless ``build`` has removed it.
 
     Args:
         user: the results folder of the trial that takes the template; the store remembers it.
         about: what a person wants to know of the template.
+        while_waiting: called again and again during the wait, with the seconds waited so far; what
+            it raises ends the wait.
     """
     folder, part = store / key, building_folder(store, key)
-    with locked(store, key, on_wait=on_wait):
+    with locked(store, key, while_waiting=while_waiting):
         if not folder.is_dir():
             part.mkdir(exist_ok=True)
             for path in part.iterdir():

@@ -1,4 +1,4 @@
-"""What a trial writes while it runs: the epochs it has reported, and a log for people."""
+"""What a trial writes while it runs: epochs it has reported, what it waits for, a log."""
 
 import json
 from collections.abc import Iterable
@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from focusnet.atomic import write_text
+from focusnet.atomic import write_json, write_text
 
 Record = dict[str, Any]
+WAITING = "waiting.json"  # there while the trial waits for a template that another process trains
 
 
 class TrialFolder:
@@ -19,8 +20,14 @@ class TrialFolder:
         self.path = path
         self.epochs = path / "epochs.jsonl"
 
+    def wait(self, template: str) -> None:
+        """Record that the trial waits for a template, until it begins a stage."""
+        write_json(self.path / WAITING, {"template": template})
+        self.say(f"waiting for template {template}, which is being trained")
+
     def begin(self, records: Iterable[Record]) -> None:
-        """Let ``records`` be all epochs so far."""
+        """Begin a stage; ``records`` are all epochs so far."""
+        (self.path / WAITING).unlink(missing_ok=True)
         write_text(self.epochs, "".join(json.dumps(record) + "\n" for record in records))
 
     def add(self, record: Record) -> None:

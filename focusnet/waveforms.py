@@ -12,13 +12,13 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,6 +26,7 @@ from focusnet.atomic import new_folder, write_json
 from focusnet.dataset import Dataset
 from focusnet.decoding import Form, common_form, decode_into, read_headers
 from focusnet.errors import DataError
+from focusnet.locks import held
 from focusnet.workers import Advance, default_workers, run_tasks, worker_processes
 
 _FORMAT = 1  # of the files; a new number makes new ones
@@ -137,30 +138,28 @@ def _load(folder: Path) -> tuple[dict[str, Any], np.ndarray] | None:
 @contextmanager
 def _sole_builder(folder: Path) -> Iterator[None]:
     """Hold the lock of ``folder``, and remove what builders that were killed have left."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(_lock_path(folder))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+
+    def while_waiting(seconds: float) -> None:
+        if not seconds:
             _say(f"Another process is decoding this audio; waiting for it ({folder})")
-            lock.acquire()
-    except OSError as error:
-        raise DataError(f"{folder.parent}: cannot be written: {error}") from None
-    try:
+
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(_lock_path(folder), while_waiting=while_waiting))
+        except OSError as error:
+            raise DataError(f"{folder.parent}: cannot be written: {error}") from None
         for part in folder.parent.glob(".*.part"):
             builders = folder.with_name(part.name.split(".")[1])
             if builders == folder:
                 shutil.rmtree(part, ignore_errors=True)
                 continue
             try:
-                with FileLock(_lock_path(builders), timeout=0):
+                with held(_lock_path(builders), seconds=0):
                     shutil.rmtree(part, ignore_errors=True)
             except Timeout:
                 pass  # its builder is alive
         yield
-    finally:
-        lock.release()
 
 
 def _lock_path(folder: Path) -> Path:

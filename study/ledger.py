@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from focusnet.atomic import write_json, write_text
 from focusnet.errors import ConfigError
+from focusnet.locks import held
 from focusnet.yaml_file import read_yaml
 from study.driver import LOCK, last_driver, record_driver
 
@@ -110,7 +111,7 @@ class Ledger:
             raise ConfigError(f"{self.folder}: cannot be made: {error.strerror}") from None
         try:
             # Whoever looks whether the study runs holds the lock for an instant.
-            with FileLock(self.folder / LOCK, timeout=1):
+            with held(self.folder / LOCK, seconds=1):
                 record_driver(self.folder, resume)
                 yield
         except Timeout:

@@ -90,10 +90,12 @@ class Progress:
         self.say(f"start    {trial.id}{again}")
 
     def reported(self, trial: str, record: Mapping[str, Any]) -> None:
-        """An epoch has ended."""
+        """An epoch has ended, or the trial waits."""
         if trial in self._running and "stage" in record:
             at = f"{record['stage']} {record['epoch']}/{record['epochs']}"
             self._running[trial].at = at
+        elif trial in self._running and "waiting" in record:
+            self._running[trial].at = f"waiting for {record['waiting']}"
 
     def lost_worker(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)

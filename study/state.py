@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from focusnet.trial_folder import WAITING
 from study.driver import Driver, is_running, last_driver
 from study.ledger import ENDED, Ledger, Phase, Trial
 from study.progress import rough_time
@@ -132,11 +133,13 @@ def _last_end(folder: Path, now: datetime) -> str:
 
 
 def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
-    if trial.epochs:
+    if (ledger.trial_folder(trial.id) / WAITING).is_file():
+        at = "waiting for template"
+    elif trial.epochs:
         last = trial.epochs[-1]
         at = f"{last['stage']} {last['epoch']}/{last['epochs']}"
     else:
-        at = "no epoch yet (it starts, or waits for its template)"
+        at = "starting"
     started = datetime.fromisoformat(trial.started) if trial.started else now
     text = f"{trial.id}: {at}; since {started.astimezone():%H:%M} ({_ago(trial.started, now)})"
     if trial.host and trial.host != socket.gethostname():

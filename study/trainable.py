@@ -7,8 +7,10 @@ a trial by its own name, and hears what earlier runs reported from the ledger.
 """
 
 import importlib
+import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +21,9 @@ from focusnet.atomic import write_text
 from focusnet.errors import FocusNetError
 from study.ledger import read_trial, record_end, record_start
 from study.space import with_values
+
+# How long a trial that waits for a template takes to notice that it is to end.
+_NOTICE_SECONDS = 2.0
 
 
 class RunTrial(Protocol):
@@ -76,13 +81,27 @@ def conduct_trial(
     try:
         if run_trial is None:
             # Imported here, so that a fault in it is recorded like any other.
-            run_trial = importlib.import_module("focusnet.pipeline").run_trial
+            run = importlib.import_module("focusnet.pipeline").run_trial
+            run_trial = partial(run, while_waiting=_telling(report))
         run_trial(settings, folder, report)
     except Exception as error:
         write_text(folder / "error.txt", traceback.format_exc())
         record_end(folder, "failed", describe_error(error))
     else:
         record_end(folder, "finished")
+
+
+def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+    """What a trial calls while it waits: tells Tune so, which can end it at a report only."""
+    last = time.monotonic()
+
+    def while_waiting() -> None:
+        nonlocal last
+        if time.monotonic() - last >= _NOTICE_SECONDS:
+            last = time.monotonic()
+            report({"waiting": "template"})
+
+    return while_waiting
 
 
 def describe_error(error: Exception) -> str:
