@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from study.domains import Domain
+from study.objectives import direction
 from study.space import Space
 
 # Trials of a stratum that TPE wants to have seen before it is better than chance (its default).
@@ -29,7 +30,7 @@ class Earlier:
 
     parameters: dict[str, Any]
     state: Literal["finished", "stopped", "failed", "running"]
-    value: float | None = None  # the metric of a finished trial
+    values: tuple[float | None, ...] = ()  # of a finished trial, one for each objective
     curve: dict[int, float] = field(default_factory=dict)  # the metric by epoch
 
 
@@ -60,7 +61,7 @@ def _new_configuration(
     for attempt in itertools.count():
         seed = _derived_seed(space.search.seed, stratum, index, attempt)
         if use_tpe and attempt < _TPE_ATTEMPTS:
-            chosen = _ask_tpe(space.searched, earlier, seed)
+            chosen = _ask_tpe(space, earlier, seed)
         else:
             generator = np.random.default_rng(seed)
             chosen = {path: domain.draw(generator) for path, domain in space.searched.items()}
@@ -74,7 +75,7 @@ def _derived_seed(seed: int, stratum: Any, index: int, attempt: int) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
 
 
-def _ask_tpe(domains: dict[str, Domain], earlier: Sequence[Earlier], seed: int) -> dict[str, Any]:
+def _ask_tpe(space: Space, earlier: Sequence[Earlier], seed: int) -> dict[str, Any]:
     import optuna  # takes a second: only searches that use it pay
 
     from study.optuna_trials import distributions, frozen_trial, silence
@@ -82,7 +83,9 @@ def _ask_tpe(domains: dict[str, Domain], earlier: Sequence[Earlier], seed: int) 
     silence()
     # Running trials count as bad (constant liar), so that trials side by side differ.
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    domains = space.searched
+    directions = [direction(metric) for metric in space.search.metrics]
+    study = optuna.create_study(directions=directions, sampler=sampler)
     study.add_trials([frozen_trial(trial, domains) for trial in earlier])
     asked = study.ask(distributions(domains))
     return {path: asked.params[path] for path in domains}

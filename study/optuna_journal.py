@@ -6,6 +6,7 @@ grows by a trial when one ends.
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.ledger import ENDED, Trial
+from study.objectives import direction
 from study.optuna_trials import frozen_trial, silence
 from study.search import earlier
 from study.space import Space
@@ -46,9 +48,9 @@ class OptunaJournal:
         attributes |= {name: trial.metrics[name] for name in _SHOWN if name in trial.metrics}
         if trial.error:
             attributes["error"] = trial.error
-        metric = self._space.search.metric
-        seen = earlier(trial, metric)
-        seen = type(seen)(seen.parameters, seen.state, seen.value, trial.curve(metric))
+        metrics = self._space.search.metrics
+        curve = trial.curve(metrics[0]) if len(metrics) == 1 else {}  # Optuna's are of one metric
+        seen = replace(earlier(trial, metrics), curve=curve)
         frozen = frozen_trial(seen, self._space.domains, attributes)
         self._studies[trial.stratum].add_trial(frozen)
 
@@ -58,7 +60,7 @@ class OptunaJournal:
             stratum: optuna.create_study(
                 storage=storage,
                 study_name=" ".join([self._space.name, self._space.label(stratum)]).strip(),
-                direction="maximize",
+                directions=[direction(metric) for metric in self._space.search.metrics],
                 load_if_exists=True,
             )
             for stratum in self._space.strata

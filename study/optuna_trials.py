@@ -35,20 +35,22 @@ def _distribution(domain: Domain) -> BaseDistribution:
 def frozen_trial(
     trial: "Earlier", domains: Mapping[str, Domain], attributes: dict[str, Any] | None = None
 ) -> FrozenTrial:
-    """One trial as Optuna stores it; a finished one without a finite value counts as failed."""
+    """One trial as Optuna stores it; a finished one without finite values counts as failed."""
     state = {
         "finished": TrialState.COMPLETE,
         "stopped": TrialState.PRUNED,
         "failed": TrialState.FAIL,
         "running": TrialState.RUNNING,
     }[trial.state]
-    value = trial.value if state == TrialState.COMPLETE else None
-    if state == TrialState.COMPLETE and (value is None or not math.isfinite(value)):
-        state, value = TrialState.FAIL, None
+    values: list[float] | None = None
+    if state == TrialState.COMPLETE:
+        values = [value for value in trial.values if value is not None and math.isfinite(value)]
+        if not values or len(values) < len(trial.values):
+            state, values = TrialState.FAIL, None
     curve = {epoch: v for epoch, v in trial.curve.items() if math.isfinite(v)}
     return create_trial(
         state=state,
-        value=value,
+        values=values,
         params={path: trial.parameters[path] for path in domains},
         distributions=distributions(domains),
         intermediate_values=curve,

@@ -9,6 +9,7 @@ from study.data_size import data_known
 from study.disk import free, needs, size, slots_here
 from study.domains import Choice
 from study.ledger import Ledger
+from study.objectives import direction
 from study.space import Space
 
 
@@ -31,6 +32,9 @@ def describe_plan(space: Space, results: Path) -> str:
         if points > space.trials_per_stratum:
             rows.append(("", f"the first {space.trials_per_stratum} of the grid's {points} points"))
     rows.append(("", f"maximises {search.metric}, seed {search.seed}"))
+    if search.second_metric is not None:
+        verb = f"{direction(search.second_metric)[:-3]}ises"  # Optuna spells as Americans do
+        rows.append(("", f"and {verb} {search.second_metric}; the first names the winner"))
     scheduler = search.scheduler
     if scheduler.name == "asha":
         text = f"asha within a stratum, from FocusNet epoch {scheduler.grace_epochs}"

@@ -1,7 +1,7 @@
 """The study as Ray Tune's search: who is next, by quota, round robin over the strata."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -14,13 +14,13 @@ from study.trial_id import trial_id
 from study.unsaved import Unsaved
 
 
-def earlier(trial: Trial, metric: str) -> Earlier:
-    """A trial of the ledger as the search looks at it."""
+def earlier(trial: Trial, metrics: Sequence[str]) -> Earlier:
+    """A trial of the ledger as a search for the best ``metrics`` looks at it."""
     return Earlier(
         parameters=trial.parameters,
         state="running" if trial.status == "pending" else trial.status,
-        value=trial.metrics.get(metric),
-        curve=trial.curve(metric) if trial.status == "stopped" else {},
+        values=tuple(trial.metrics.get(metric) for metric in metrics),
+        curve=trial.curve(metrics[0]) if trial.status == "stopped" else {},
     )
 
 
@@ -115,7 +115,7 @@ class LedgerSearch(Unsaved, Searcher):
             open_strata,
             key=lambda s: (shared and _template_in_the_making(of[s]), len(of[s])),
         )
-        history = [earlier(trial, space.search.metric) for trial in of[stratum]]
+        history = [earlier(trial, space.search.metrics) for trial in of[stratum]]
         parameters = next_configuration(space, stratum, history)
         return Trial(
             id=trial_id(ARM, parameters, space.search.seed),

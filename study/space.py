@@ -10,16 +10,12 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from focusnet.config import Count, NonNegativeInt, Positive, Seed, Settings, TrialConfig, nearest
+from focusnet.config import Count, NonNegativeInt, Positive, Seed, Settings, TrialConfig
 from study.domains import Choice, Domain
+from study.objectives import METRICS, Metric, SecondMetric
 
 Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
-METRICS = tuple(
-    f"{stage}/select/{metric}"
-    for stage in ("focus", "gain", "template")
-    for metric in ("macro_accuracy", "accuracy")
-)
 
 
 def _named(value: Any) -> Any:
@@ -37,17 +33,6 @@ class SchedulerSettings(Settings):
     reduction_factor: Annotated[float, Field(gt=1)] = 3.0
 
 
-def _known_metric(metric: str) -> str:
-    if "/report/" in metric:
-        raise ValueError(
-            f"'{metric}' is on the half of the test split that is kept for the report; a search "
-            "that sees it makes the report worthless: use a metric on select"
-        )
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric '{metric}'{nearest(metric, list(METRICS))}")
-    return metric
-
-
 def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
         raise ValueError(
@@ -63,7 +48,8 @@ class SearchSettings(Settings):
     algorithm: Literal["tpe", "random", "grid"] = "tpe"
     trials: Count | None = None  # per stratum; a grid has as many as it has points
     stratify: str | None = None
-    metric: Annotated[str, AfterValidator(_known_metric)] = METRICS[0]  # maximised
+    metric: Metric = METRICS[0]  # maximised; chooses the winner
+    second_metric: SecondMetric | None = None  # of a search with two objectives
     seed: Seed = 0
     scheduler: Annotated[SchedulerSettings, BeforeValidator(_named)] = SchedulerSettings(
         name="none"
@@ -77,6 +63,24 @@ class SearchSettings(Settings):
                 f"'{self.metric}': use focus/select/... or scheduler: none"
             )
         return self
+
+    @model_validator(mode="after")
+    def _two_objectives(self) -> "SearchSettings":
+        if self.second_metric is None:
+            return self
+        if self.second_metric == self.metric:
+            raise ValueError(f"second_metric must differ from metric, received '{self.metric}'")
+        if self.scheduler.name != "none":
+            raise ValueError(
+                "a scheduler compares trials by one metric and would stop those that are good by "
+                f"the second, received {self.scheduler.name}: use scheduler: none"
+            )
+        return self
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The objectives: one, or two."""
+        return (self.metric,) if self.second_metric is None else (self.metric, self.second_metric)
 
 
 class ResourceSettings(Settings):

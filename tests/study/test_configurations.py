@@ -18,7 +18,7 @@ def run(space, stratum, trials, state="finished"):
     for _ in range(trials):
         chosen = next_configuration(space, stratum, history)
         value = -abs(chosen.get("focus.threshold", 0.0) - 0.2)
-        history.append(Earlier(chosen, state, value if state == "finished" else None))
+        history.append(Earlier(chosen, state, (value,) if state == "finished" else ()))
     return [trial.parameters for trial in history]
 
 
@@ -106,8 +106,31 @@ def test_tpe_takes_stopped_failed_and_running_trials_and_does_not_repeat_itself(
         if place == 4:
             value = float("nan")  # must count as failed, not end the search
         curve = {1: 0.1, 2: 0.2} if state == "stopped" else {}
-        history.append(Earlier(chosen, state, value, curve))
+        history.append(Earlier(chosen, state, (value,), curve))
     assert len({tuple(t.parameters.items()) for t in history}) == 40
+
+
+def test_tpe_with_two_objectives_draws_nearer_to_where_they_trade(make_space):
+    # The first is best at a threshold of 0.1, the second, which is to be small, at 0.3: what lies
+    # outside is worse by both.
+    def late(algorithm):
+        space = make_space(
+            (("search", "algorithm"), algorithm),
+            (("search", "trials"), 60),
+            (("search", "second_metric"), "focus/select/calibration_error"),
+        )
+        history = []
+        for _ in range(60):
+            chosen = next_configuration(space, 25, history)
+            threshold = chosen["focus.threshold"]
+            values = (-abs(threshold - 0.1), abs(threshold - 0.3))
+            history.append(Earlier(chosen, "finished", values))
+            if len(history) == 20:
+                history[3] = Earlier(history[3].parameters, "running")
+                history[4] = Earlier(history[4].parameters, "finished", (float("nan"), 0.1))
+        return [0.09 <= one.parameters["focus.threshold"] <= 0.31 for one in history[30:]]
+
+    assert sum(late("tpe")) > sum(late("random")) + 5
 
 
 def test_a_trial_is_named_by_its_parameters_and_told_apart_in_full_precision():

@@ -7,7 +7,8 @@ from small_space import put
 
 from focusnet.errors import ConfigError
 from focusnet.yaml_file import read_yaml
-from study.space_file import SHIPPED
+from study.plan import describe_plan
+from study.space_file import SHIPPED, read_space_file
 from study.validation import validate_space
 
 WRONG = [
@@ -168,6 +169,27 @@ def test_the_most_focusnet_epochs_follow_the_template_where_they_are_not_given(m
     assert make_space((("space", "template.epochs"), {"int": [2, 9]})).focus_epochs() == 9
     assert make_space((("space", "focus.epochs"), {"choice": [None, 4]})).focus_epochs() == 6
     assert make_space((("trial", "focus"), {"epochs": 11})).focus_epochs() == 11
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.yaml")), ids=lambda file: file.name)
+def test_every_shipped_file_can_be_planned_and_is_named_in_the_readme(file: Path, tmp_path):
+    space = validate_space(read_space_file(file, []), file.name)
+    assert space.name == file.stem
+    assert f"Study {file.stem}: {space.trials_in_all} trials" in describe_plan(space, tmp_path)
+    assert f"| `{file.name}` |" in (SHIPPED.parent / "README.md").read_text()
+
+
+def test_a_second_objective_needs_no_scheduler_and_another_metric(make_space):
+    second = (("search", "second_metric"), "focus/select/calibration_error")
+    space = make_space(second)
+    assert space.search.metrics == ("focus/select/macro_accuracy", second[1])
+    assert "and minimises focus/select/calibration_error" in describe_plan(space, Path("r"))
+    with pytest.raises(ConfigError, match="would stop those that are good by the second"):
+        make_space(second, (("search", "scheduler"), {"name": "asha", "grace_epochs": 1}))
+    with pytest.raises(ConfigError, match="must differ from metric"):
+        make_space((("search", "second_metric"), "focus/select/macro_accuracy"))
+    with pytest.raises(ConfigError, match="kept for the report"):
+        make_space((("search", "second_metric"), "focus/report/log_loss"))
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.yaml")), ids=lambda file: file.name)
