@@ -28,9 +28,9 @@ def _named(value: Any) -> Any:
 class SchedulerSettings(Settings):
     """Early stopping of trials that fall behind those of their own stratum."""
 
-    name: Literal["asha", "none"]
+    name: Literal["asha", "none"]  # `scheduler: none` will do, too
     grace_epochs: Count = 3  # epochs of the FocusNet stage that every trial gets
-    reduction_factor: Annotated[float, Field(gt=1)] = 3.0
+    reduction_factor: Annotated[float, Field(gt=1)] = 3.0  # the best 1 / factor go on
 
 
 def _folder_name(name: str) -> str:
@@ -45,12 +45,12 @@ def _folder_name(name: str) -> str:
 class SearchSettings(Settings):
     """How configurations are chosen."""
 
-    algorithm: Literal["tpe", "random", "grid"] = "tpe"
+    algorithm: Literal["tpe", "random", "grid"] = "tpe"  # tpe: Optuna's, multivariate
     trials: Count | None = None  # per stratum; a grid has as many as it has points
-    stratify: str | None = None
+    stratify: str | None = None  # a parameter of space; each of its values gets its own search
     metric: Metric = METRICS[0]  # maximised; chooses the winner
     second_metric: SecondMetric | None = None  # of a search with two objectives
-    seed: Seed = 0
+    seed: Seed = 0  # of the configurations and of the trials
     scheduler: Annotated[SchedulerSettings, BeforeValidator(_named)] = SchedulerSettings(
         name="none"
     )
@@ -86,8 +86,8 @@ class SearchSettings(Settings):
 class ResourceSettings(Settings):
     """What one trial occupies; fractions share a CPU or GPU among trials."""
 
-    cpu: Positive = 1.0
-    gpu: Annotated[float, Field(ge=0)] = 0.0
+    cpu: Positive = 1.0  # above 1 whole numbers only
+    gpu: Annotated[float, Field(ge=0)] = 0.0  # likewise; 0.5 lets two trials share one
     max_concurrent: Count | None = None  # default: as many as fit
     retries: NonNegativeInt = 2  # of a trial whose worker died: killed, out of memory, node lost
 
@@ -105,7 +105,7 @@ class ControlSettings(Settings):
     Each stratum's winner gets them once its search has ended.
     """
 
-    arms: list[Control] = Field(default_factory=lambda: list(CONTROLS))
+    arms: list[Control] = Field(default_factory=lambda: list(CONTROLS))  # which second stages
     seeds: list[Seed] | None = None  # default: the search's own; fresh ones belong to confirm
 
     @field_validator("arms", "seeds")
@@ -142,7 +142,7 @@ def _distinct(values: list[Any] | None) -> list[Any] | None:
 class SpaceSettings(Settings):
     """The top level of a space file; ``space`` and ``trial`` have checks of their own."""
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: Annotated[str, AfterValidator(_folder_name)]  # of the folder in results/
     search: SearchSettings
     resources: ResourceSettings = ResourceSettings()
     controls: ControlSettings = ControlSettings()
