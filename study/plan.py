@@ -8,13 +8,17 @@ from focusnet.config import TrialConfig
 from study.data_size import data_known
 from study.disk import free, needs, size, slots_here
 from study.domains import Choice
+from study.hours import describe_hours
 from study.ledger import Ledger
 from study.objectives import direction
 from study.space import Space
 
 
-def describe_plan(space: Space, results: Path) -> str:
-    """Strata, trials, templates, parameters, stages, resources, data and results."""
+def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
+    """Strata, trials, templates, parameters, stages, resources, data, results and disk.
+
+    With ``measure`` also time and memory, from some seconds of training on noise.
+    """
     search = space.search
     total = space.trials_in_all
     example = space.example()
@@ -58,6 +62,11 @@ def describe_plan(space: Space, results: Path) -> str:
     for line in _disk(space, results):
         rows.append((heading, line))
         heading = ""
+    if measure:
+        heading = "time"
+        for line in describe_hours(space):
+            rows.append((heading, line))
+            heading = ""
     lines = [f"Study {space.name}: {total} trials"]
     lines += [f"  {name:<12} {text}" for name, text in rows]
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def main(
         space = validate_space(read_space_file(path, options.set), path.name)
         folder = (Path(options.results).expanduser() / space.name).absolute()
         if options.plan:
-            print(describe_plan(space, folder))
+            print(describe_plan(space, folder, measure=not options.no_measure))
             return DONE
         return _conduct(space, folder, options, given, run_trial, prepare)
     except FocusNetError as error:
@@ -223,7 +223,14 @@ def _parser() -> argparse.ArgumentParser:
         help="change the space: a path into the file and a YAML value; what follows 'space.' is "
         "the name of a parameter (null takes it out of the search); can be repeated",
     )
-    parser.add_argument("--plan", action="store_true", help="show what would run, and stop")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="show what would run, how long it would take here (measured), and stop",
+    )
+    parser.add_argument(
+        "--no-measure", action="store_true", help="with --plan: without the time, at once"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",

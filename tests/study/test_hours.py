@@ -1,0 +1,75 @@
+"""What a plan says of time and memory."""
+
+import json
+
+import pytest
+
+from focusnet.config import TrialConfig
+from focusnet.speed import Speed, measure_speed
+from study import hours
+from study.data_size import DataSize
+from study.hours import Work, describe_hours, study_work
+
+DATA = DataSize(train=1000, test=400, scenes=10)
+
+
+def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
+    # 6 epochs. A template on 25 %: 6 * 250 clips trained; 6 * 200 predicted to follow it, then
+    # its logits on 250 + 400. A FocusNet stage: the same without logits on training clips.
+    space = make_space(
+        (("space", "data.subset"), {"choice": [25]}),
+        (("search", "trials"), 3),
+        (("controls", "arms"), ["placebo"]),
+        (("controls", "seeds"), []),
+        (("confirm", "seeds"), 2),
+    )
+    shared, own = study_work(space, DATA)
+    trials = 3 + 2 * 2
+    template, focus = Work(1500, 1200 + 650), Work(1500, 1200 + 400)
+    assert shared == template * 3 + focus * trials  # seed 0 and two fresh ones
+    assert own == (template + focus) * trials
+
+
+def test_hours_count_all_slots_and_gpu_hours_do_not(make_space, monkeypatch):
+    monkeypatch.setattr(hours, "largest_data", lambda space: DATA)
+    monkeypatch.setattr(hours, "slots_here", lambda space: 2)
+    speed = Speed("cuda", train=1.0, predict=10.0, memory=9_300_000_000, device_memory=80 * 10**9)
+    monkeypatch.setattr("focusnet.speed.measure_speed", lambda trial: speed)
+    space = make_space((("resources", "gpu"), 0.5))
+    shared, _ = study_work(space, DATA)
+    lines = list(describe_hours(space))
+    assert f"{shared.seconds(1.0, 10.0) * 0.5 / 3600:.1f} GPU-hours with 2 side by side" in lines[0]
+    # 76 of 80 GB hold seven trials of 9.3 + 0.7 GB.
+    assert "10.0 GB of the GPU's 80.0 GB a trial: 7 fit on it" in lines[-1]
+    assert "resources.gpu: 0.14" in lines[-1]
+
+
+def test_what_cannot_be_measured_is_said_and_is_no_error(make_space, monkeypatch):
+    monkeypatch.setattr(hours, "largest_data", lambda space: DATA)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    space = make_space((("trial", "compute"), {"device": "cuda"}), (("resources", "gpu"), 1))
+    assert list(describe_hours(space)) == [
+        "not measured here: compute.device: 'cuda' needs a GPU, and torch sees none here"
+    ]
+    monkeypatch.setattr(hours, "largest_data", lambda space: DataSize(0, 0, 0))
+    assert list(describe_hours(space)) == ["not worked out: the data set is not there"]
+
+
+@pytest.mark.parametrize("template_logits", ["stored", "online"])
+def test_speed_is_measured_by_real_work_that_leaves_random_numbers_alone(template_logits):
+    import torch
+
+    trial = TrialConfig.model_validate(
+        json.loads(
+            '{"data": {"root": "synthetic"}, "features": {"sample_rate": 8000},'
+            '"augment": {"patchout_freq": 2}, "model": {"size": "tiny", "weights": "none"},'
+            '"template": {"batch_size": 2}, "compute": {"device": "cpu", "eval_batch_size": 4},'
+            f'"focus": {{"template_logits": "{template_logits}"}}}}'
+        )
+    )
+    before = torch.get_rng_state()
+    speed = measure_speed(trial, seconds=0.05)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert speed.train > 0
+    assert speed.predict > speed.train / 2
+    assert speed.memory > 10**7
