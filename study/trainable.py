@@ -89,6 +89,11 @@ def conduct_trial(
         record_end(folder, "failed", describe_error(error))
     else:
         record_end(folder, "finished")
+    finally:
+        # A trainer and what it trains refer to each other. Among a worker's million objects Python
+        # looks for such rings too seldom: each trial would leave its network and its map of the
+        # audio to the next one.
+        gc.collect()
 
 
 def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[], None]:

@@ -1,9 +1,11 @@
 """What the results folder says is what holds."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 
 import pandas as pd
 import pytest
@@ -198,6 +200,25 @@ def test_what_ray_raises_to_stop_a_trial_passes_and_leaves_it_unended(ledger):
     with pytest.raises(SystemExit):
         conduct_trial(folder, {}, raise_exit, stopped)
     assert ledger.trial("a").status == "running"
+
+
+def test_what_a_trial_leaves_in_rings_of_references_is_gone_before_the_next(ledger):
+    class Network:
+        pass
+
+    left = []
+
+    def ring(config, out_dir, report):
+        network = Network()
+        network.trainer = [network]
+        left.append(weakref.ref(network))
+
+    gc.disable()
+    try:
+        conduct_trial(hand_out(ledger, "a"), {}, lambda record: None, ring)
+    finally:
+        gc.enable()
+    assert left[0]() is None
 
 
 def test_a_trial_that_has_results_is_not_run_again(ledger):
