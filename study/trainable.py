@@ -6,6 +6,7 @@ its checkpoint and reports what it had not yet reported. Nothing is replayed: th
 a trial by its own name, and hears what earlier runs reported from the ledger.
 """
 
+import gc
 import importlib
 import time
 import traceback
