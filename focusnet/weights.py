@@ -30,6 +30,7 @@ AUDIOSET = PublishedWeights(
     sha256="302903fa8c4aee817b11dc982da0b29aaf8d11a3e722420476d0a12c9db70c2c",
     megabytes=345,
 )
+PUBLISHED = {"passt_s_swa_p16_128_ap476": AUDIOSET}  # by hear21passt's name of the architecture
 
 
 def sha256_of(path: Path) -> str:
