@@ -32,12 +32,13 @@ class StageState:
 
     epoch: int  # epochs done
     model: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: dict[str, Any] | None  # None before the first epoch
     generators: dict[str, Tensor]  # states by purpose
     best_score: float
     best: dict[str, Tensor] | None  # the state dict of the best epoch, where that is kept
     records: list[dict[str, Any]]  # of the epochs done
     seconds: float  # that they took
+    retries: int = 0  # after a loss that was not finite
 
 
 class Checkpoint:

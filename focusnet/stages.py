@@ -6,6 +6,7 @@ The edge where configuration objects are unpacked; what it calls takes plain par
 import hashlib
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ def pick_device(setting: str) -> torch.device:
 def derive_seed(seed: int, purpose: str) -> int:
     """A seed for one purpose, so that no two parts of a trial share a random stream."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}".encode()).digest()[:8], "big") >> 1
+
+
+def _given_up(problem: str, retries: int) -> str:
+    if not retries:
+        return problem
+    times = "once" if retries == 1 else f"{retries} times"
+    return (
+        f"{problem} (tried again {times} from the last good epoch with other random numbers, "
+        "as compute.non_finite_retries allows)"
+    )
 
 
 class Stages:
@@ -89,7 +100,12 @@ class Stages:
 
         ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
         terms and the metrics on ``select``; by then the epoch is in ``checkpoint``.
-        ``template_logits`` belong to the training clips.
+        ``template_logits`` belong to the training clips. Where the loss is not finite, the stage
+        goes on from its last good epoch as often as ``compute.non_finite_retries`` says, with
+        random numbers that the seed, the stage and the number of the retry determine.
+
+        Raises:
+            TrainingError: the loss is still not finite.
         """
         trial = self.trial
         generator = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/augment"))
@@ -98,18 +114,28 @@ class Stages:
         model.generator = generator
         generators = {"augment": generator, "order": order}
         select = self.data.halves["select"]
-        records: list[Record] = []
-        best_score, best_state, seconds = -1.0, None, 0.0
-        if before is not None:
-            model.load_state_dict(before.model)
-            for purpose, state in before.generators.items():
-                generators[purpose].set_state(state)
-            records = list(before.records)
-            best_score, best_state, seconds = before.best_score, before.best, before.seconds
-        started = time.monotonic() - seconds
+        allowed = trial.compute.non_finite_retries
+        good = before or StageState(
+            epoch=0,
+            model=model.state_dict(),
+            optimizer=None,
+            generators={name: one.get_state() for name, one in generators.items()},
+            best_score=-1.0,
+            best=None,
+            records=[],
+            seconds=0.0,
+        )
+        model.load_state_dict(good.model)
+        for purpose, state in good.generators.items():
+            generators[purpose].set_state(state)
+        if allowed:
+            good = deepcopy(good)  # training changes the model's own tensors
+        records, retries = list(good.records), good.retries
+        best_score, best_state = good.best_score, good.best
+        started = time.monotonic() - good.seconds
 
         def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
-            nonlocal best_score, best_state
+            nonlocal best_score, best_state, good
             metrics = self.evaluate(self.predict(model, select), select)
             if training.keep == "best" and metrics["macro_accuracy"] > best_score:
                 best_score = metrics["macro_accuracy"]
@@ -118,43 +144,54 @@ class Stages:
             record |= {f"{stage}/train/{name}": value for name, value in means.items()}
             record |= {f"{stage}/select/{name}": value for name, value in metrics.items()}
             record["seconds"] = time.monotonic() - started
+            if retries:
+                record["non_finite_retries"] = retries
             records.append(record)
-            checkpoint.save(
-                StageState(
-                    epoch=epoch,
-                    model=model.state_dict(),
-                    optimizer=optimizer,
-                    generators={name: one.get_state() for name, one in generators.items()},
-                    best_score=best_score,
-                    best=best_state,
-                    records=records,
-                    seconds=time.monotonic() - started,
-                )
+            state = StageState(
+                epoch=epoch,
+                model=model.state_dict(),
+                optimizer=optimizer,
+                generators={name: one.get_state() for name, one in generators.items()},
+                best_score=best_score,
+                best=best_state,
+                records=records,
+                seconds=time.monotonic() - started,
+                retries=retries,
             )
+            checkpoint.save(state)
+            if allowed and epoch < training.epochs:
+                good = deepcopy(state)
             on_record(record)
 
-        try:
-            train_stage(
-                model,
-                self.mel,
-                objective,
-                self.data.batches(self.data.train, training.batch_size, order, template_logits),
-                self._augmentation(),
-                generator,
-                epochs=training.epochs,
-                optimizer=training.optimizer,
-                lr=training.lr,
-                weight_decay=training.weight_decay,
-                lr_factor=warmup_linear_down(**training.schedule.model_dump()),
-                device=self.device,
-                precision=trial.compute.precision,
-                on_epoch=on_epoch,
-                done=before.epoch if before else 0,
-                optimizer_state=before.optimizer if before else None,
-            )
-        except TrainingError:
-            checkpoint.remove()  # going on from it would end in the same way
-            raise
+        while True:
+            try:
+                train_stage(
+                    model,
+                    self.mel,
+                    objective,
+                    self.data.batches(self.data.train, training.batch_size, order, template_logits),
+                    self._augmentation(),
+                    generator,
+                    epochs=training.epochs,
+                    optimizer=training.optimizer,
+                    lr=training.lr,
+                    weight_decay=training.weight_decay,
+                    lr_factor=warmup_linear_down(**training.schedule.model_dump()),
+                    device=self.device,
+                    precision=trial.compute.precision,
+                    on_epoch=on_epoch,
+                    done=good.epoch,
+                    optimizer_state=good.optimizer,
+                )
+                break
+            except TrainingError as error:
+                if retries >= allowed:
+                    checkpoint.remove()  # going on from it would end in the same way
+                    raise TrainingError(_given_up(str(error), retries)) from None
+            retries += 1
+            model.load_state_dict(good.model)
+            for purpose, one in generators.items():
+                one.manual_seed(derive_seed(trial.seed, f"{stage}/{purpose}/retry {retries}"))
         if best_state is not None:
             model.load_state_dict(best_state)
         return model
@@ -187,7 +224,9 @@ class Stages:
             "model": trial.model.model_dump(exclude={"weights"}),
             "weights": sha256_of(path) if path else None,
             "template": trial.template.model_dump(exclude={"reuse"}),
-            "compute": trial.compute.model_dump(exclude={"device", "checkpoint_epochs"}),
+            "compute": trial.compute.model_dump(
+                exclude={"device", "checkpoint_epochs", "non_finite_retries"}
+            ),
             "device": self.device.type,
             "versions": {
                 name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")

@@ -132,6 +132,12 @@ class Stage(lightning.LightningModule):
                 f"the training loss became {means['loss']} in epoch {epoch}; "
                 "a smaller learning rate or focus weight may help"
             )
+        if not all(bool(value.isfinite().all()) for value in self.model.parameters()):
+            # The loss is that of the weights before the last step.
+            raise TrainingError(
+                f"weights are not finite after epoch {epoch}; "
+                "a smaller learning rate or focus weight may help"
+            )
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         self.on_epoch(epoch, means, optimizer.state_dict())
@@ -194,7 +200,7 @@ def train_stage(
     model and generators are as they were then.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss, or what it made of the weights, is not finite.
     """
     mel.to(device).train()
     model.to(device).train()

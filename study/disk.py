@@ -58,7 +58,7 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     # The winners', and those of trials that have just finished and lose against them.
     weights = _weights(space)
     kept = len(space.strata) + slots
-    checkpoint = _COPIES * _checkpoint(example) * weights
+    checkpoint = _COPIES * _checkpoint(example) * weights if _saves(space) else 0
     data = largest_data(space)
     row = 4 * data.scenes + _BYTES_OF_NAMES
     results = {
@@ -102,7 +102,10 @@ def check_disk(wanted: list[Need]) -> None:
             )
             problems += [f"  {need.folder}: {need}" for need in together if need.total]
     if problems:
-        advice = "Make room, or choose other folders: --results DIR, --set trial.data.cache=DIR"
+        advice = (
+            "Make room, or choose other folders: --results DIR, --set trial.data.cache=DIR. "
+            "These are upper bounds; --ignore-disk starts all the same"
+        )
         raise ConfigError([*problems, advice])
 
 
@@ -146,6 +149,12 @@ def _weights(space: Space) -> int:
 def _checkpoint(trial: TrialConfig) -> int:
     """Copies of the weights in a checkpoint: themselves, Adam's two moments, the best so far."""
     return 4 if trial.template.keep == "best" else 3
+
+
+def _saves(space: Space) -> bool:
+    """Whether there are checkpoints at all."""
+    domain = space.domains.get("compute.checkpoint_epochs")
+    return any(domain.extremes() if domain else (space.example().compute.checkpoint_epochs,))
 
 
 def _stored(store: Path, trials: list[Trial]) -> int:

@@ -9,13 +9,17 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from focusnet.atomic import write_json
+from focusnet.config import cache_folder
 
 LOCK, _RECORD = ".lock", ".driver"
+_given_in: Path | None = None  # where the command was given, while it works elsewhere
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,34 @@ def record_driver(folder: Path, resume: str) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     driver = Driver(os.getpid(), socket.gethostname(), since, os.getcwd(), resume)
     write_json(folder / _RECORD, asdict(driver))
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Leave the folder where the command was given, for it may be removed while a study runs.
+
+    Neither Ray nor a worker's imports can do without a current folder.
+    """
+    global _given_in
+    _given_in = Path.cwd()
+    if "FOCUSNET_CACHE" in os.environ:  # may be relative
+        os.environ["FOCUSNET_CACHE"] = str(cache_folder(None))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            os.chdir(_given_in)
+            _given_in = None
+
+
+def current_folder() -> Path | None:
+    """Where the command was given; None where that folder has been removed."""
+    try:
+        folder = _given_in or Path.cwd()
+    except FileNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
 
 
 def last_driver(folder: Path) -> Driver | None:

@@ -10,9 +10,16 @@ from study.followers import searches_ended
 from study.ledger import ENDED, Ledger
 from study.space import Space
 
-# Where a study runs, how many trials side by side and how often it saves change nothing it finds;
+# Where a study runs, how many trials side by side, how often it saves and what becomes of a loss
+# that is not finite change no result that there is;
 # what follows the search adds to what is there.
-_FREE = ("resources.", "trial.compute.checkpoint_epochs", "controls.", "confirm.")
+_FREE = (
+    "resources.",
+    "trial.compute.checkpoint_epochs",
+    "trial.compute.non_finite_retries",
+    "controls.",
+    "confirm.",
+)
 _EXTENDABLE = "search.trials"
 
 

@@ -18,6 +18,7 @@ sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != R
 from focusnet.atomic import write_text
 from focusnet.errors import FocusNetError
 from study.disk import check_disk, needs
+from study.driver import current_folder, working_in
 from study.ledger import Ledger
 from study.plan import describe_plan
 from study.resume import check_folder, check_search_ended
@@ -78,13 +79,14 @@ def _conduct(
 
         check_data(space)  # what can be seen without decoding is said before Ray starts
     how_to_resume = _command(given, "--resume")
-    with ledger.locked(how_to_resume):
+    with ledger.locked(how_to_resume), working_in(folder):
         check_folder(
             ledger, space, resume=options.resume or options.confirm, how_to_resume=how_to_resume
         )
         if options.confirm:
             check_search_ended(ledger, space, how_to_resume)
-        check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
+        if not options.ignore_disk:
+            check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
         print(describe_plan(space, folder), flush=True)
         from study import cluster
         from study.nodes import check_nodes, paths_read
@@ -99,7 +101,8 @@ def _conduct(
             cluster.check_request(ray, resources.cpu, resources.gpu)
             slots = ray.slots(resources.cpu, resources.gpu)
             slots = min(slots, resources.max_concurrent or slots)
-            check_disk(needs(space, ledger, slots))
+            if not options.ignore_disk:
+                check_disk(needs(space, ledger, slots))
             if not ray.local:
                 check_nodes(
                     folder,
@@ -190,8 +193,12 @@ def _next_step(folder: Path | None, given: list[str]) -> str:
 
 def _command(given: list[str], *flags: str) -> str:
     """This command as it was given, and with ``flags``."""
-    script = os.path.relpath(ROOT / "study" / "run.py")
-    return shlex.join(["python", script, *given, *(flag for flag in flags if flag not in given)])
+    here = current_folder()
+    script = ROOT / "study" / "run.py"
+    script = Path(os.path.relpath(script, here)) if here else script
+    return shlex.join(
+        ["python", str(script), *given, *(flag for flag in flags if flag not in given)]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -246,6 +253,11 @@ def _parser() -> argparse.ArgumentParser:
         "--retry-failed",
         action="store_true",
         help="with --resume: run failed trials again too",
+    )
+    parser.add_argument(
+        "--ignore-disk",
+        action="store_true",
+        help="start although the disk seems too small (--plan shows what is needed and free)",
     )
     parser.add_argument(
         "--results",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from focusnet.trial_folder import WAITING
-from study.driver import Driver, is_running, last_driver
+from study.driver import Driver, current_folder, is_running, last_driver
 from study.ledger import ENDED, Ledger, Phase, Trial
 from study.progress import rough_time
 from study.provenance import FILE as PROVENANCE
@@ -116,7 +116,7 @@ def _driver(
         elif count["failed"]:
             steps.append(("run what failed again", f"{driver.resume} --retry-failed"))
         for what, command in steps:
-            elsewhere = Path(driver.folder) != Path.cwd()
+            elsewhere = Path(driver.folder) != current_folder()
             where = f"cd {shlex.quote(driver.folder)} && " if elsewhere else ""
             yield f"  {what}: {where}{command}"
 

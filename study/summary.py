@@ -9,6 +9,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from study.driver import current_folder
 from study.followers import winner_of
 from study.ledger import ARM, Trial
 from study.optuna_journal import FILE as JOURNAL
@@ -105,8 +106,8 @@ def _mean(trials: list[Trial], metric: str) -> str:
 
 def _shown(path: Path) -> str:
     """Relative where it is below the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    here = current_folder()
+    return str(path.relative_to(here)) if here and path.is_relative_to(here) else str(path)
 
 
 def _percent(value: float | None) -> str:

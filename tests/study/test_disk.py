@@ -46,6 +46,20 @@ def test_a_study_of_300_passt_s_trials_needs_tens_of_gigabytes(make_space, tmp_p
     assert 20e9 < results.total + cache.total < 40e9
 
 
+def test_a_study_without_checkpoints_needs_no_room_for_them(make_space, tmp_path):
+    ledger = Ledger(tmp_path / "small")
+
+    def with_checkpoints(space):
+        results, cache = needs(space, ledger, slots=2)
+        return results.parts["checkpoints"], cache.parts["checkpoints of templates"]
+
+    never = make_space((("trial", "compute"), {"checkpoint_epochs": 0}))
+    assert with_checkpoints(never) == (0, 0)
+    searched = make_space((("space", "compute.checkpoint_epochs"), {"choice": [0, 5]}))
+    assert with_checkpoints(searched) == with_checkpoints(make_space())
+    assert min(with_checkpoints(searched)) > 0
+
+
 def test_a_search_over_the_template_counts_one_for_each_trial(make_space, tmp_path):
     space = make_space((("space", "template.lr"), {"loguniform": [1e-5, 1e-3]}))
     _, cache = needs(space, Ledger(tmp_path / "small"), slots=1)

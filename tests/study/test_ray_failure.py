@@ -6,7 +6,7 @@ import pytest
 
 import study.cluster
 import study.tuning
-from study.run import INTERRUPTED, main
+from study.run import INTERRUPTED, WRONG_INPUT, main
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def handlers():
         signal.signal(number, handler)
 
 
-def run(tmp_path, monkeypatch, error):
+def run(tmp_path, monkeypatch, error, *options):
     def give_up(*args, **kwargs):
         raise error
 
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch, error):
     monkeypatch.setattr(study.cluster, "start", lambda *args: there)
     monkeypatch.setattr(study.cluster, "stop", lambda: None)
     monkeypatch.setattr(study.tuning, "run_search", give_up)
-    return main(["--results", str(tmp_path)], prepare=lambda space: [], run_trial=print)
+    return main(["--results", str(tmp_path), *options], prepare=lambda space: [], run_trial=print)
 
 
 def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
@@ -52,3 +52,12 @@ def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch, capsys, han
         run(tmp_path, monkeypatch, ZeroDivisionError("ours"))
     assert capsys.readouterr().err.endswith("--resume\n")
     assert not (tmp_path / "demo" / "ray_error.txt").exists()
+
+
+def test_a_disk_that_seems_too_small_can_be_ignored(tmp_path, monkeypatch, capsys, handlers):
+    huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
+    begun = ZeroDivisionError("the search began")
+    assert run(tmp_path, monkeypatch, begun, huge) == WRONG_INPUT
+    assert "--ignore-disk" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError, match="the search began"):
+        run(tmp_path, monkeypatch, begun, huge, "--ignore-disk")

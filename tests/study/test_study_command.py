@@ -73,6 +73,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_starts(tmp_path):
     needed = r"the study needs \d{7}\.\d GB there, \d+\.\d GB are free$"
     assert re.search(needed, done.stderr.splitlines()[0])
     assert "--set trial.data.cache=DIR" in done.stderr.splitlines()[-1]
+    assert "--ignore-disk starts all the same" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "demo" / "trials").exists()
 
@@ -103,18 +104,20 @@ def test_more_gpus_than_there_are_are_refused_at_once(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, how):
-    log = tmp_path / "log.txt"
+    log, elsewhere = tmp_path / "log.txt", tmp_path / "elsewhere"
+    elsewhere.mkdir()
     with log.open("w") as output:
         study = subprocess.Popen(
             command(FAKE, tmp_path),
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=tmp_path,
+            cwd=elsewhere,
             env={**os.environ, "FAKE_EPOCH_SECONDS": "0.1"},
         )
         deadline = time.monotonic() + 120
         while log.read_text().count("done     ") < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
+        elsewhere.rmdir()  # a study does not need the folder of its command
         study.send_signal(how)
         status = study.wait(timeout=60)
     before = table(tmp_path)
@@ -122,7 +125,8 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
         assert status == -signal.SIGKILL
     else:
         assert status == 130
-        assert re.search(r"Go on with: python \S*study/run.py .*--resume$", log.read_text(), re.M)
+        script = re.escape(str(ROOT / "study" / "run.py"))
+        assert re.search(rf"Go on with: python {script} .*--resume$", log.read_text(), re.M)
         assert set(before["status"]) == {"finished", "pending"}
         provenance = json.loads((tmp_path / "demo" / "provenance.json").read_text())
         assert provenance["runs"][0]["outcome"] == "interrupted"
