@@ -47,7 +47,7 @@ class DataConfig(Settings):
     root: str  # a data set in the TAU22 layout, or 'synthetic'
     subset: Annotated[int, Field(ge=5, le=100)] = 100  # percent of the training clips
     subset_seed: Seed = 0  # of drawn subsets, where there is no official split{N}.csv
-    on_bad_clip: Literal["error", "skip"] = "error"
+    on_bad_clip: Literal["error", "skip"] = "error"  # skipped clips are counted in the results
     cache: str | None = None  # default: $FOCUSNET_CACHE, then ~/.cache/focusnet
     synthetic: SyntheticConfig = SyntheticConfig()
 
@@ -55,10 +55,10 @@ class DataConfig(Settings):
 class FeatureConfig(Settings):
     """Log-mel front end; lengths in samples, frequencies in Hz."""
 
-    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100  # other files are resampled
     n_mels: Annotated[int, Field(ge=16)] = 128
     n_fft: Annotated[int, Field(ge=64)] = 1024
-    win_length: Annotated[int, Field(ge=32)] = 800
+    win_length: Annotated[int, Field(ge=32)] = 800  # at most n_fft
     hop_length: Annotated[int, Field(ge=16)] = 320
     fmin: NonNegative = 0.0
     fmax: Positive | None = None  # default: half the rate less half of augment.fmax_aug_range
@@ -89,7 +89,7 @@ class AugmentConfig(Settings):
     freq_mask: NonNegativeInt = 48  # mel bins, at most
     time_mask: NonNegativeInt = 20  # frames, at most
     mixstyle_probability: Probability = 0.4  # per batch
-    mixstyle_alpha: Positive = 0.4
+    mixstyle_alpha: Positive = 0.4  # of the beta distribution that draws the share
     patchout_freq: NonNegativeInt = 6  # rows of patches
     patchout_time: NonNegativeInt = 0  # columns of patches
     time_offset: bool = True  # random offset into the time position embedding
@@ -98,7 +98,7 @@ class AugmentConfig(Settings):
 class ModelConfig(Settings):
     """A PaSST: its size and the weights it starts from."""
 
-    size: Literal["passt_s", "mini", "tiny"] = "passt_s"
+    size: Literal["passt_s", "mini", "tiny"] = "passt_s"  # the latter two train from scratch
     weights: str = "audioset"  # 'audioset', 'none', or the path of a weights file
     stride: Annotated[int, Field(ge=1, le=16)] | None = None  # of patches; default: the size's own
     max_frames: Annotated[int, Field(ge=16)] = 998  # length of the time position embedding
@@ -117,10 +117,10 @@ class ModelConfig(Settings):
 class ScheduleConfig(Settings):
     """Learning rate factor by epoch: exponential warm-up, constant, linear down."""
 
-    warmup: NonNegativeInt = 3
-    ramp_down_start: NonNegativeInt = 3
-    ramp_down_length: Count = 10
-    last_value: Probability = 0.01
+    warmup: NonNegativeInt = 3  # epochs
+    ramp_down_start: NonNegativeInt = 3  # epoch
+    ramp_down_length: Count = 10  # epochs
+    last_value: Probability = 0.01  # factor after that
 
 
 class TemplateConfig(Settings):
@@ -129,7 +129,7 @@ class TemplateConfig(Settings):
     epochs: Count = 25
     batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Literal["adam", "adamw"] = "adam"
-    lr: Positive = 1e-5
+    lr: Positive = 1e-5  # the recipe's is for weights of AudioSet; from scratch 7e-4 or so
     weight_decay: NonNegative = 1e-3
     schedule: ScheduleConfig = ScheduleConfig()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -163,9 +163,9 @@ class FocusConfig(Settings):
 class ComputeConfig(Settings):
     """Where and how a trial computes; on CPU, ``threads`` is part of what fixes the result."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    threads: Count = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; the loss stays in fp32
+    threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
     # How often a stage whose loss is not finite goes on from its last good epoch, which is held in
