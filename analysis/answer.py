@@ -1,4 +1,4 @@
-"""The report's first part: what came out, per stratum, and how little it may be believed."""
+"""What the searches came to, per stratum, and how little one seed may be believed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,6 @@ from analysis.document import (
     MISSING,
     Block,
     Bullets,
-    Section,
     Table,
     counted,
     number,
@@ -19,6 +18,7 @@ from analysis.document import (
 from analysis.effects import LEVEL, Effect, macro_gain
 from analysis.parameters import short_names, show
 from analysis.predictions import scenes_of
+from analysis.sensitivity import edge_notes
 from analysis.study_files import Stratum, Study, value_of
 
 # Below this mean the masks hold hardly more than the label; the study's console warns at it too.
@@ -26,7 +26,7 @@ FEW_WARM_CLASSES = 1.05
 STAGE_METRIC = "{}/report/macro_accuracy"
 
 
-def answer(study: Study) -> Section:
+def search_blocks(study: Study) -> list[Block]:
     """One row a stratum, what each row says, and what none of them says."""
     outcomes = [
         (stratum, None if stratum.clips is None else macro_gain(stratum.clips))
@@ -55,7 +55,7 @@ def answer(study: Study) -> Section:
         table,
     ]
     if not study.winners:
-        return Section("Answer", [*blocks, "No trial has finished yet: there is no answer."])
+        return [*blocks, "No trial has finished yet: there is no answer."]
     blocks.append(
         Bullets(
             [
@@ -66,7 +66,7 @@ def answer(study: Study) -> Section:
         )
     )
     blocks.append(_reservation(study, effects))
-    notes = [note for stratum in study.winners for note in _notes(study, stratum)]
+    notes = [] if study.confirmed else list(weak_points(study))
     lone = max((effect.lone_locations for effect in effects), default=0)
     if lone:
         notes.append(
@@ -75,7 +75,14 @@ def answer(study: Study) -> Section:
         )
     if notes:
         blocks.append(Bullets(notes))
-    return Section("Answer", blocks)
+    return blocks
+
+
+def weak_points(study: Study) -> Iterable[str]:
+    """What makes the winners weak answers, whatever their accuracies."""
+    for stratum in study.winners:
+        yield from _mask_notes(study, stratum)
+    yield from edge_notes(study, study.winners)
 
 
 def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ...]:
@@ -135,25 +142,30 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
 def _reservation(study: Study, effects: Sequence[Effect]) -> str:
     tried = [one.tried for one in study.winners]
     most = f"{min(tried)} to {max(tried)}" if len(set(tried)) > 1 else str(tried[0])
-    done = study.trials[study.trials["status"] == "finished"]
-    seeds = sorted(set(done["seed"].dropna()))
+    done = [one.trials[one.trials["status"] == "finished"] for one in study.strata]
+    seeds = sorted({seed for trials in done for seed in trials["seed"].dropna()})
     trained = f"seed {show(seeds[0])}" if len(seeds) == 1 else f"one of {len(seeds)} seeds"
     locations = sorted({effect.locations for effect in effects})
     which = f"the {locations[0]} test locations" if len(locations) == 1 else "test locations"
     classes = next((len(scenes_of(one.clips)) for one in study.winners if one.clips is not None), 0)
     chance = f" Chance is {100 / classes:.1f} %." if classes else ""
+    claim = (
+        "The answer above rests on fresh seeds instead."
+        if study.confirmed
+        else "A claim needs fresh seeds, and controls with the same budget: cross-entropy again, "
+        "label smoothing, self-distillation, and FocusNet with placebo masks."
+    )
     return (
         "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
         f"picked as the best of {most} on select, and every trial was trained "
         f"once ({trained}). The interval covers the choice of {which} only, not the noise "
-        "between trainings, and training a second time may help by itself. A claim needs fresh "
-        "seeds, and controls with the same budget: cross-entropy again, label smoothing, "
-        f"self-distillation, and FocusNet with placebo masks.{chance}"
+        "between trainings, and training a second time may help by itself. "
+        f"{claim}{chance}"
     )
 
 
-def _notes(study: Study, stratum: Stratum) -> Iterable[str]:
-    """What makes a stratum's winner a weak answer."""
+def _mask_notes(study: Study, stratum: Stratum) -> Iterable[str]:
+    """Where the winner's masks hold too little or too much."""
     winner = stratum.winner
     where = f"{stratum.label}: " if study.stratify else ""
     warm = value_of(winner, "focus/warm_classes")
@@ -167,11 +179,3 @@ def _notes(study: Study, stratum: Stratum) -> Iterable[str]:
             f"{where}the winner's masks hold all {len(scenes_of(stratum.clips))} classes for "
             "nearly every clip: they say nothing about what the template confuses."
         )
-    for path, parameter in study.parameters.items():
-        value = None if winner is None else winner.get(path)
-        edge = parameter.edge(value)
-        if edge:
-            yield (
-                f"{where}the winner's {path} = {show(value)} is at the {edge} edge of its range "
-                f"({parameter}): better values may lie outside."
-            )

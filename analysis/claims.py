@@ -1,7 +1,8 @@
 """What a study may claim: the effect of one arm against another in each stratum.
 
-The table is made from predictions of several seeds, such as confirmation trials leave. A study
-with one seed has nothing to feed it: its report gives intervals over locations (effects.py).
+The table is made from predictions of several seeds, such as confirmation trials leave
+(confirmation.py reads them). A study with one seed has nothing to feed it: its report gives
+intervals over locations (effects.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -85,15 +86,15 @@ def effect_table(
     judged = _judge(predictions[predictions["half"] == half])
     values = [None] if stratum is None else sorted(judged[stratum].unique())
     tables = [
-        _family(
+        family_table(
             [
                 (value, paired_counts(_of_stratum(judged, stratum, value), *comparison))
                 for value in values
             ],
             comparison,
-            level,
-            resamples,
-            seed,
+            level=level,
+            resamples=resamples,
+            seed=seed,
         )
         for comparison in comparisons
     ]
@@ -152,16 +153,30 @@ def paired_counts(judged: pd.DataFrame, arm: str, against: str) -> PairedCounts 
     return PairedCounts(tuple(seeds), Design(scene, sizes.to_numpy(np.int64)), right, right_against)
 
 
-def _family(
+def family_table(
     strata: Iterable[tuple[object, PairedCounts | None]],
     comparison: tuple[str, str],
-    level: float,
-    resamples: int,
-    seed: int,
+    *,
+    to_come: int = 0,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """One comparison in all strata: the family that the correction is over."""
+    """One comparison in all strata, the family that the correction is over.
+
+    Args:
+        strata: each stratum's value and counts (see ``paired_counts``).
+        comparison: the arms' names, as the table shall have them.
+        to_come: of the strata without counts, how many will have some. The correction counts
+            them as tests that found nothing, so that no claim can fall when they are there.
+        level, resamples, seed: see ``effect_table``.
+
+    Returns:
+        See ``effect_table``.
+    """
     strata = list(strata)
     tested = sum(counts is not None and len(counts.seeds) >= FEWEST_SEEDS for _, counts in strata)
+    tested += to_come
     alpha = 1 - level
     table = pd.DataFrame(
         [
@@ -170,7 +185,8 @@ def _family(
             for value, counts in strata
         ]
     )
-    table["p_holm"] = holm(table["p"].to_numpy(np.float64))
+    found = np.append(table["p"].to_numpy(np.float64), np.ones(to_come))
+    table["p_holm"] = holm(found)[: len(table)]
     signs = claims(table["low"].to_numpy(), table["high"].to_numpy(), table["p_holm"], alpha)
     table["verdict"] = [
         UNTESTED if np.isnan(p) else VERDICTS[int(sign)]

@@ -31,10 +31,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture beside the report, with a caption that says what to see in it."""
+    """A picture, with a caption that says what to see in it.
+
+    Attributes:
+        file: its name where it stands beside the report.
+        alt: what kind of picture it is, for those who cannot see it.
+        png: the picture itself.
+    """
 
     file: str
     caption: str
+    alt: str
+    png: bytes
 
 
 Block = str | Bullets | Table | Figure
@@ -53,18 +61,17 @@ def to_markdown(title: str, sections: Iterable[Section]) -> str:
     parts = [f"# {_escape(title)}"]
     for section in sections:
         parts.append(f"## {_escape(section.title)}")
-        parts += [_markdown(block) for block in section.blocks]
+        parts += [block_to_markdown(block) for block in section.blocks]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(block: Block) -> str:
+def block_to_markdown(block: Block) -> str:
     if isinstance(block, str):
         return _escape(block)
     if isinstance(block, Bullets):
         return "\n".join(f"- {_escape(item)}" for item in block.items)
     if isinstance(block, Figure):
-        caption = _escape(block.caption)
-        return f"![{caption}]({block.file})\n\n*{caption}*"
+        return f"![{_escape(block.alt)}]({block.file})\n\n*{_escape(block.caption)}*"
     header, *rows = _aligned(block, _escape)
     widths = [len(cell) for cell in header]
     rule = [

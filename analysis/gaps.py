@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.document import Bullets, Section
+from analysis.document import Bullets, Section, counted
 from analysis.study_files import Stratum, Study
 
 
@@ -20,10 +20,15 @@ def missing(study: Study) -> Section | None:
         items.append(_unfinished_run(runs[-1]))
     for stratum in study.strata:
         items += _missing_trials(study, stratum)
+        items += _missing_followers(study, stratum)
         if stratum.problem:
             items.append(
                 f"{stratum.label}: no interval, confusions or devices, because {stratum.problem}."
             )
+        items += [
+            f"{stratum.label}: a confirmation trial is left out, because {problem}."
+            for problem in stratum.confirmation.problems
+        ]
     failed = study.trials[study.trials["status"] == "failed"]
     items += [f"failed: {one['trial']}: {_error(one)}" for _, one in failed.iterrows()]
     return Section("What is missing", [Bullets(items)]) if items else None
@@ -45,6 +50,30 @@ def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
         parts.append(f"{open_trials} not begun")
     if parts:
         yield f"{stratum.label}: of {study.trials_asked} trials: {', '.join(parts)}."
+
+
+def _missing_followers(study: Study, stratum: Stratum) -> Iterable[str]:
+    """Controls and confirmation: trials that are not there, not finished, or of no use any more."""
+    names = {"controls": ("controls", stratum.controls),
+             "confirm": ("confirmation", stratum.confirmation.trials)}  # fmt: skip
+    for phase, (name, trials) in names.items():
+        asked = study.arms_asked(phase)
+        counts = trials["status"].value_counts()
+        words = {"failed": "failed", "running": "running", "pending": "waiting"}
+        parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
+        if (not_begun := sum(asked.values()) - len(trials)) > 0:
+            parts.append(f"{not_begun} not begun")
+        if parts:
+            yield f"{stratum.label}: of {sum(asked.values())} trials of the {name}: " + (
+                f"{', '.join(parts)}."
+            )
+        every = study.of_stratum(stratum.value)
+        former = every[(every["phase"] == phase) & ~every["trial"].isin(trials["trial"])]
+        if len(former):
+            yield (
+                f"{stratum.label}: {counted(len(former), 'trial')} of the {name} not used, because "
+                "they belong to a former winner."
+            )
 
 
 def _unfinished_run(run: Mapping[str, Any]) -> str:

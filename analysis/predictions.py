@@ -1,4 +1,6 @@
-"""The winner's predictions before and after: one row a clip, both stages side by side."""
+"""A trial's predictions before and after: one row a clip, both stages side by side."""
+
+from pathlib import Path
 
 import pandas as pd
 
@@ -9,6 +11,21 @@ _CLIP = ["filename", "scene", "device", "location"]
 
 class PredictionsError(Exception):
     """The predictions do not hold both stages of the same clips."""
+
+
+def read_clips(folder: Path, trial: str, half: str = "report") -> pd.DataFrame:
+    """The predictions of a trial of the study in ``folder``, see ``paired_clips``.
+
+    Raises:
+        PredictionsError: they are missing or cannot be read; the message says which.
+    """
+    name = f"predictions/{trial}.parquet"
+    try:
+        return paired_clips(pd.read_parquet(folder / name), half)
+    except FileNotFoundError:
+        raise PredictionsError(f"{name} is missing") from None
+    except (PredictionsError, OSError, ValueError) as error:
+        raise PredictionsError(f"{name} cannot be read: {error}") from error
 
 
 def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:

@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from analysis.confirmation import FOCUSNET, Confirmation, read_confirmation
 from analysis.parameters import Parameter, read_parameters, show
-from analysis.predictions import PredictionsError, paired_clips
+from analysis.predictions import PredictionsError, read_clips
 
-ARM = "focusnet"  # the arm that is searched; later arms are its controls
 # What a table always has; a study that has just begun has no table yet.
-_TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error")
+_TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error", "phase", "winner")
+SEARCH = "search"  # the phase whose trials winners are picked from
 _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
 
@@ -27,14 +28,27 @@ class NotAStudy(Exception):
 
 @dataclass(frozen=True)
 class Stratum:
-    """One independent search: its trials, and the winner's predictions on ``report``."""
+    """One independent search and what followed it.
 
-    value: Any  # of the stratifying parameter; None where there is one search only
-    label: str  # such as 'subset 25'
+    Attributes:
+        value: of the stratifying parameter; None where there is one search only.
+        label: such as ``subset 25``.
+        trials: of the search.
+        winner: the finished one that is best on select.
+        clips: the winner's predictions on report, see ``predictions.paired_clips``.
+        problem: why there are no clips, though there is a winner.
+        controls: the arms beside the winner, with its template.
+        confirmation: winner and arms with fresh seeds.
+    """
+
+    value: Any
+    label: str
     trials: pd.DataFrame
-    winner: pd.Series | None  # the finished trial that is best on select
-    clips: pd.DataFrame | None  # see predictions.paired_clips
-    problem: str | None  # why there are no clips, though there is a winner
+    winner: pd.Series | None
+    clips: pd.DataFrame | None
+    problem: str | None
+    controls: pd.DataFrame
+    confirmation: Confirmation
 
     @property
     def finished(self) -> int:
@@ -87,6 +101,29 @@ class Study:
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
         return int(trials)
+
+    def arms_asked(self, phase: str) -> dict[str, int]:
+        """Trials of each arm that follow a stratum's search, in ``controls`` or ``confirm``."""
+        seeds = len((self.space.get(phase) or {}).get("seeds") or [])
+        arms = (self.space.get("controls") or {}).get("arms") or []
+        names = [*([FOCUSNET] if phase == "confirm" else []), *arms]
+        return dict.fromkeys(names, seeds) if seeds else {}
+
+    def of_stratum(self, value: Any) -> pd.DataFrame:
+        """All trials of a stratum, whatever their phase and arm."""
+        if self.stratify is None or self.stratify not in self.trials:
+            return self.trials
+        column = self.trials[self.stratify]
+        return self.trials[column.isna() if value is None else column == value]
+
+    def resources(self, name: str) -> float:
+        """``cpu`` or ``gpu``: how many of them a trial occupies."""
+        return float((self.space.get("resources") or {}).get(name) or 0)
+
+    @property
+    def confirmed(self) -> tuple[Stratum, ...]:
+        """The strata of which claims can be made: nothing of their confirmation is to come."""
+        return tuple(stratum for stratum in self.strata if stratum.confirmation.is_complete)
 
     @property
     def winners(self) -> tuple[Stratum, ...]:
@@ -145,6 +182,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     for name in columns:
         if name not in table:
             table[name] = pd.Series(dtype=object)
+    if "phase" in columns:  # studies begun before there were others have the search only
+        table["phase"] = table["phase"].astype(object).fillna(SEARCH)
     return table
 
 
@@ -155,24 +194,34 @@ def _strata_values(study: Study) -> tuple[Any, ...]:
 
 
 def _read_stratum(study: Study, value: Any) -> Stratum:
-    trials = study.trials[study.trials["arm"] == ARM]
+    every = study.of_stratum(value)
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
-        if study.stratify in trials:
-            column = trials[study.stratify]
-            trials = trials[column.isna() if value is None else column == value]
+    trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
     winner = _best(trials, study.metric)
     clips, problem = None, None
+    followers = every.iloc[:0]  # trials of a former winner say nothing about this one
     if winner is not None:
-        path = study.folder / "predictions" / f"{winner['trial']}.parquet"
+        followers = every[every["winner"] == winner["trial"]]
         try:
-            clips = paired_clips(pd.read_parquet(path), "report")
-        except FileNotFoundError:
-            problem = f"predictions/{path.name} is missing"
-        except (PredictionsError, OSError, ValueError) as error:
-            problem = f"predictions/{path.name} cannot be read: {error}"
-    return Stratum(value, label, trials, winner, clips, problem)
+            clips = read_clips(study.folder, str(winner["trial"]))
+        except PredictionsError as error:
+            problem = str(error)
+    return Stratum(
+        value,
+        label,
+        trials,
+        winner,
+        clips,
+        problem,
+        controls=followers[followers["phase"] == "controls"],
+        confirmation=read_confirmation(
+            study.folder,
+            followers[followers["phase"] == "confirm"],
+            asked=sum(study.arms_asked("confirm").values()),
+        ),
+    )
 
 
 def _best(trials: pd.DataFrame, metric: str) -> pd.Series | None:

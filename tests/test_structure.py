@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = {
     "focusnet": {"ray", "optuna", "study", "analysis"},
-    "analysis": {"ray", "torch", "optuna", "lightning", "focusnet", "study"},
+    "analysis": {"ray", "torch", "lightning", "focusnet", "study"},
     "study": {"analysis"},
 }
 

@@ -1,10 +1,12 @@
 """Small results folders with known numbers, written as the study writes them."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -217,3 +219,111 @@ def table_rows(text: str, heading: str) -> list[list[str]]:
             break
         table.append([cell.strip() for cell in line.strip("|").split(" | ")])
     return [table[0], *table[2:]]
+
+
+CONTROLS = ("cross_entropy", "label_smoothing", "distillation", "reference", "placebo")
+FRESH = (8, 9, 10)
+
+
+def with_followers(
+    space: Mapping[str, Any], arms: Iterable[str] = CONTROLS, fresh: Iterable[int] = FRESH
+) -> dict[str, Any]:
+    """A resolved space that has controls and confirmation."""
+    follow = {"controls": {"arms": list(arms), "seeds": [7]}, "confirm": {"seeds": list(fresh)}}
+    return dict(space) | follow
+
+
+def follower(phase: str, arm: str, seed: int, winner: Mapping[str, Any], **metrics: Any) -> Any:
+    """A row of a trial that follows a search; its name is made of the winner's."""
+    row = dict(winner) | {"phase": phase, "arm": arm, "seed": seed, "winner": winner["trial"]}
+    row["trial"] = f"{phase}-{arm}-{seed}-{winner['trial']}"
+    if arm in CONTROLS[:3]:  # they use neither
+        row |= {"focus.weight": None, "focus.threshold": None}
+    return row | metrics
+
+
+def drawn_clips(
+    template: float,
+    focus: float,
+    *,
+    template_seed: list[int],
+    focus_seed: list[int],
+    scenes: tuple[str, ...] = SCENES,
+    locations: int = 4,
+    clips: int = 12,
+    devices: tuple[str, ...] = ("a", "b", "s1"),
+) -> pd.DataFrame:
+    """Predictions that are right with given probabilities; a wrong one is the next scene."""
+    before, after = np.random.default_rng(template_seed), np.random.default_rng(focus_seed)
+    lines = []
+    for place, scene in enumerate(scenes):
+        wrong = scenes[(place + 1) % len(scenes)]
+        for location in range(locations):
+            for clip in range(clips):
+                right = before.random() < template, after.random() < focus
+                guesses = [scene if one else wrong for one in right]
+                device = devices[clip % len(devices)]
+                lines.append((scene, f"{scene}-{location}", device, *guesses))
+    return predictions(lines, scenes)
+
+
+def confirmed_study(
+    folder: Path,
+    *,
+    focus: Mapping[int, float] | None = None,
+    arms: Iterable[str] = CONTROLS,
+    fresh: tuple[int, ...] = FRESH,
+    drop: Iterable[str] = (),
+    fail: Iterable[str] = (),
+    **shape: Any,
+) -> Path:
+    """A study with controls and confirmation, made of draws.
+
+    Templates and controls are right in half of the cases; ``focus`` says how often FocusNet is with
+    fresh seeds, by subset. Trials whose names begin as one in ``drop`` (``fail``) does are not
+    there (failed).
+    """
+    focus = focus or {25: 0.5, 100: 0.5}
+    space = copy.deepcopy(SPACE)
+    space["space"]["data.subset"] = {"choice": list(focus)}
+    trials, predicted, lines = [], {}, []
+    for subset, accuracy in focus.items():
+        winner = finished(f"t{subset}-a", subset, select=0.8, **{"focus/seconds": 40.0})
+        trials += [winner, finished(f"t{subset}-b", subset, weight=0.2, threshold=0.4)]
+        predicted[winner["trial"]] = drawn_clips(
+            0.5, 0.5, template_seed=[subset, 7], focus_seed=[subset, 7, 0], **shape
+        )
+        lines += epochs(winner["trial"], "focus", [0.2, 0.5])
+        plan = [("controls", arm, 7) for arm in arms]
+        plan += [("confirm", arm, seed) for seed in fresh for arm in ("focusnet", *arms)]
+        for phase, arm, seed in plan:
+            # All arms of a seed have one template.
+            focus_seed = [subset, seed, 1 + ("focusnet", *CONTROLS).index(arm)]
+            frame = drawn_clips(
+                0.5,
+                accuracy if arm == "focusnet" else 0.5,
+                template_seed=[subset, seed],
+                focus_seed=focus_seed,
+                **shape,
+            )
+            select = {"label_smoothing": 0.55}.get(arm, 0.45) + 0.001 * seed
+            row = follower(phase, arm, seed, winner, **{SELECT: select, **_on_report(frame)})
+            if row["trial"].startswith(tuple(drop)):
+                continue
+            if row["trial"].startswith(tuple(fail)):
+                row |= {"status": "failed", "error": "ValueError: not finite"}
+            else:
+                predicted[row["trial"]] = frame
+            trials.append(row)
+    return write_study(
+        folder, trials, space=with_followers(space, arms, fresh), lines=lines, predicted=predicted
+    )
+
+
+def _on_report(frame: pd.DataFrame) -> dict[str, float]:
+    """The macro accuracies that the study would record; all scenes have as many clips."""
+    logits = [name for name in frame.columns if name.startswith("logit/")]
+    guess = frame[logits].idxmax(axis=1).str.removeprefix("logit/")
+    right = (guess == frame["scene"])[frame["half"] == "report"]
+    means = right.groupby(frame["stage"]).mean()
+    return {f"{stage}/report/macro_accuracy": float(means[stage]) for stage in means.index}

@@ -23,7 +23,7 @@ SECTIONS = [
             "Words " * 40,
             Bullets(["one", "two"]),
             Table(("name", "n"), [("a", "1"), ("b|c", "10")], frozenset({"name"})),
-            Figure("x.png", "What is seen"),
+            Figure("x.png", "What is seen", "A plot", b""),
         ],
     )
 ]
@@ -38,7 +38,7 @@ def test_markdown_tables_are_aligned_and_their_bars_escaped():
         "| a    |   1 |",
         "| b\\|c |  10 |",
     ]
-    assert "![What is seen](x.png)" in text
+    assert "![A plot](x.png)\n\n*What is seen*" in text
     assert text.startswith("# Title\n\n## Part\n")
 
 

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from results_folder import SPACE, epochs, finished, predictions, two_strata, write_study
 
-from analysis.figures import draw_confusions, draw_gains, draw_learning_curves
+from analysis.figures import draw_confusions, draw_learning_curves
+from analysis.search_figures import draw_gains
 from analysis.study_files import read_study
 
 
@@ -30,8 +31,8 @@ def study(tmp_path):
     return read_study(two_strata(tmp_path / "small"))
 
 
-def test_confusions_share_one_scale_and_carry_their_numbers(study, drawn, tmp_path):
-    draw_confusions(study.largest, tmp_path / "x.png")
+def test_confusions_share_one_scale_and_carry_their_numbers(study, drawn):
+    draw_confusions(study.largest.clips)
     template, focus, bar = drawn[0].axes
     assert [axes.images[0].get_clim() for axes in (template, focus)] == [(0, 100)] * 2
     np.testing.assert_allclose(
@@ -42,9 +43,9 @@ def test_confusions_share_one_scale_and_carry_their_numbers(study, drawn, tmp_pa
     assert "%" in bar.get_ylabel()
 
 
-def test_every_axis_says_what_it_shows(study, drawn, tmp_path):
-    draw_gains(study, list(study.parameters.values()), tmp_path / "g.png")
-    draw_learning_curves(study, study.winners, tmp_path / "c.png")
+def test_every_axis_says_what_it_shows(study, drawn):
+    draw_gains(study, list(study.parameters.values()))
+    draw_learning_curves(study, study.winners)
     gains, curves = drawn
     assert gains.axes[0].get_ylabel() == "gain on select (points)"
     assert [axes.get_xlabel() for axes in gains.axes] == [
@@ -56,8 +57,8 @@ def test_every_axis_says_what_it_shows(study, drawn, tmp_path):
     assert [axes.get_title() for axes in curves.axes] == ["subset 25", "subset 100"]
 
 
-def test_gains_are_in_points_on_the_whole_range_of_the_parameter(study, drawn, tmp_path):
-    draw_gains(study, list(study.parameters.values()), tmp_path / "g.png")
+def test_gains_are_in_points_on_the_whole_range_of_the_parameter(study, drawn):
+    draw_gains(study, list(study.parameters.values()))
     weight, threshold = drawn[0].axes
     assert (weight.get_xscale(), threshold.get_xscale()) == ("log", "linear")
     low, high = weight.get_xlim()
@@ -71,8 +72,8 @@ def test_gains_are_in_points_on_the_whole_range_of_the_parameter(study, drawn, t
     assert entries == ["subset 25", "subset 100"]
 
 
-def test_curves_are_in_percent_and_none_is_cut_off(study, drawn, tmp_path):
-    draw_learning_curves(study, study.winners, tmp_path / "c.png")
+def test_curves_are_in_percent_and_none_is_cut_off(study, drawn):
+    draw_learning_curves(study, study.winners)
     small, large = drawn[0].axes
     template, focus, chance = small.lines
     np.testing.assert_allclose(template.get_xydata(), [[1, 20], [2, 30], [3, 50]])
@@ -83,9 +84,9 @@ def test_curves_are_in_percent_and_none_is_cut_off(study, drawn, tmp_path):
         assert axes.get_ylim()[1] >= 90
 
 
-def test_strata_and_stages_differ_in_more_than_colour(study, drawn, tmp_path):
-    draw_gains(study, list(study.parameters.values()), tmp_path / "g.png")
-    draw_learning_curves(study, study.winners, tmp_path / "c.png")
+def test_strata_and_stages_differ_in_more_than_colour(study, drawn):
+    draw_gains(study, list(study.parameters.values()))
+    draw_learning_curves(study, study.winners)
     points = drawn[0].axes[0].collections[::2]
     assert len({len(one.get_paths()[0].vertices) for one in points}) == 2  # circle and square
     lines = drawn[1].axes[0].lines
@@ -100,7 +101,7 @@ def test_a_winner_whose_template_left_no_epochs_has_one_curve(tmp_path, drawn):
         predicted={"a": predictions()},
     )
     study = read_study(folder)
-    draw_learning_curves(study, study.winners, tmp_path / "c.png")
+    draw_learning_curves(study, study.winners)
     assert [line.get_label() for line in drawn[0].axes[0].lines] == ["FocusNet", "chance"]
 
 
@@ -108,5 +109,5 @@ def test_choices_are_marked_where_they_are(tmp_path, drawn):
     space = copy.deepcopy(SPACE)
     space["space"]["focus.weight"] = {"choice": [0.5, 1, 4]}
     study = read_study(write_study(tmp_path / "s", [finished("a", 25)], space=space))
-    draw_gains(study, list(study.parameters.values()), tmp_path / "g.png")
+    draw_gains(study, list(study.parameters.values()))
     assert list(drawn[0].axes[0].get_xticks()) == [0.5, 1, 4]

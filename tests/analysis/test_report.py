@@ -170,13 +170,18 @@ def test_the_console_shows_the_same_numbers(study, capsys):
     out = capsys.readouterr().out
     assert "58.3        83.3  +25.0" in out
     assert f"[{study}/report/gains.png]" in out
-    assert out.rstrip().endswith(f"Written: {study / 'report' / 'report.md'}")
+    written = [str(study / "report" / name) for name in ("report.html", "report.md")]
+    assert out.rstrip().endswith(f"Written: {', '.join(written)}")
 
 
 def test_figures_that_the_report_names_are_there(study):
     text = report_on(study)
     drawn = {path.name for path in (study / "report").glob("*.png")}
-    assert drawn == {"confusions.png", "gains.png", "learning_curves.png"}
+    assert drawn == {
+        f"{name}.png"
+        for name in ("classes", "confusions", "devices", "gains", "learning_curves",
+                     "subset_curve", "warm_classes")
+    }  # fmt: skip
     assert all(f"]({name})" in text for name in drawn)
 
 
