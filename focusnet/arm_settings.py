@@ -12,7 +12,7 @@ ARMS: tuple[str, ...] = get_args(Arm)
 MASKED = ("focusnet", "reference", "placebo")  # their loss has a confusion mask
 
 _BUDGET = ("epochs", "batch_size", "lr", "weight_decay")
-_TEMPLATE = ("template_logits",)
+_TEMPLATE = ("template_logits", "folds")
 _LOSS = ("weight", "threshold", "temperature", "entropy_weight", "label_smoothing")
 _USED: dict[str, tuple[str, ...]] = {
     "focusnet": (*_BUDGET, *_TEMPLATE, *_LOSS),

@@ -152,7 +152,8 @@ class FocusConfig(Settings):
     temperature: Positive = 2.0
     entropy_weight: NonNegative = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    template_logits: Literal["stored", "online"] = "stored"
+    template_logits: Literal["stored", "cross_fitted", "online"] = "stored"
+    folds: Annotated[int, Field(ge=2)] = 5  # of cross_fitted: by location, a template for each
     distillation: DistillationConfig = DistillationConfig()
     epochs: Count | None = None
     batch_size: Annotated[int, Field(ge=2)] | None = None

@@ -19,10 +19,11 @@ from focusnet.arms import mask_statistics, second_stage_objective, shuffle_withi
 from focusnet.atomic import replacing, write_json, write_text
 from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
+from focusnet.cross_fitting import CrossFitting
 from focusnet.metrics import confusion_matrix
 from focusnet.objective import CrossEntropy
 from focusnet.predictions import align_logits, logits_frame, write_frame
-from focusnet.preparation import prepare_data
+from focusnet.preparation import prepare_data, training_folds
 from focusnet.stages import Logits, Stages, derive_seed
 from focusnet.store import CHECKPOINT
 from focusnet.templates import Template, get_or_build, template_key, write_template
@@ -51,7 +52,7 @@ def run_trial(
     config: TrialConfig | Mapping[str, Any],
     out_dir: Path | str,
     report: Report | None = None,
-    while_waiting: Callable[[], None] | None = None,
+    while_waiting: Callable[[str], None] | None = None,
 ) -> TrialResult:
     """Run both stages; write results, ``predictions.parquet``, weights and their configuration.
 
@@ -62,8 +63,9 @@ def run_trial(
         report: called after each epoch with the stage, the epoch and its metrics. What it raises
             ends the trial. The last epoch is reported when the results are written. A template
             from the store is not trained again, and its epochs are not reported again.
-        while_waiting: called some times a second while another process trains the trial's template;
-            what it raises ends the trial.
+        while_waiting: called some times a second while another process trains the trial's template
+            or one of its folds, and after each epoch of a fold that this one trains, with the name
+            of either; what it raises ends the trial.
 
     Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
     one goes on from its last checkpoint; epochs that were reported are not reported again.
@@ -73,7 +75,7 @@ def run_trial(
     """
     trial = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
     return _Trial(
-        trial, Path(out_dir), report or (lambda record: None), while_waiting or (lambda: None)
+        trial, Path(out_dir), report or (lambda record: None), while_waiting or (lambda what: None)
     ).run()
 
 
@@ -81,7 +83,11 @@ class _Trial:
     """One trial on its way through the stages."""
 
     def __init__(
-        self, trial: TrialConfig, out_dir: Path, report: Report, while_waiting: Callable[[], None]
+        self,
+        trial: TrialConfig,
+        out_dir: Path,
+        report: Report,
+        while_waiting: Callable[[str], None],
     ) -> None:
         self.trial = trial
         self.out_dir = out_dir.absolute()
@@ -94,6 +100,15 @@ class _Trial:
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}
         self.folder = TrialFolder(self.out_dir)
+        reuse = trial.template.reuse
+        self.store = self.cache / "templates" if reuse else self.out_dir / "template"
+        self.about = {
+            "data": self.data.dataset.root.name,
+            "subset": f"{trial.data.subset} %",
+            "seed": trial.seed,
+            "model": trial.model.size,
+            "epochs": trial.template.epochs,
+        }
 
     def run(self) -> TrialResult:
         started = time.monotonic()
@@ -101,7 +116,9 @@ class _Trial:
         write_text(self.out_dir / "config.yaml", settings)
         template = self._template()
         template_logits, template_seconds = template.logits(), template.seconds()
-        focus_logits, last_record, metrics = self._focus(template, template_logits)
+        training_logits, metrics = self._training_logits(template_logits)
+        focus_logits, last_record, focus_metrics = self._focus(template, training_logits)
+        metrics |= focus_metrics
         metrics["template/seconds"] = template_seconds
         confusion: dict[str, list[list[int]]] = {}
         frames: list[pd.DataFrame] = []
@@ -140,7 +157,6 @@ class _Trial:
         trial = self.trial
         determinants = self.stages.determinants()
         key = template_key(determinants)
-        store = self.cache / "templates" if trial.template.reuse else self.out_dir / "template"
 
         def build(folder: Path) -> None:
             started = time.monotonic()
@@ -171,42 +187,57 @@ class _Trial:
                 seconds=time.monotonic() - started + (before.seconds if before else 0.0),
             )
 
-        def while_waiting(seconds: float) -> None:
-            if not seconds:
-                self.folder.wait(key)
-            self.while_waiting()
-
         return get_or_build(
-            store,
+            self.store,
             key,
             build,
             user=self.out_dir,
-            about={
-                "data": self.data.dataset.root.name,
-                "subset": f"{trial.data.subset} %",
-                "seed": trial.seed,
-                "model": trial.model.size,
-                "epochs": trial.template.epochs,
-            },
-            while_waiting=while_waiting,
+            about=self.about,
+            while_waiting=lambda seconds: self._wait("template", key, seconds),
         )
 
+    def _wait(self, what: str, key: str, seconds: float) -> None:
+        """While a template (``what``) with ``key`` is not there, ``seconds`` from the start on."""
+        if not seconds:
+            self.folder.wait(what, key)
+        self.while_waiting(what)
+
+    def _training_logits(self, template_logits: pd.DataFrame) -> tuple[Logits, dict[str, float]]:
+        """Template logits of the training clips for the second stage, and metrics of them."""
+        trial, train = self.trial, self.data.train
+        logits = align_logits(template_logits, self.data.names(train), self.classes)
+        metrics: dict[str, float] = {}
+        fold_of = training_folds(trial, self.data)
+        if fold_of is not None:
+            fitting = CrossFitting(
+                self.stages,
+                fold_of,
+                store=self.store,
+                user=self.out_dir,
+                about=self.about,
+                open_checkpoint=self._checkpoint,
+                while_waiting=self._wait,
+                say=self.folder.say,
+            )
+            own = logits
+            logits, metrics["folds/seconds"] = fitting.logits()
+            metrics |= fitting.compare(own, logits)
+        if trial.arm == "placebo":
+            generator = torch.Generator().manual_seed(derive_seed(trial.seed, "placebo"))
+            logits = shuffle_within_classes(logits, self.data.labels(train), generator)
+        return logits, metrics
+
     def _focus(
-        self, template: Template, template_logits: pd.DataFrame
+        self, template: Template, stored: Logits
     ) -> tuple[dict[str, Logits], Record, dict[str, float]]:
         """Train FocusNet; its test logits, its last epoch's record, its warm classes."""
         started = time.monotonic()
         focus = settings_of_arm(self.trial.arm, self.trial.focus)
-        stored = align_logits(template_logits, self.data.names(self.data.train), self.classes)
         online = None
         if focus.template_logits == "online":
             online = self.stages.build(training=False)
             online.load_state_dict(template.weights())
             online.to(self.stages.device).requires_grad_(False)
-        if self.trial.arm == "placebo":
-            generator = torch.Generator().manual_seed(derive_seed(self.trial.seed, "placebo"))
-            labels = self.data.labels(self.data.train)
-            stored = shuffle_within_classes(stored, labels, generator)
         own = focus.model_dump(include={"epochs", "batch_size", "lr", "weight_decay"})
         changes = {name: value for name, value in own.items() if value is not None}
         last: Record = {}

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from focusnet.arm_settings import uses
 from focusnet.config import TrialConfig, cache_folder
 from focusnet.errors import DataError
+from focusnet.folds import folds_by_location
 from focusnet.model import weights_path
 from focusnet.synthetic import ensure_dataset
 from focusnet.trial_data import TrialData, load_trial_data
@@ -42,4 +47,18 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
         raise DataError([*error.problems, *problems]) from None
     if problems:
         raise DataError(problems)
+    training_folds(trial, data)  # what it refuses is said before anything is trained
     return data
+
+
+def training_folds(trial: TrialConfig, data: TrialData) -> NDArray[np.int64] | None:
+    """The fold of each training clip, where the second stage gets out-of-fold logits.
+
+    Raises:
+        DataError: the clips have too few locations.
+    """
+    focus = trial.focus
+    if focus.template_logits != "cross_fitted" or not uses(trial.arm, "focus.template_logits"):
+        return None
+    clips = data.dataset.clips.iloc[data.train]
+    return folds_by_location(clips["scene"], clips["location"], focus.folds, trial.seed)

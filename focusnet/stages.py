@@ -95,19 +95,27 @@ class Stages:
         checkpoint: Checkpoint,
         before: StageState | None,
         template_logits: Logits | None = None,
+        *,
+        rows: Rows | None = None,
+        watched: bool = True,
     ) -> Passt:
         """Train a PaSST for ``stage`` ('template' or 'focus'), a fresh one or from ``before`` on.
 
         ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
         terms and the metrics on ``select``; by then the epoch is in ``checkpoint``.
-        ``template_logits`` belong to the training clips. Where the loss is not finite, the stage
-        goes on from its last good epoch as often as ``compute.non_finite_retries`` says, with
-        random numbers that the seed, the stage and the number of the retry determine.
+        ``template_logits`` belong to the training clips. ``rows`` are the clips to train on, all
+        training clips by default. Unless the stage is ``watched``, only ``keep: best`` evaluates
+        the epochs.
+
+        Where the loss is not finite, the stage goes on from its last good epoch as often as
+        ``compute.non_finite_retries`` says, with random numbers that the seed, the stage and the
+        number of the retry determine.
 
         Raises:
             TrainingError: the loss is still not finite.
         """
         trial = self.trial
+        rows = self.data.train if rows is None else rows
         generator = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/augment"))
         order = torch.Generator().manual_seed(derive_seed(trial.seed, f"{stage}/order"))
         model = self.build(training=True)
@@ -136,7 +144,9 @@ class Stages:
 
         def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
             nonlocal best_score, best_state, good
-            metrics = self.evaluate(self.predict(model, select), select)
+            metrics: dict[str, float] = {}
+            if watched or training.keep == "best":
+                metrics = self.evaluate(self.predict(model, select), select)
             if training.keep == "best" and metrics["macro_accuracy"] > best_score:
                 best_score = metrics["macro_accuracy"]
                 best_state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -169,7 +179,7 @@ class Stages:
                     model,
                     self.mel,
                     objective,
-                    self.data.batches(self.data.train, training.batch_size, order, template_logits),
+                    self.data.batches(rows, training.batch_size, order, template_logits),
                     self._augmentation(),
                     generator,
                     epochs=training.epochs,

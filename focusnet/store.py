@@ -110,7 +110,9 @@ def _template(folder: Path) -> Entry:
             study = results.parent.parent if results.parent.name == "trials" else results
             users[str(study)] += 1
     what = [f"{about[name]}" for name in ("data", "model") if name in about]
-    what += [f"{name} {about[name]}" for name in ("subset", "seed", "epochs") if name in about]
+    what += [
+        f"{name} {about[name]}" for name in ("subset", "seed", "epochs", "fold") if name in about
+    ]
     title = ", ".join(what) or "of unknown settings"
     unused = None if users else "the results of all its trials are gone"
     return Entry(folder, title, _size(folder), changed, users, unused)

@@ -63,14 +63,15 @@ def template_key(determinants: Mapping[str, Any]) -> str:
 def write_template(
     folder: Path,
     *,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | None,
     logits: pd.DataFrame,
     epochs: list[dict[str, Any]],
     determinants: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    """Fill ``folder`` with a template."""
-    save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
+    """Fill ``folder`` with a template; without weights where only its logits are needed."""
+    if weights is not None:
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
     write_frame(folder / "logits.parquet", logits)
     write_json(folder / "epochs.json", epochs)
     write_json(folder / "template.json", {"seconds": seconds, "determinants": dict(determinants)})
@@ -83,6 +84,7 @@ def get_or_build(
     *,
     user: Path | None = None,
     about: Mapping[str, Any] | None = None,
+    wait: bool = True,
     while_waiting: Callable[[float], None] | None = None,
 ) -> Template:
     """The template of ``key``, from the store or built by this call.
@@ -97,9 +99,12 @@ def get_or_build(
         about: what a person wants to know of the template.
         while_waiting: called again and again during the wait, with the seconds waited so far; what
             it raises ends the wait.
+
+    Raises:
+        Timeout: another process builds it, and ``wait`` is false.
     """
     folder, part = store / key, building_folder(store, key)
-    with locked(store, key, while_waiting=while_waiting):
+    with locked(store, key, wait=wait, while_waiting=while_waiting):
         if not folder.is_dir():
             part.mkdir(exist_ok=True)
             for path in part.iterdir():

@@ -9,7 +9,7 @@ from typing import Any
 from focusnet.atomic import write_json, write_text
 
 Record = dict[str, Any]
-WAITING = "waiting.json"  # there while the trial waits for a template that another process trains
+WAITING = "waiting.json"  # there while the trial waits for a template, of a fold perhaps
 
 
 class TrialFolder:
@@ -20,10 +20,10 @@ class TrialFolder:
         self.path = path
         self.epochs = path / "epochs.jsonl"
 
-    def wait(self, template: str) -> None:
-        """Record that the trial waits for a template, until it begins a stage."""
-        write_json(self.path / WAITING, {"template": template})
-        self.say(f"waiting for template {template}, which is being trained")
+    def wait(self, what: str, key: str) -> None:
+        """Record that the trial waits for ``what``, a template, until it begins a stage."""
+        write_json(self.path / WAITING, {"for": what, "template": key})
+        self.say(f"waiting for {what} {key}, which is being trained")
 
     def begin(self, records: Iterable[Record]) -> None:
         """Begin a stage; ``records`` are all epochs so far."""

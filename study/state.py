@@ -133,8 +133,9 @@ def _last_end(folder: Path, now: datetime) -> str:
 
 
 def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
-    if (ledger.trial_folder(trial.id) / WAITING).is_file():
-        at = "waiting for template"
+    waiting = ledger.trial_folder(trial.id) / WAITING
+    if waiting.is_file():
+        at = f"waiting for {_awaited(waiting)}"
     elif trial.epochs:
         last = trial.epochs[-1]
         at = f"{last['stage']} {last['epoch']}/{last['epochs']}"
@@ -150,6 +151,13 @@ def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
     if trial.epochs and epochs.is_file():
         text += f", last epoch {_time(now.timestamp() - epochs.stat().st_mtime)} ago"
     return text
+
+
+def _awaited(waiting: Path) -> str:
+    try:
+        return str(json.loads(waiting.read_text()).get("for", "template"))
+    except (OSError, ValueError):  # it has just begun a stage
+        return "template"
 
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:

@@ -97,15 +97,15 @@ def conduct_trial(
         gc.collect()
 
 
-def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
     """What a trial calls while it waits: tells Tune so, which can end it at a report only."""
     last = time.monotonic()
 
-    def while_waiting() -> None:
+    def while_waiting(what: str) -> None:
         nonlocal last
         if time.monotonic() - last >= _NOTICE_SECONDS:
             last = time.monotonic()
-            report({"waiting": "template"})
+            report({"waiting": what})
 
     return while_waiting
 

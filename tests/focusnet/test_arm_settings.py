@@ -9,7 +9,7 @@ from focusnet.arm_settings import ARMS, settings_of_arm, uses
 from focusnet.config import FocusConfig
 
 BUDGET = {"epochs", "batch_size", "lr", "weight_decay"}
-TEMPLATE = {"template_logits"}
+TEMPLATE = {"template_logits", "folds"}
 EXPECTED = {
     "cross_entropy": BUDGET,
     "label_smoothing": BUDGET | {"label_smoothing"},

@@ -1,7 +1,6 @@
 """Trials whose processes are killed (SIGKILL) end as if nothing had happened, to the bit."""
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -13,9 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
+from killed_processes import EPOCHS, content, die_around, settings, start, wait_until
 
 import focusnet.checkpoint
 import focusnet.pipeline
@@ -25,41 +24,6 @@ from focusnet.pipeline import TrialResult, run_trial
 from focusnet.trial_folder import TrialFolder
 
 pytestmark = pytest.mark.slow
-
-EPOCHS = 3
-# Processes come from a server that has imported all and started no thread: quick, and no hang.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["focusnet.pipeline"])
-
-
-def settings(root: Path, cache: Path) -> dict:
-    """A trial of a second or two that draws everything at random that a trial can draw."""
-    return {
-        "seed": 0,
-        "data": {"root": str(root), "cache": str(cache)},
-        "augment": {"freq_mask": 16, "patchout_freq": 2, "patchout_time": 1, "roll": 4000},
-        "model": {"size": "tiny", "weights": "none", "max_frames": 200},
-        "template": {
-            "epochs": EPOCHS,
-            "batch_size": 8,
-            "optimizer": "adamw",
-            "lr": 5e-3,
-            "keep": "best",
-            "schedule": {"warmup": 2, "ramp_down_start": 2, "ramp_down_length": 2},
-        },
-        "compute": {"device": "cpu"},
-    }
-
-
-def content(result: TrialResult, out: Path) -> tuple:
-    """All that a trial leaves but the times it took."""
-    epochs = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
-    for record in epochs:
-        del record["seconds"]
-    metrics = {name: v for name, v in result.metrics.items() if not name.endswith("seconds")}
-    predictions = pd.read_parquet(out / "predictions.parquet").to_csv()
-    weights = (out / "weights.safetensors").read_bytes()
-    return metrics, epochs, predictions, weights, result.template_reused, result.confusion
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +43,6 @@ def trial(tiny_dataset: Path, undisturbed, tmp_path: Path) -> dict:
     return settings(tiny_dataset, tmp_path / "cache")
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_around(holder: object, name: str, number: int, after: bool) -> None:
-    """Kill this process before or after the ``number``-th call of ``holder.name``."""
-    original, calls = getattr(holder, name), 0
-
-    def deadly(*arguments, **named):
-        nonlocal calls
-        calls += 1
-        if calls == number and not after:
-            die()
-        outcome = original(*arguments, **named)
-        if calls == number:
-            die()
-        return outcome
-
-    setattr(holder, name, deadly)
-
-
 def run_and_die(trial: dict, out: Path, moment: str) -> None:
     """What a process runs that is killed at one of ``MOMENTS``."""
     die_around(*MOMENTS[moment][:4])
@@ -112,12 +55,6 @@ def kill_at(moment: str, trial: dict, out: Path) -> None:
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert not (out / "result.json").exists()
-
-
-def start(target: Callable, *arguments) -> multiprocessing.process.BaseProcess:
-    process = PROCESSES.Process(target=target, args=arguments)
-    process.start()
-    return process
 
 
 def tell(out: Path, record: dict) -> None:
@@ -302,11 +239,3 @@ def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, undist
     assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
     assert told(out)["template 3"] == 1
     assert told(out)["focus 2"] == 2
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("it did not happen in 30 s")

@@ -74,8 +74,8 @@ def test_a_waiting_trial_tells_tune_from_time_to_time(tmp_path, monkeypatch):
 
     def run(settings, out_dir, report, while_waiting):
         for _ in range(4):
-            while_waiting()
-        while_waiting()
+            while_waiting("template")
+        while_waiting("fold 2 of 5")
 
     monkeypatch.setattr("focusnet.pipeline.run_trial", run)
     monkeypatch.setattr("study.trainable.time.monotonic", lambda: next(times))
@@ -83,7 +83,7 @@ def test_a_waiting_trial_tells_tune_from_time_to_time(tmp_path, monkeypatch):
         '{"trial": "a", "arm": "focusnet", "stratum": 1, "index": 0, "seed": 0, "parameters": {}}'
     )
     conduct_trial(tmp_path, {}, told.append)
-    assert told == [{"waiting": "template"}] * 2
+    assert told == [{"waiting": "template"}, {"waiting": "fold 2 of 5"}]
 
 
 def wait_until(condition) -> None:
