@@ -10,6 +10,11 @@ from focusnet.errors import DataError
 from study.domains import Choice
 from study.space import Space, with_values
 
+# Beside those of the data: what decides what is read, and whether it is enough for the folds.
+_MATTER = (
+    "features.sample_rate", "augment.dir_folder", "focus.template_logits", "focus.folds",
+)  # fmt: skip
+
 
 def shared_settings(space: Space) -> dict[str, Any]:
     """What all trials share, as workers get it: the cache is where this process has it."""
@@ -79,10 +84,9 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
 def distinct_data(space: Space) -> Iterator[TrialConfig]:
     """A trial for each combination of searched settings that the data depend on."""
     matter = {
-        path: domain.values
+        path: domain.extremes()
         for path, domain in space.domains.items()
-        if isinstance(domain, Choice)
-        and (path.startswith("data.") or path in ("features.sample_rate", "augment.dir_folder"))
+        if (path.startswith("data.") and isinstance(domain, Choice)) or path in _MATTER
     }
     for values in itertools.product(*matter.values()):
         parameters = {**space.first_values(), **dict(zip(matter, values, strict=True))}

@@ -70,10 +70,12 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     folder = cache_folder(example.data.cache)
     cache = decoded_bytes(space, folder, begun=ledger.exists())
     if example.template.reuse:
+        folds = space.folds_at_most()
         left = max(0, space.templates_at_most() - _stored(folder / "templates", trials))
         each = weights + (data.train + data.test) * row
         cache["templates"] = left * each
-        cache["checkpoints of templates"] = min(slots, left) * checkpoint
+        cache["logits of folds"] = folds * data.train * row  # their weights are not kept
+        cache["checkpoints of templates"] = min(slots, left + folds) * checkpoint
     else:
         results["templates of winners"] = kept * weights
     if example.model.weights == "audioset" and not list(folder.glob("weights/*.pt")):

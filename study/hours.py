@@ -43,15 +43,17 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
     shared = own = Work(0, 0)
     trials = space.trials_per_stratum + space.followers_per_stratum
     templates = space.templates_at_most() / len(space.strata)
+    folds = space.folds_at_most() / space.templates_at_most()
     for stratum in space.strata:
-        template, focus = _stages(space, data, stratum)
+        template, fold, focus = _stages(space, data, stratum)
+        template += fold * folds
         shared += template * templates + focus * trials
         own += (template + focus) * trials
     return shared, own
 
 
-def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work]:
-    """Template and FocusNet of one trial."""
+def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
+    """Template, template of a fold and FocusNet of one trial."""
     values = space.first_values()
     if space.search.stratify is not None:
         values[space.search.stratify] = stratum
@@ -61,7 +63,10 @@ def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work]:
     epochs = trial.template.epochs
     focus_epochs = trial.focus.epochs or epochs
     template = Work(epochs * clips, epochs * half + clips + data.test)
-    return template, Work(focus_epochs * clips, focus_epochs * half + data.test)
+    share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
+    watched = epochs * half if trial.template.keep == "best" else 0
+    fold = Work(epochs * clips * (1 - share), watched + clips * share)
+    return template, fold, Work(focus_epochs * clips, focus_epochs * half + data.test)
 
 
 def describe_hours(space: Space) -> Iterator[str]:

@@ -51,6 +51,8 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
         heading = ""
     rows += _followers(space)
     rows.append(("templates", _templates(space, example.template.reuse)))
+    if space.folds_at_most():
+        rows.append(("", _folds(space, example.focus.folds)))
     rows.append(("stages", _stages(space, example)))
     resources = space.resources
     limit = resources.max_concurrent
@@ -103,6 +105,14 @@ def _templates(space: Space, reuse: bool) -> str:
     if not space.shaping:
         return f"{most}, shared by the trials that differ in focus.* only"
     return f"up to {most}, because the search changes " + ", ".join(space.shaping)
+
+
+def _folds(space: Space, folds: int) -> str:
+    text = f"and up to {space.folds_at_most()} for out-of-fold logits"
+    if "focus.folds" in space.domains:
+        return f"{text}, one for each fold of each"
+    share = f"{folds - 1}/{folds} of its clips"
+    return f"{text}: {folds} for each of them, trained on {share}"
 
 
 def _disk(space: Space, results: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from study.ledger import ARM, Trial
 from study.winners import winners
 
 HEARTBEAT_SECONDS = 30.0
+_SHARED = ("template", "folds")  # what one trial trains and others take
 # Below this a mask holds hardly a class but the label: FocusNet is label smoothing there.
 FEW_WARM_CLASSES = 1.05
 FEW_WARM_NOTE = (
@@ -107,7 +108,7 @@ class Progress:
         seconds = self._clock() - running.since if running else math.nan
         if trial.status == "finished":
             typical = seconds
-            template = trial.metrics.get("template/seconds", 0.0)
+            template = sum(trial.metrics.get(f"{what}/seconds", 0.0) for what in _SHARED)
             if self._templates_shared and trial.result.get("template_reused") is False:
                 typical -= template
             self._template_seconds.setdefault(trial.stratum, []).append(template)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from focusnet.config import FocusConfig
 from focusnet.errors import ConfigError
 from study.followers import searches_ended
 from study.ledger import ENDED, Ledger
@@ -21,6 +22,8 @@ _FREE = (
     "confirm.",
 )
 _EXTENDABLE = "search.trials"
+# Settings that studies begun earlier do not state, and what they do.
+_NEW_SETTINGS = {"trial.focus.folds": FocusConfig().folds}
 
 
 def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: str) -> None:
@@ -97,7 +100,8 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, after = _flat(begun), _flat(now)
     problems = []
     for path in [*before, *(path for path in after if path not in before)]:
-        old, new = before.get(path, "nothing"), after.get(path, "nothing")
+        old = before.get(path, _NEW_SETTINGS.get(path, "nothing"))
+        new = after.get(path, "nothing")
         if path.startswith(_FREE) or old == new:
             continue
         if path == _EXTENDABLE:

@@ -4,7 +4,7 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -231,6 +231,21 @@ class Space:
         strata = 1 if (self.search.stratify or "").startswith("focus.") else len(self.strata)
         variants = math.prod(domain.size() for domain in self.shaping.values())
         return int(min(searched, strata * variants)) + strata * len(self.fresh_seeds)
+
+    def folds_at_most(self) -> int:
+        """How many templates of folds the study can need beside; 0 without cross-fitting."""
+        example = self.example()
+        logits = self.domains.get("focus.template_logits")
+        choices = logits.extremes() if logits else (example.focus.template_logits,)
+        if "cross_fitted" not in choices:
+            return 0
+        folds: Iterable[int] = (example.focus.folds,)
+        if domain := self.domains.get("focus.folds"):
+            low, high = min(domain.extremes()), max(domain.extremes())
+            folds = domain.values if isinstance(domain, Choice) else range(low, high + 1)
+        # Those of one number of folds are of no use to a trial with another.
+        each = sum(folds) if example.template.reuse else max(folds)
+        return each * self.templates_at_most()
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:

@@ -138,3 +138,48 @@ def test_the_plan_says_what_is_needed_and_free_in_both_folders(make_space, tmp_p
     assert cache.strip().startswith(f"{tmp_path}/cache: up to 0.3 GB (audio 0.1 GB, synthetic ")
     absent = make_space((("trial", "data", "root"), str(tmp_path / "nowhere")))
     assert "the data set is not there, so not counted" in describe_plan(absent, tmp_path)
+
+
+CROSS_FITTED = (("trial", "focus"), {"template_logits": "cross_fitted", "folds": 4})
+
+
+@pytest.mark.parametrize(
+    ("changes", "folds"),
+    [
+        ((), 0),
+        (((("trial", "focus"), {"folds": 4}),), 0),
+        ((CROSS_FITTED,), 4),
+        (((("space", "focus.template_logits"), {"choice": ["stored", "cross_fitted"]}),), 5),
+        ((CROSS_FITTED, (("space", "focus.folds"), {"choice": [2, 5]})), 2 + 5),
+        ((CROSS_FITTED, (("space", "focus.folds"), {"int": [2, 4]})), 2 + 3 + 4),
+        ((CROSS_FITTED, (("trial", "template"), {"epochs": 6, "reuse": False})), 4),
+        (
+            (
+                CROSS_FITTED,
+                (("trial", "template"), {"epochs": 6, "reuse": False}),
+                (("space", "focus.folds"), {"choice": [2, 5]}),
+            ),
+            5,
+        ),
+    ],
+)
+def test_folds_multiply_the_templates_that_are_trained(changes, folds, make_space):
+    space = make_space(*changes)
+    assert space.templates_at_most() >= 2
+    assert space.folds_at_most() == folds * space.templates_at_most()
+
+
+def test_the_plan_and_the_disk_count_the_templates_of_folds(make_space, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCUSNET_CACHE", str(tmp_path / "cache"))
+    plain, fitted = make_space(), make_space(CROSS_FITTED)
+    many = 4 * plain.templates_at_most()
+    said = f"and up to {many} for out-of-fold logits: 4 for each of them, trained on 3/4 of its"
+    assert said in describe_plan(fitted, tmp_path / "results")
+    assert "out-of-fold" not in describe_plan(plain, tmp_path / "results")
+    before, after = (
+        needs(space, Ledger(tmp_path / "small"), slots=30)[1].parts for space in (plain, fitted)
+    )
+    clips = 10 * 4 * 26  # of the synthetic data
+    assert after["logits of folds"] == many * clips * (4 * 10 + 20)
+    assert after["templates"] == before["templates"], "no weights are kept of a fold"
+    assert after["checkpoints of templates"] > before["checkpoints of templates"]

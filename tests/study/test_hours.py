@@ -30,6 +30,26 @@ def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
     assert own == (template + focus) * trials
 
 
+@pytest.mark.parametrize(("keep", "watched"), [("last", 0), ("best", 6 * 200)])
+def test_each_template_has_folds_that_train_on_the_other_folds_clips(keep, watched, make_space):
+    def work(**focus):
+        space = make_space(
+            (("space", "data.subset"), {"choice": [100]}),
+            (("trial", "template"), {"epochs": 6, "keep": keep}),
+            (("trial", "focus"), focus),
+            (("confirm", "seeds"), 2),
+        )
+        return space, study_work(space, DATA)
+
+    _, (shared, own) = work(folds=4)
+    space, (shared_folds, own_folds) = work(template_logits="cross_fitted", folds=4)
+    # Each clip is in three of four folds' training clips, and predicted by the fourth's template.
+    folds = Work(3 * 6 * 1000, 1000 + 4 * watched)
+    trials = space.trials_per_stratum + space.followers_per_stratum
+    assert shared_folds == shared + folds * 3  # seed 0 and two fresh ones
+    assert own_folds == own + folds * trials
+
+
 def test_hours_count_all_slots_and_gpu_hours_do_not(make_space, monkeypatch):
     monkeypatch.setattr(hours, "largest_data", lambda space: DATA)
     monkeypatch.setattr(hours, "slots_here", lambda space: 2)
