@@ -10,6 +10,7 @@ from focusnet.errors import ConfigError
 from study.followers import searches_ended
 from study.ledger import ENDED, Ledger
 from study.space import Space
+from study.validation import validate_space
 
 # Where a study runs, how many trials side by side, how often it saves and what becomes of a loss
 # that is not finite change no result that there is;
@@ -39,7 +40,7 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
                 f"Go on with it: {how_to_resume}\n"
                 "or start another one: --set name=ANOTHER_NAME, or move the folder away"
             )
-        problems = changes(ledger.space(), space.content())
+        problems = changes(_begun(ledger), space.content())
         if problems:
             raise ConfigError(
                 [
@@ -110,6 +111,15 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             continue
         problems.append(f"  {path}: was {old!r}, now {new!r}")
     return problems
+
+
+def _begun(ledger: Ledger) -> Mapping[str, Any]:
+    """The space that the study was begun with; what has become a setting since has its default."""
+    recorded = ledger.space()
+    try:
+        return validate_space(recorded, str(ledger.space_path)).content()
+    except ConfigError:  # of a version whose settings are others: they are told apart one by one
+        return recorded
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -91,3 +91,16 @@ def test_a_setting_that_is_younger_than_the_study_had_its_default(ledger, make_s
     check(ledger, make_space(), resume=True)
     with pytest.raises(ConfigError, match=r"trial\.focus\.folds: was 5, now 3"):
         check(ledger, make_space((("trial", "focus"), {"folds": 3})), resume=True)
+
+
+def test_a_study_of_before_a_setting_existed_goes_on_with_its_default(ledger, make_space):
+    space = make_space()
+    begun = space.content()
+    del begun["search"]["second_metric"], begun["confirm"], begun["trial"]["focus"]["distillation"]
+    ledger.begin(begun)
+    check_folder(ledger, space, resume=True, how_to_resume="")
+    other = make_space((("trial", "focus"), {"distillation": {"weight": 0.1}}))
+    with pytest.raises(
+        ConfigError, match=r"trial\.focus\.distillation\.weight: was 0\.5, now 0\.1"
+    ):
+        check_folder(ledger, other, resume=True, how_to_resume="")
