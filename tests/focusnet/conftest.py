@@ -46,3 +46,41 @@ def write_layout() -> Callable[..., Path]:
 def clip() -> Callable[..., Clip]:
     """Makes a row of meta.csv named as TAU names its files."""
     return Clip.tau
+
+
+@pytest.fixture(scope="session")
+def small_study(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study's results folder around one real trial, ``best``, on half of the training clips."""
+    from study_folder import row, write_study
+
+    from focusnet.pipeline import run_trial
+
+    folder = tmp_path_factory.mktemp("study")
+    settings = {
+        "data": {"root": str(tiny_dataset), "subset": 50},
+        "features": {"sample_rate": 32_000},
+        "augment": {"freq_mask": 16, "patchout_freq": 2, "roll": 4000, "fmax_aug_range": 500},
+        "model": {"size": "tiny", "weights": "none", "max_frames": 200},
+        "template": {"epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
+        "compute": {"device": "cpu"},
+    }
+    run_trial(settings, folder / "trial")
+    confirmed = [
+        row(f"{arm}{seed}", value, arm=arm, seed=seed, phase="confirm", winner="best")
+        for arm, values in (("focusnet", (0.25, 0.75)), ("placebo", (0.125, 0.375)))
+        for seed, value in enumerate(values, start=1)
+    ]
+    rows = [row("best", 0.6), row("worse", 0.3), *confirmed]
+    for one in rows:
+        one["data.subset"] = 50
+    return write_study(folder / "small", folder / "trial", rows)
+
+
+@pytest.fixture(scope="session")
+def exported(small_study: Path) -> Path:
+    """The winner of that study, exported."""
+    from focusnet.export import main
+
+    folder = small_study.parent / "exported"
+    assert main([str(small_study), "--subset", "50", "--to", str(folder)]) == 0
+    return folder
