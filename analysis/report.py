@@ -29,6 +29,7 @@ from analysis.origins import provenance_section
 from analysis.sensitivity import parameters_section
 from analysis.study_files import NotAStudy, Study, read_study
 from analysis.subset_curve import subset_section
+from analysis.tradeoff import tradeoff_section
 from analysis.trials import trials_section
 from analysis.verdicts import answer, search_section
 from analysis.webpage import to_html
@@ -70,6 +71,7 @@ def build_report(study: Study) -> tuple[str, list[Section]]:
         devices_section(study, evidence),
         search_section(study),
         parameters_section(study),
+        tradeoff_section(study),
         trials_section(study),
         costs_section(study),
         provenance_section(study),
