@@ -1,40 +1,46 @@
 """Kill a real study at many points and hold what it ends with against an undisturbed one.
 
-    python benchmarks/faults.py [--faults N] [--seed S] [--keep DIR]
+    python benchmarks/faults.py [--faults N] [--only NAME] [--seed S] [--keep DIR] [--jobs N]
 
 Each fault is one study on a small synthetic data set, run by the real command: a process of it is
-killed at a chosen moment, the study goes on (with --resume where its driver died), and its
-trials.parquet must equal that of the undisturbed study but for times. The last line sums up.
+killed at a chosen moment, or its disk is filled; the study goes on (with --resume where it ended),
+and its trials.parquet must equal that of the undisturbed study but for times. On a full disk it
+must end with one message that names the folder, and leave no torn file. The last line sums up.
 """
 
 import argparse
 import random
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.killed_studies import (
+    ALL_TRIALS,
     EPOCHS,
     PATIENCE,
-    STRATA,
-    TRIALS,
     Fault,
     Seen,
     Studies,
     Victim,
+    private_mounts,
 )
 from study.ledger import Trial
 
 
-def _worker_in(stage: str, epoch: int) -> Victim:
+def _worker_in(stage: str, epoch: int, phase: str = "search") -> Victim:
     def victim(seen: Seen) -> int | None:
         for trial in seen.trials:
-            past = stage == "template" and _epoch(trial, "focus")
+            past = trial.phase != phase or (stage == "template" and _epoch(trial, "focus"))
             if trial.id in seen.workers and _epoch(trial, stage) >= epoch and not past:
                 return seen.workers[trial.id]
         return None
@@ -42,9 +48,10 @@ def _worker_in(stage: str, epoch: int) -> Victim:
     return victim
 
 
-def _driver_in(stage: str, epoch: int) -> Victim:
+def _driver_in(stage: str, epoch: int, phase: str = "search") -> Victim:
     def victim(seen: Seen) -> int | None:
-        there = any(_epoch(trial, stage) >= epoch for trial in seen.trials)
+        own = [trial for trial in seen.trials if trial.phase == phase]
+        there = any(_epoch(trial, stage) >= epoch for trial in own)
         return seen.driver if there else None
 
     return victim
@@ -82,7 +89,15 @@ def matrix(seed: int) -> list[Fault]:
                 at = f"{stage} epoch {epoch}, {number.name}"
                 faults.append(Fault(f"a worker in {at}", _worker_in(stage, epoch), number))
                 faults.append(Fault(f"the driver in {at}", _driver_in(stage, epoch), number))
-        finished = draw.randint(1, TRIALS * len(STRATA) - 1)
+        phases = ["controls", "confirm"]
+        draw.shuffle(phases)
+        for kind, strike, phase in zip(
+            ("a worker", "the driver"), (_worker_in, _driver_in), phases, strict=True
+        ):
+            epoch = draw.randint(1, EPOCHS - 1)
+            at = f"in {phase}, focus epoch {epoch}, {number.name}"
+            faults.append(Fault(f"{kind} {at}", strike("focus", epoch, phase), number))
+        finished = draw.randint(1, ALL_TRIALS - 1)
         after = f"after {finished} trials, {number.name}"
         faults.append(Fault(f"the driver {after}", _driver_after(finished), number))
     for stage in ("template", "focus"):
@@ -92,6 +107,7 @@ def matrix(seed: int) -> list[Fault]:
     for name in (
         "trial.json",
         "started.json",
+        "ended.json",
         "checkpoint.pt",
         "template.json",
         "weights.safetensors",
@@ -100,8 +116,42 @@ def matrix(seed: int) -> list[Fault]:
         "trials.parquet",
     ):
         faults.append(Fault(f"between write and rename of {name}", None, renaming=name))
+    for phase, stage in (("search", "template"), ("search", "focus"), ("confirm", "template")):
+        epoch = draw.randint(1, EPOCHS - 1)
+        at = f"in {phase}, {stage} epoch {epoch}"
+        faults.append(Fault(f"a full disk {at}", _driver_in(stage, epoch, phase), disk=True))
+    finished = draw.randint(1, ALL_TRIALS - 1)
+    faults.append(Fault(f"a full disk after {finished} trials", _driver_after(finished), disk=True))
     draw.shuffle(faults)
     return faults
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study that endured a fault ended with, against the undisturbed one."""
+
+    lost: int  # trials
+    repeated: int
+    changed: int  # values; -1 where the tables cannot be compared
+    flaws: list[str]  # whatever else was not as it should
+
+    @property
+    def survived(self) -> bool:
+        return not (self.lost or self.repeated or self.changed or self.flaws)
+
+    @classmethod
+    def of(cls, expected: pd.DataFrame, table: pd.DataFrame, flaws: list[str]) -> "Outcome":
+        ids = table["trial"]
+        changed = -1
+        if expected.columns.equals(table.columns) and len(table) == len(expected):
+            equal = expected.eq(table) | (expected.isna() & table.isna())
+            changed = int((~equal).to_numpy().sum())
+        return cls(
+            lost=len(set(expected["trial"]) - set(ids[table["status"] == "finished"])),
+            repeated=int(ids.duplicated().sum()) + len(set(ids) - set(expected["trial"])),
+            changed=changed,
+            flaws=flaws,
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,9 +160,17 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--faults", type=int, help="how many of the matrix (default: all)")
+    parser.add_argument("--only", default="", help="regular expression: faults of such a name")
     parser.add_argument("--seed", type=int, default=0, help="of order and moments (default: 0)")
     parser.add_argument("--keep", type=Path, help="folder for the studies (default: removed)")
+    parser.add_argument("--jobs", type=int, default=1, help="studies side by side (default: 1)")
     options = parser.parse_args(arguments)
+    chosen = [fault for fault in matrix(options.seed) if re.search(options.only, fault.name)]
+    faults = chosen[: options.faults]
+    if any(fault.disk for fault in faults) and not private_mounts():
+        left_out = sum(fault.disk for fault in faults)
+        print(f"left out, for nothing can be mounted here: {left_out} faults of a full disk")
+        faults = [fault for fault in faults if not fault.disk]
     folder = (options.keep or Path(tempfile.mkdtemp(prefix="faults-"))).absolute()
     studies = Studies(folder)
     undisturbed = folder / "undisturbed"
@@ -120,40 +178,32 @@ def main(arguments: list[str] | None = None) -> int:
         print((undisturbed / "output.txt").read_text(), file=sys.stderr)
         return 1
     expected = studies.table(undisturbed)
-    survived = lost = repeated = changed = missed = 0
-    faults = matrix(options.seed)[: options.faults]
-    for number, fault in enumerate(faults):
-        place = folder / f"fault-{number:02}"
-        started = time.monotonic()
+    begun = time.monotonic()
+
+    def endure(number: int) -> Outcome | None:
+        fault, place = faults[number], folder / f"fault-{number:02}"
         if not studies.endure(fault, place):
-            missed += 1
             print(f"{fault.name}: the moment did not come", flush=True)
-            continue
-        table = studies.table(place)
-        ids = table["trial"]
-        lost_here = len(set(expected["trial"]) - set(ids[table["status"] == "finished"]))
-        repeated_here = int(ids.duplicated().sum()) + len(set(ids) - set(expected["trial"]))
-        same = expected.columns.equals(table.columns) and len(table) == len(expected)
-        changed_here = -1
-        if same:
-            equal = expected.eq(table) | (expected.isna() & table.isna())
-            changed_here = int((~equal).to_numpy().sum())
-        fine = not (lost_here or repeated_here or changed_here)
-        survived += fine
-        lost, repeated, changed = lost + lost_here, repeated + repeated_here, changed + changed_here
-        print(
-            f"{fault.name}: {'survived' if fine else f'FAILED, see {place}'}, "
-            f"{time.monotonic() - started:.0f} s",
-            flush=True,
-        )
-        if fine and options.keep is None:
+            return None
+        outcome = Outcome.of(expected, studies.table(place), studies.flaws.get(place, []))
+        said = "survived" if outcome.survived else f"FAILED, see {place}"
+        at = f"{time.monotonic() - begun:.0f} s"
+        print("; ".join([f"{fault.name}: {said}, at {at}", *outcome.flaws]), flush=True)
+        if outcome.survived and options.keep is None:
             shutil.rmtree(place)
-    struck = len(faults) - missed
+        return outcome
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        outcomes = [o for o in pool.map(endure, range(len(faults))) if o is not None]
+    struck, survived = len(outcomes), sum(outcome.survived for outcome in outcomes)
+    missed = len(faults) - struck
     if survived == struck and options.keep is None:
         shutil.rmtree(folder)
     print(
-        f"{struck} faults, {survived} survived, {lost} trials lost, {repeated} repeated, "
-        f"{changed} metrics changed" + (f"; {missed} moments did not come" if missed else "")
+        f"{struck} faults, {survived} survived, {sum(o.lost for o in outcomes)} trials lost, "
+        f"{sum(o.repeated for o in outcomes)} repeated, "
+        f"{sum(o.changed for o in outcomes)} metrics changed"
+        + (f"; {missed} moments did not come" if missed else "")
     )
     return int(survived < struck or struck == 0)
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +21,13 @@ from study.ledger import Ledger, Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 6
-TRIALS = 2  # per stratum
+TRIALS = 2  # per stratum's search
 STRATA = (50, 100)
-PATIENCE = 300.0  # seconds for a moment to come, and for a study to end
+CONTROLS = ("cross_entropy",)
+SEEDS = 1  # of confirmation
+ALL_TRIALS = len(STRATA) * (TRIALS + len(CONTROLS) + SEEDS * (1 + len(CONTROLS)))
+PATIENCE = 900.0  # seconds for a moment to come, and for a study to end
+_PRIVATE = "FAULTS_PRIVATE_MOUNTS"  # set in the environment where mounts are private
 TIMES = ("seconds", "started", "ended", "attempts", "template_reused")
 
 # Put on the path of every process of a study: the one that renames a file of the given name dies
@@ -64,6 +70,7 @@ class Fault:
     number: signal.Signals = signal.SIGKILL
     renaming: str = ""  # instead of ``victim``: die before renaming a file of such a name
     node: bool = False  # at the moment a node of a Ray cluster dies instead of a process
+    disk: bool = False  # at the moment the disk is full instead, until the study has ended
 
 
 class Studies:
@@ -71,6 +78,7 @@ class Studies:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.flaws: dict[Path, list[str]] = {}  # by place
         self.data = folder / "data"
         make_dataset(
             self.data,
@@ -84,6 +92,8 @@ class Studies:
         settings = {
             "name": "faults",
             "search": {"algorithm": "random", "trials": TRIALS, "stratify": "data.subset"},
+            "controls": {"arms": list(CONTROLS)},
+            "confirm": {"seeds": SEEDS},
             "resources": {"cpu": 1, "max_concurrent": 2},
             "space": {
                 "data.subset": {"choice": list(STRATA)},
@@ -146,7 +156,9 @@ class Studies:
 
     def endure(self, fault: Fault, place: Path) -> bool:
         """Run the study with ``fault``; whether the fault came about."""
-        with _cluster() if fault.node else nullcontext(None) as cluster:
+        with ExitStack() as stack:
+            cluster = stack.enter_context(_cluster()) if fault.node else None
+            disk = stack.enter_context(SmallDisk(place)) if fault.disk else None
             address = cluster.address if cluster else None
             driver = self.start(place, fault.renaming, address)
             struck = False
@@ -156,6 +168,9 @@ class Studies:
                     pid = fault.victim(self.look(place, driver.pid))
                     if pid is not None and cluster is not None:
                         struck = cluster.kill_a_node()
+                    elif pid is not None and disk is not None:
+                        disk.fill()
+                        struck = True
                     elif pid is not None:
                         os.kill(pid, fault.number)
                         struck = True
@@ -163,8 +178,83 @@ class Studies:
             for _ in range(3):  # a dead or interrupted driver is started again, as a user would
                 if driver.wait(timeout=PATIENCE) == 0:
                     break
+                if disk is not None:
+                    self.flaws.setdefault(place, _flaws_on_a_full_disk(place))
+                    disk.make_room()
                 driver = self.start(place, fault.renaming, address)
         return struck or (place / "killed").exists()
+
+
+def _flaws_on_a_full_disk(place: Path) -> list[str]:
+    """What a study that has just ended for lack of room should have done otherwise."""
+    output = (place / "output.txt").read_text()
+    flaws = []
+    if output.count("is full. Make room there") != 1 or "Traceback" in output:
+        flaws.append("not one clear message")
+    if "--resume" not in output.splitlines()[-1]:
+        flaws.append("no word on how to go on")
+    for path in (place / "results").rglob("[!.]*"):
+        try:
+            if path.suffix == ".json" and "ray" not in path.parts:
+                json.loads(path.read_text())
+            elif path.suffix == ".parquet":
+                pd.read_parquet(path)
+            elif path.name == "epochs.jsonl":
+                [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError:
+            flaws.append(f"{path} is torn")
+    return flaws
+
+
+class SmallDisk:
+    """A file system of its own at ``place`` (``private_mounts`` is needed) that can be filled."""
+
+    SIZE = "256m"
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._filler = place / "filler"
+
+    def __enter__(self) -> "SmallDisk":
+        self.place.mkdir(parents=True)
+        where = ["-o", f"size={self.SIZE}", "none", str(self.place)]
+        subprocess.run(["mount", "-t", "tmpfs", *where], check=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the files there, on the disk below."""
+        below = self.place.with_name(f"{self.place.name}-copy")
+        shutil.copytree(self.place, below, symlinks=True)
+        subprocess.run(["umount", "--lazy", str(self.place)], check=True)
+        self.place.rmdir()
+        below.rename(self.place)
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        with suppress(OSError), self._filler.open("ab", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    def make_room(self) -> None:
+        self._filler.unlink(missing_ok=True)
+
+
+def private_mounts() -> bool:
+    """Have this program run where it may mount; False where that is not allowed.
+
+    The program is started anew, in a mount namespace that ends with it.
+    """
+    if os.environ.get(_PRIVATE):
+        return True
+    way = ["unshare", "--map-root-user", "--mount"]
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            command = [*way, "mount", "-t", "tmpfs", "none", place]
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+    os.environ[_PRIVATE] = "1"
+    os.execvp(way[0], [*way, sys.executable, *sys.argv])
 
 
 class _Nodes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, FocusNetError
+from focusnet.full_disk import disk_full
 from focusnet.yaml_file import read_yaml
 
 EXAMPLE = """example:
@@ -52,6 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         metrics = run_trial(trial, out, _show).metrics
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except OSError as error:
+        full = disk_full(error, options.out or Path("results"))
+        if full is None:
+            raise
+        print(full, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last epoch", file=sys.stderr)

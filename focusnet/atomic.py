@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from focusnet.full_disk import disk_full
+
 
 def flush_to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, would survive a loss of power."""
@@ -20,8 +22,29 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextmanager
+def _telling_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        full = disk_full(error, folder)
+        if full is None:
+            raise
+        raise full from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds."""
+    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
+
+    Raises:
+        DiskFullError: there is no room for it; ``path`` is as it was.
+    """
+    with _telling_full_disk(path.parent), _replacing(path) as part:
+        yield part
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -41,7 +64,16 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
     Where ``path`` exists by then (another process was faster), its content is kept.
+
+    Raises:
+        DiskFullError: there is no room for it.
     """
+    with _telling_full_disk(path.parent), _new_folder(path) as part:
+        yield part
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from focusnet.atomic import replacing
+from focusnet.errors import DiskFullError
 from focusnet.store import CHECKPOINT
 
 _FORMAT = 1  # of the file; one of another format is not trusted
@@ -92,7 +93,7 @@ class Checkpoint:
         try:
             with replacing(self.path) as part:
                 torch.save(content, part)
-        except (OSError, RuntimeError) as error:
+        except (DiskFullError, OSError, RuntimeError) as error:
             self._say(f"{self.path.name} of epoch {state.epoch} cannot be written: {error}")
 
     def remove(self) -> None:

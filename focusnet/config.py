@@ -169,9 +169,7 @@ class ComputeConfig(Settings):
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
-    # How often a stage whose loss is not finite goes on from its last good epoch, which is held in
-    # memory, with other random numbers.
-    non_finite_retries: NonNegativeInt = 0
+    non_finite_retries: NonNegativeInt = 0  # of a stage, from its last good epoch (held in memory)
 
 
 class TrialConfig(Settings):

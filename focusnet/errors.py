@@ -25,3 +25,7 @@ class DataError(FocusNetError):
 
 class TrainingError(FocusNetError):
     """Training cannot go on, and would fail in the same way again (a non-finite loss)."""
+
+
+class DiskFullError(FocusNetError):
+    """A disk is full: the problem names the folder. With room there, the same goes on."""

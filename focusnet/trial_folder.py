@@ -1,7 +1,10 @@
 """What a trial writes while it runs: epochs it has reported, what it waits for, a log."""
 
+import errno
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,9 +34,17 @@ class TrialFolder:
         write_text(self.epochs, "".join(json.dumps(record) + "\n" for record in records))
 
     def add(self, record: Record) -> None:
-        """Record an epoch that has been reported."""
-        with self.epochs.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Record an epoch that has been reported.
+
+        Raises:
+            OSError: the disk is full; no part of the line is left.
+        """
+        line = (json.dumps(record) + "\n").encode()
+        with self.epochs.open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if file.write(line) < len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.epochs))
 
     def reported(self, stage: str) -> set[int]:
         """The epochs of a stage that have been reported, by this process or one before it."""
@@ -50,6 +61,6 @@ class TrialFolder:
         return found
 
     def say(self, text: str) -> None:
-        """Add a line to ``log.txt``."""
-        with (self.path / "log.txt").open("a") as file:
+        """Add a line to ``log.txt``, as far as the disk has room for it."""
+        with suppress(OSError), (self.path / "log.txt").open("a") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")

@@ -6,6 +6,7 @@ All of it is worked out from tables and settings, without torch, so that a plan 
 import itertools
 import os
 import shutil
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,12 @@ def check_disk(wanted: list[Need]) -> None:
 def free(folder: Path) -> int:
     """Bytes free where ``folder`` is or will be."""
     return shutil.disk_usage(_existing(folder)).free
+
+
+def fullest(space: Space, results: Path) -> Path:
+    """Of the folders that a study writes to, Ray's own included, the one with the least room."""
+    ray = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    return min((results, cache_folder(space.example().data.cache), ray), key=free)
 
 
 def size(count: int) -> str:

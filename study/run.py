@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
 from focusnet.atomic import write_text
-from focusnet.errors import FocusNetError
-from study.disk import check_disk, needs
+from focusnet.errors import DiskFullError, FocusNetError
+from focusnet.full_disk import disk_full
+from study.disk import check_disk, fullest, needs
 from study.driver import current_folder, working_in
 from study.ledger import Ledger
 from study.plan import describe_plan
@@ -56,6 +58,14 @@ def main(
         return _conduct(space, folder, options, given, run_trial, prepare)
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
+        if isinstance(error, DiskFullError):
+            print(_next_step(folder, given), file=sys.stderr)
+        return WRONG_INPUT
+    except OSError as error:
+        full = disk_full(error, folder or Path.cwd())
+        if full is None:
+            raise
+        print(f"{full}\n{_next_step(folder, given)}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print("\nInterrupted. " + _next_step(folder, given), file=sys.stderr)
@@ -140,9 +150,16 @@ def _conduct(
         except KeyboardInterrupt:
             outcome = "interrupted"
             raise
+        except DiskFullError:
+            outcome = "the disk was full"
+            raise
         except FocusNetError:
             raise
         except Exception as error:
+            full = disk_full(error, fullest(space, folder))
+            if full is not None:
+                outcome = "the disk was full"
+                raise full from None
             words = cluster.words_of_ray(error)
             if words is None:
                 print(_next_step(folder, given), file=sys.stderr)  # and the traceback follows
@@ -158,7 +175,8 @@ def _conduct(
             return INTERRUPTED
         finally:
             if provenance is not None:
-                provenance.end(outcome)
+                with suppress(DiskFullError):
+                    provenance.end(outcome)
             cluster.stop()
         if interrupted.is_set():
             print("Interrupted. " + _next_step(folder, given), file=sys.stderr)
@@ -214,7 +232,8 @@ def _parser() -> argparse.ArgumentParser:
         "  python study/run.py --space focus.yaml --set search.trials=8 \\\n"
         "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n"
         "  python study/run.py --space focus.yaml --set confirm.seeds=10 --confirm\n\n"
-        "exit status: 0 done, 1 some trials failed for good, 2 wrong input, 130 interrupted",
+        "exit status: 0 done, 1 some trials failed for good, 2 wrong input or a full disk,\n"
+        "130 interrupted",
     )
     parser.add_argument(
         "--space",

@@ -20,9 +20,11 @@ from ray.tune.trainable import wrap_function
 
 from focusnet.atomic import write_text
 from focusnet.errors import FocusNetError
+from focusnet.full_disk import disk_full
 from study.ledger import read_trial, record_end, record_start
 from study.space import with_values
 
+DISK_FULL = "disk_full"  # what a trial reports that could not write
 # How long a trial that waits for a template takes to notice that it is to end.
 _NOTICE_SECONDS = 2.0
 
@@ -73,10 +75,30 @@ def conduct_trial(
     """Run the trial whose records are in ``folder``, and record how it ends.
 
     What Ray raises in ``report`` to stop a trial passes through, and so does a kill: both leave
-    the trial unended.
+    the trial unended. So does a full disk, which is no fault of the trial's: it is reported.
     """
     if read_trial(folder).status == "finished":
         return  # its worker died between the results and its last words
+    try:
+        _run_and_record(folder, settings, report, run_trial)
+    except Exception as error:
+        full = disk_full(error, folder)
+        if full is None:
+            raise
+        report({DISK_FULL: str(full)})
+    finally:
+        # A trainer and what it trains refer to each other. Among a worker's million objects Python
+        # looks for such rings too seldom: each trial would leave its network and its map of the
+        # audio to the next one.
+        gc.collect()
+
+
+def _run_and_record(
+    folder: Path,
+    settings: Mapping[str, Any],
+    report: Callable[[dict[str, Any]], None],
+    run_trial: RunTrial | None,
+) -> None:
     record_start(folder)
     (folder / "error.txt").unlink(missing_ok=True)
     try:
@@ -86,15 +108,12 @@ def conduct_trial(
             run_trial = partial(run, while_waiting=_telling(report))
         run_trial(settings, folder, report)
     except Exception as error:
+        if disk_full(error, folder):
+            raise
         write_text(folder / "error.txt", traceback.format_exc())
         record_end(folder, "failed", describe_error(error))
     else:
         record_end(folder, "finished")
-    finally:
-        # A trainer and what it trains refer to each other. Among a worker's million objects Python
-        # looks for such rings too seldom: each trial would leave its network and its map of the
-        # audio to the next one.
-        gc.collect()
 
 
 def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:

@@ -1,12 +1,13 @@
 """The Ray Tune study itself: a new Tuner each time, for what the ledger says is left."""
 
 import threading
+from collections.abc import Callable
 from datetime import datetime
 
 from ray import tune
-from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler
 
+from study.curves import Curves
 from study.ledger import ENDED, Ledger
 from study.optuna_journal import OptunaJournal
 from study.progress import Progress
@@ -33,6 +34,9 @@ def run_search(
         trial: what all trials share, as the workers get it.
         slots: trials side by side, at most.
         run_trial: instead of FocusNet's own; for tests.
+
+    Raises:
+        DiskFullError: of this process or of a worker. What ran is left to be taken up again.
     """
     known = ledger.trials()
     ended = [one for one in known if one.status in ENDED]
@@ -89,8 +93,8 @@ def run_search(
             name=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"),
             storage_path=str(ledger.folder / "ray"),
             failure_config=tune.FailureConfig(max_failures=space.resources.retries),
-            callbacks=[watcher, TBXLoggerCallback()],
-            stop=_StopWhen(interrupted),
+            callbacks=[watcher, Curves()],
+            stop=_StopWhen(lambda: interrupted.is_set() or watcher.full is not None),
             verbose=0,
         ),
     )
@@ -98,6 +102,8 @@ def run_search(
         tuner.fit()
     finally:
         watcher.all_stopped()
+    if watcher.full is not None:
+        raise watcher.full
 
 
 def _scheduler(space: Space) -> FIFOScheduler:
@@ -114,13 +120,13 @@ def _scheduler(space: Space) -> FIFOScheduler:
 
 
 class _StopWhen(Unsaved, tune.Stopper):
-    """Ends the whole search in order once an event is set."""
+    """Ends the whole search in order once it is to end."""
 
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
+    def __init__(self, to_end: Callable[[], bool]) -> None:
+        self._to_end = to_end
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._event.is_set()
+        return self._to_end()

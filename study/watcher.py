@@ -2,18 +2,40 @@
 
 import shutil
 from collections.abc import Callable, Collection
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from focusnet.errors import DiskFullError
+from focusnet.full_disk import disk_full
 from focusnet.store import CHECKPOINT
 from study.ledger import ENDED, Ledger, record_end
 from study.optuna_journal import OptunaJournal
 from study.progress import Progress
 from study.space import Space
 from study.tables import write_tables
+from study.trainable import DISK_FULL
 from study.unsaved import Unsaved
 from study.winners import WinnersWeights
+
+Callback = TypeVar("Callback", bound=Callable[..., None])
+
+
+def _minding_the_disk(callback: Callback) -> Callback:
+    """Let a full disk end the study in order: Tune would make a failed trial or a crash of it."""
+
+    @wraps(callback)
+    def minding(self: "Watcher", *given: Any, **info: Any) -> None:
+        try:
+            callback(self, *given, **info)
+        except Exception as error:
+            full = disk_full(error, self._ledger.folder)
+            if full is None:
+                raise
+            self.full = self.full or full
+
+    return cast(Callback, minding)
 
 
 class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, which prints
@@ -43,18 +65,24 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._stopped = stopped
         self._interrupted = interrupted
         self._running: set[str] = set()
+        self.full: DiskFullError | None = None  # a disk was full, here or where a trial runs
 
+    @_minding_the_disk
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         self._running.add(name)
         self._progress.started(self._ledger.trial(name))
         self.write_tables()
 
+    @_minding_the_disk
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if DISK_FULL in result:
+            self.full = self.full or DiskFullError(result[DISK_FULL])
         self._progress.reported(trial.config["trial"], result)
 
+    @_minding_the_disk
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         if self._ledger.trial(name).status not in ENDED:
@@ -62,17 +90,19 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
                 folder = self._ledger.trial_folder(name)
                 record_end(folder, "stopped")
                 (folder / CHECKPOINT).unlink(missing_ok=True)  # it will not go on
-            elif self._interrupted():
+            elif self._interrupted() or self.full:
                 return
             else:
                 self._fail(name, "the trial ended without a result and without an error")
         self._end(name)
 
+    @_minding_the_disk
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         self._running.discard(name)
         self._progress.lost_worker(self._ledger.trial(name))
 
+    @_minding_the_disk
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         known = self._ledger.trial(name)
@@ -97,6 +127,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
     def write_tables(self) -> None:
         write_tables(self._ledger, self._space, self._running)
 
+    @_minding_the_disk
     def all_stopped(self) -> None:
         """No trial has a worker any more."""
         self._running.clear()

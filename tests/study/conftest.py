@@ -1,7 +1,8 @@
 """Small spaces to try the study on."""
 
 import copy
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,3 +29,13 @@ def make_space() -> Callable[..., Space]:
         return validate_space(content, "small.yaml")
 
     return make
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The command takes over Ctrl-C; the test process wants it back."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

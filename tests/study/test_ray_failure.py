@@ -1,22 +1,10 @@
 """What a person sees when Ray itself gives up in the middle of a study."""
 
-import signal
-
 import pytest
 
 import study.cluster
 import study.tuning
 from study.run import INTERRUPTED, WRONG_INPUT, main
-
-
-@pytest.fixture
-def handlers():
-    """The command takes over Ctrl-C; the test process wants it back."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def run(tmp_path, monkeypatch, error, *options):
