@@ -4,12 +4,15 @@ import logging
 import math
 import os
 import socket
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from focusnet.errors import ConfigError
+from focusnet.full_disk import disk_full
 
+_STARTS = 3
 ROOT = Path(__file__).resolve().parent.parent
 
 # Read by Ray when it is imported or started, so they are set before; a user's own values stay.
@@ -83,14 +86,15 @@ def start(address: str | None, dashboard_port: int | None) -> Cluster:
         }
     else:
         _check_address(where)
-    try:
-        context = ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if local:
-            raise
-        raise ConfigError(
-            f"--address {where}: cannot join a Ray cluster there: {str(error).strip()}"
-        ) from None
+    if local:
+        context = _start_here(options)
+    else:
+        try:
+            context = ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"--address {where}: cannot join a Ray cluster there: {str(error).strip()}"
+            ) from None
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # watcher.py says what matters
     _silence_raylet()
@@ -98,6 +102,29 @@ def start(address: str | None, dashboard_port: int | None) -> Cluster:
     nodes = tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
     url = context.dashboard_url
     return Cluster(f"http://{url}" if url else None, local, nodes)
+
+
+def _start_here(options: dict[str, Any]) -> Any:
+    """Start Ray on this machine; on one that is overloaded its parts may miss each other at first.
+
+    Raises:
+        ConfigError: it does not start.
+    """
+    import ray
+
+    for left in range(_STARTS - 1, -1, -1):
+        try:
+            return ray.init(**options)
+        except Exception as error:  # a missing answer of one of its processes is a bare Exception
+            ray.shutdown()
+            if disk_full(error, Path(tempfile.gettempdir())):
+                raise
+            if not left:
+                raise ConfigError(
+                    f"Ray does not start on this machine ({_STARTS} attempts). Is it overloaded, "
+                    f"or out of memory? Ray says: {str(error).strip()}"
+                ) from error
+    raise AssertionError("unreachable")
 
 
 def _silence_raylet() -> None:
