@@ -95,3 +95,23 @@ def test_trials_side_by_side_share_the_work_and_train_each_fold_once(trial, undi
     for out in outs:
         result = TrialResult(**json.loads((out / "result.json").read_text()))
         assert content(result, out)[:4] == undisturbed[0][:4]
+
+
+def test_a_trial_can_be_stopped_after_any_epoch_of_a_fold_and_says_where_it_is(
+    trial, undisturbed, tmp_path
+):
+    out = tmp_path / "out"
+    heard: list[str] = []
+
+    def stop_in_fold_2(what: str) -> None:
+        heard.append(what)
+        if heard.count("fold 2 of 2") == 3:  # at its start, after epoch 1, after epoch 2
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_trial(trial, out, while_waiting=stop_in_fold_2)
+    assert heard == ["fold 1 of 2"] * 4 + ["fold 2 of 2"] * 3
+    assert json.loads((out / "waiting.json").read_text())["for"] == "fold 2 of 2"
+    assert content(run_trial(trial, out), out) == undisturbed[0]
+    assert "fold 2 of 2: going on after epoch 2" in (out / "log.txt").read_text()
+    assert not (out / "waiting.json").exists()
