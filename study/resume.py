@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from focusnet.config import FocusConfig
 from focusnet.errors import ConfigError
 from study.followers import searches_ended
 from study.ledger import ENDED, Ledger
@@ -23,8 +22,6 @@ _FREE = (
     "confirm.",
 )
 _EXTENDABLE = "search.trials"
-# Settings that studies begun earlier do not state, and what they do.
-_NEW_SETTINGS = {"trial.focus.folds": FocusConfig().folds}
 
 
 def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: str) -> None:
@@ -101,8 +98,7 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, after = _flat(begun), _flat(now)
     problems = []
     for path in [*before, *(path for path in after if path not in before)]:
-        old = before.get(path, _NEW_SETTINGS.get(path, "nothing"))
-        new = after.get(path, "nothing")
+        old, new = before.get(path, "nothing"), after.get(path, "nothing")
         if path.startswith(_FREE) or old == new:
             continue
         if path == _EXTENDABLE:

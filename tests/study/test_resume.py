@@ -84,15 +84,6 @@ def test_a_space_read_back_from_its_file_has_not_changed(ledger, make_space):
     assert changes(ledger.space(), space.content()) == []
 
 
-def test_a_setting_that_is_younger_than_the_study_had_its_default(ledger, make_space):
-    begun = make_space().content()
-    del begun["trial"]["focus"]["folds"]
-    ledger.begin(begun)
-    check(ledger, make_space(), resume=True)
-    with pytest.raises(ConfigError, match=r"trial\.focus\.folds: was 5, now 3"):
-        check(ledger, make_space((("trial", "focus"), {"folds": 3})), resume=True)
-
-
 def test_a_study_of_before_a_setting_existed_goes_on_with_its_default(ledger, make_space):
     space = make_space()
     begun = space.content()
