@@ -154,12 +154,17 @@ def _settings(chosen: Chosen) -> str:
         f"- focus weight {focus.weight:g}, confusion threshold {threshold}, temperature "
         f"{focus.temperature:g}, entropy weight {focus.entropy_weight:g}, label smoothing "
         f"{focus.label_smoothing:g}",
-        f"- initial weights: {Path(chosen.trial.model.weights).name}",
+        f"- initial weights: {_initial(chosen.trial.model.weights)}",
         "- everything else: `trial.yaml`",
     ]
     if warm is not None:
         lines.insert(1, f"- {warm:.2f} warm classes per training clip on average")
     return "\n".join(lines)
+
+
+def _initial(weights: str) -> str:
+    known = {"none": "drawn at random", "audioset": "PaSST's own, trained on AudioSet"}
+    return known.get(weights, Path(weights).name)
 
 
 def _limits(chosen: Chosen, clip_seconds: float) -> str:
@@ -175,7 +180,7 @@ def _limits(chosen: Chosen, clip_seconds: float) -> str:
 
 
 def _licences(chosen: Chosen) -> str:
-    lines = ["The licence of the study's code does not cover these weights."]
+    lines = ["The licence of the study's code does not cover these weights.", ""]
     if chosen.trial.model.weights == "audioset":
         lines.append(
             "- They start from PaSST's AudioSet weights (github.com/kkoutini/PaSST; the package "

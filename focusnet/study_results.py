@@ -82,17 +82,17 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
     finished = table[table["status"] == "finished"]
     row, tried = _row(results, finished, metric, stratify, stratum, trial)
     folder = results / "trials" / str(row["trial"])
-    try:
-        settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: cannot be read: {error}") from None
     if not (folder / WEIGHTS).is_file():
         kept = sorted(path.parent.name for path in results.glob(f"trials/*/{WEIGHTS}"))
         raise DataError(
             f"{folder}: has no {WEIGHTS}; a study keeps those of its winners only: "
             f"{', '.join(kept) or 'none are here'}"
         )
+    try:
+        settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: cannot be read: {error}") from None
     follows = table.get("winner", pd.Series(dtype=str, index=table.index)) == row["trial"]
     phase = table.get("phase", pd.Series(dtype=str, index=table.index))
     return Chosen(

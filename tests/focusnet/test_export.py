@@ -121,7 +121,10 @@ def test_tau22s_licence_is_told(small_study, tmp_path):
         (["{study}", "--to", "{tmp}"], "is there already"),
         (["{study}", "--to", "{tmp}/x", "--subset", "25"], "must be one of 50, received '25'"),
         (["{study}", "{study}", "--to", "{tmp}/x"], "add --logits"),
-        (["{study}", "--to", "{tmp}/x", "--trial", "worse"], "worse/config.yaml: cannot be read"),
+        (
+            ["{study}", "--to", "{tmp}/x", "--trial", "worse"],
+            "has no weights.safetensors; a study keeps",
+        ),
         (["{study}", "--to", "{tmp}/x", "--clip-seconds", "0"], "must be above 0"),
         (["{tmp}", "--to", "{tmp}/x"], "not the results of a study"),
         (["{study}", "--to", "{tmp}/x", "--data", "{tmp}"], "the data set is not in"),
