@@ -9,16 +9,17 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import requests
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from focusnet.atomic import write_json
 from focusnet.dataset import META, SETUP, read_dataset
 from focusnet.errors import DataError
+from focusnet.locks import held
 from focusnet.sources import SUBSETS, TAU22, TAU22_UNPACKED, mirrored, with_sizes
 from focusnet.store import size_text
 from focusnet.subsets import training_subset
@@ -41,8 +42,7 @@ def download_tau22(
         DataError: what could not be had and why, all of it; the rest is there.
         KeyboardInterrupt: what has arrived is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         archives = mirrored(TAU22, mirror) if mirror else TAU22
         waiting = tuple(one for one in archives if not _is_done(folder, one))
         if waiting:
@@ -62,17 +62,15 @@ def download_tau22(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    (folder / _DONE).mkdir(exist_ok=True)
-    lock = FileLock(folder / _DONE / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"{folder}: another process is downloading into this folder") from None
-    try:
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other downloads out of ``folder``: two would write the same parts."""
+    (folder / _DONE).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder / _DONE / "lock", seconds=0))
+        except Timeout:
+            raise DataError(f"{folder}: another process is downloading into this folder") from None
         yield
-    finally:
-        lock.release()
 
 
 def _announced(remote: Remote) -> Remote:
@@ -121,7 +119,8 @@ def _fetch_all(
         shown = remote.name.removesuffix(".zip").rpartition("development.")[2]
         with display.of_file(shown, sizes.get(remote.name), have[remote.name]) as advance:
             fetch(remote, archive, advance=advance, say=display.say, stop=stop)
-        files = unpack(archive, folder, stop=stop)
+        with display.busy(f"unpacking {shown}"):
+            files = unpack(archive, folder, stop=stop)
         content = {"checksum": remote.checksum, "files": files}
         write_json(folder / _DONE / f"{remote.name}.json", content)
         if not keep_archives:

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from focusnet.archives import download_tau22
+from focusnet.archives import alone, download_tau22
 from focusnet.config import cache_folder
 from focusnet.errors import DataError
 from focusnet.sources import mirrored
@@ -47,7 +47,11 @@ def download_weights(name: str, folder: Path, *, mirror: str | None = None) -> P
     free = shutil.disk_usage(folder).free
     if size - have > free:
         raise DataError(f"{folder}: needs {size_text(size - have)}, {size_text(free)} are free")
-    with Display(size - have) as display, display.of_file(remote.name, size, have) as advance:
+    with (
+        alone(folder),
+        Display(size - have) as display,
+        display.of_file(remote.name, size, have) as advance,
+    ):
         return fetch(remote, path, advance=advance, say=display.say)
 
 

@@ -17,6 +17,8 @@ from rich.progress import (
 
 from focusnet.store import size_text
 
+_LINE_EVERY = 60.0  # seconds, where there are no bars
+
 
 class Display:
     """Bytes that come in, for all files and for each, with rate and time left.
@@ -40,7 +42,7 @@ class Display:
         self._all = self._progress.add_task("all that is missing", total=to_come)
         self._to_come = to_come
         self._came = 0
-        self._started = time.monotonic()
+        self._started = self._told = time.monotonic()
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Display":
@@ -64,9 +66,24 @@ class Display:
             with self._lock:
                 self._progress.advance(self._all, count)
                 self._came += count
+                now = time.monotonic()
+                tell = not self._bars and now - self._told >= _LINE_EVERY
+                if tell:
+                    self._told = now
+            if tell:
+                self.say(f"{size_text(self._came)} have come{self._forecast()}")
 
         try:
             yield advance
+        finally:
+            self._progress.remove_task(task)
+
+    @contextmanager
+    def busy(self, title: str) -> Iterator[None]:
+        """Show that something goes on whose end is not known."""
+        task = self._progress.add_task(title, total=None)
+        try:
+            yield
         finally:
             self._progress.remove_task(task)
 
