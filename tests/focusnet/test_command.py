@@ -1,11 +1,15 @@
 """``python -m focusnet`` as a user runs it."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from focusnet.__main__ import main
+from focusnet.errors import DiskFullError
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = """\
@@ -74,3 +78,16 @@ def test_help_has_an_example(tmp_path):
     ended = run("--help", folder=tmp_path)
     assert ended.returncode == 0
     assert "python -m focusnet --config trial.yaml" in ended.stdout
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_one_message_and_status_2(tmp_path, monkeypatch, capsys, wrapped):
+    def run_trial(*given):
+        if wrapped:
+            raise DiskFullError(f"{tmp_path}: the disk is full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "epochs.jsonl"))
+
+    monkeypatch.setattr("focusnet.pipeline.run_trial", run_trial)
+    (tmp_path / "mine.yaml").write_text("data: {root: x}\n")
+    assert main(["--config", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path}: the disk")
