@@ -22,7 +22,7 @@ from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.objective import CrossEntropy
 from focusnet.predictions import align_logits, logits_frame
 from focusnet.stages import Logits, Stages
-from focusnet.templates import Template, get_or_build, template_key, write_template
+from focusnet.templates import Elsewhere, Template, get_or_build, template_key, write_template
 from focusnet.trial_folder import Record
 
 OpenCheckpoint = Callable[[str, Path, Mapping[str, Any]], tuple[Checkpoint, StageState | None]]
@@ -43,6 +43,7 @@ class CrossFitting:
         while_waiting: called while a fold's template is trained, by this process or another, with
             the fold's name, the template's key and the seconds since that began.
         say: gets lines for people.
+        elsewhere: where templates are exchanged with other machines.
     """
 
     stages: Stages
@@ -53,6 +54,7 @@ class CrossFitting:
     open_checkpoint: OpenCheckpoint
     while_waiting: Callable[[str, str, float], None]
     say: Callable[[str], None]
+    elsewhere: Elsewhere | None = None
 
     @property
     def folds(self) -> int:
@@ -146,4 +148,5 @@ class CrossFitting:
             about={**self.about, "fold": name.removeprefix("fold ")},
             wait=wait,
             while_waiting=partial(self.while_waiting, name, key),
+            elsewhere=self.elsewhere,
         )

@@ -26,7 +26,7 @@ from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data, training_folds
 from focusnet.stages import Logits, Stages, derive_seed
 from focusnet.store import CHECKPOINT
-from focusnet.templates import Template, get_or_build, template_key, write_template
+from focusnet.templates import Elsewhere, Template, get_or_build, template_key, write_template
 from focusnet.trial_data import Rows
 from focusnet.trial_folder import Record, TrialFolder
 
@@ -53,6 +53,7 @@ def run_trial(
     out_dir: Path | str,
     report: Report | None = None,
     while_waiting: Callable[[str], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> TrialResult:
     """Run both stages; write results, ``predictions.parquet``, weights and their configuration.
 
@@ -66,6 +67,7 @@ def run_trial(
         while_waiting: called some times a second while another process trains the trial's template
             or one of its folds, and after each epoch of a fold that this one trains, with the name
             of either; what it raises ends the trial.
+        elsewhere: where templates are exchanged with machines that do not share the store.
 
     Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
     one goes on from its last checkpoint; epochs that were reported are not reported again.
@@ -75,7 +77,11 @@ def run_trial(
     """
     trial = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
     return _Trial(
-        trial, Path(out_dir), report or (lambda record: None), while_waiting or (lambda what: None)
+        trial,
+        Path(out_dir),
+        report or (lambda record: None),
+        while_waiting or (lambda what: None),
+        elsewhere,
     ).run()
 
 
@@ -88,11 +94,13 @@ class _Trial:
         out_dir: Path,
         report: Report,
         while_waiting: Callable[[str], None],
+        elsewhere: Elsewhere | None,
     ) -> None:
         self.trial = trial
         self.out_dir = out_dir.absolute()
         self.report = report
         self.while_waiting = while_waiting
+        self.elsewhere = elsewhere
         self.seconds_before = 0.0  # in processes that died
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
@@ -194,6 +202,7 @@ class _Trial:
             user=self.out_dir,
             about=self.about,
             while_waiting=lambda seconds: self._wait("template", key, seconds),
+            elsewhere=self.elsewhere,
         )
 
     def _wait(self, what: str, key: str, seconds: float) -> None:
@@ -218,6 +227,7 @@ class _Trial:
                 open_checkpoint=self._checkpoint,
                 while_waiting=self._wait,
                 say=self.folder.say,
+                elsewhere=self.elsewhere,
             )
             own = logits
             logits, metrics["folds/seconds"] = fitting.logits()

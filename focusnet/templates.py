@@ -9,9 +9,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from safetensors.torch import load_file, save_file
@@ -23,6 +24,19 @@ from focusnet.store import ABOUT, CHECKPOINT, USES, building_folder, locked, rec
 
 # Part of every key: raise it when the same settings would give another template.
 RECIPE = 1
+
+
+class Elsewhere(Protocol):
+    """Where machines that share no folder find each other's templates."""
+
+    def fetch(self, key: str, folder: Path) -> bool:
+        """Make ``folder`` the template of ``key``, whole; False where there is none."""
+
+    def building(self, key: str, folder: Path) -> AbstractContextManager[None]:
+        """While it lasts a template is made in ``folder``; its ``CHECKPOINT`` may come first."""
+
+    def publish(self, key: str, folder: Path) -> bool:
+        """Let ``folder`` be the template of ``key``; False where another was there before."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,7 @@ def get_or_build(
     about: Mapping[str, Any] | None = None,
     wait: bool = True,
     while_waiting: Callable[[float], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Template:
     """The template of ``key``, from the store or built by this call.
 
@@ -99,12 +114,15 @@ def get_or_build(
         about: what a person wants to know of the template.
         while_waiting: called again and again during the wait, with the seconds waited so far; what
             it raises ends the wait.
+        elsewhere: looked into before, and told after a template was made.
 
     Raises:
         Timeout: another process builds it, and ``wait`` is false.
     """
     folder, part = store / key, building_folder(store, key)
     with locked(store, key, wait=wait, while_waiting=while_waiting):
+        if elsewhere is not None and not folder.is_dir() and elsewhere.fetch(key, folder):
+            shutil.rmtree(part, ignore_errors=True)
         if not folder.is_dir():
             part.mkdir(exist_ok=True)
             for path in part.iterdir():
@@ -114,16 +132,23 @@ def get_or_build(
                 if user is not None:
                     record_use(part, user)
                 write_json(part / ABOUT, {"built_by": user and str(user), **(about or {})})
-                build(part)
+                with elsewhere.building(key, part) if elsewhere else nullcontext():
+                    build(part)
             except BaseException:
                 if not (part / CHECKPOINT).is_file():
                     shutil.rmtree(part, ignore_errors=True)
                 raise
             for path in part.iterdir():
                 flush_to_disk(path)
-            part.replace(folder)
+            ours = elsewhere is None or elsewhere.publish(key, part)
+            if elsewhere is not None and not ours and elsewhere.fetch(key, folder):
+                shutil.rmtree(part, ignore_errors=True)  # all take the one that came first
+            else:
+                part.replace(folder)
             flush_to_disk(store)
-        elif user is not None:
+        elif elsewhere is not None:
+            elsewhere.publish(key, folder)
+        if user is not None:
             record_use(folder, user)
         # Only now, so that no kill loses both: the template and what it could be made from.
         (folder / CHECKPOINT).unlink(missing_ok=True)

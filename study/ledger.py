@@ -7,8 +7,9 @@ results are complete, ``ended.json`` when it will not go on. Ray's own state is 
 
 import json
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from focusnet.atomic import write_json, write_text
 from focusnet.errors import ConfigError
 from focusnet.locks import held
 from focusnet.yaml_file import read_yaml
-from study.driver import LOCK, last_driver, record_driver
+from study.driver import LOCK, is_running, last_driver, record_driver
 
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
 Phase = Literal["search", "controls", "confirm"]
@@ -78,9 +79,14 @@ class Trial:
 class Ledger:
     """The folder of one study."""
 
+    address: str | None = None  # of what ``folder`` is a working copy of; see remote_ledger.py
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ended: dict[str, Trial] = {}  # an ended trial does not change any more
+
+    def __str__(self) -> str:
+        return str(self.folder)
 
     @property
     def space_path(self) -> Path:
@@ -153,6 +159,28 @@ class Ledger:
 
     def trial(self, name: str) -> Trial:
         return self._ended.get(name) or read_trial(self.trial_folder(name))
+
+    def is_running(self) -> bool:
+        """Whether a process runs the study now."""
+        return is_running(self.folder)
+
+    def reported(self, trial: str) -> None:
+        """A worker may have changed the trial's records: nothing to do where it shares them."""
+
+    def refresh(self, trial: str) -> None:
+        """Have the trial's records as its worker has left them."""
+
+    def publish(self) -> None:
+        """Let others see what was written by now."""
+
+    def discard(self, trial: str, patterns: Iterable[str]) -> None:
+        """Remove the trial's files with such names, wherever in its folder they are."""
+        for pattern in patterns:
+            for path in list(self.trial_folder(trial).rglob(pattern)):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def forget_failures(self) -> int:
         """Let failed trials run again; how many there are."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from focusnet.atomic import write_text
 from focusnet.errors import ConfigError
+from study.address import open_place
 from study.domains import Choice
 from study.space import Space
 
@@ -31,7 +32,7 @@ def paths_read(space: Space) -> list[str]:
 
 
 def check_nodes(
-    results: Path,
+    results: Path | str,
     needed: Sequence[str],
     fits: Callable[[dict[str, float]], bool],
     *,
@@ -41,7 +42,7 @@ def check_nodes(
     """Run a tiny task on each node that trials can land on.
 
     Args:
-        results: the study's folder, which all nodes must share with this process.
+        results: the study's folder, which all nodes must share with this process, or its address.
         needed: other paths that trials read, which must be there on each node.
         fits: of a node's resources, whether a trial fits on it.
         modules: what a trial imports.
@@ -54,36 +55,51 @@ def check_nodes(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     word = uuid.uuid4().hex
-    probe = results / f".probe-{word}"
-    write_text(probe, word)
+    place = open_place(results) if isinstance(results, str) else None
+    probe = f"{place.url if place else results}/.probe-{word}"
+    if place:
+        place.write(f".probe-{word}", word.encode())
+    else:
+        write_text(Path(probe), word)
     try:
         task = ray.remote(num_cpus=0, max_retries=1)(_task())
         asked = []
         for node in ray.nodes():
             if node["Alive"] and fits(node["Resources"]):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                place = task.options(scheduling_strategy=there)
+                on_node = task.options(scheduling_strategy=there)
                 name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-                answer = place.remote(str(probe), word, list(needed), list(modules))
-                asked.append((name, answer))
+                answer = on_node.remote(probe, word, list(needed), list(modules))
+                asked.append((node["NodeID"], name, answer))
         problems = []
-        ray.wait([answer for _, answer in asked], num_returns=len(asked), timeout=seconds)
-        for name, answer in asked:
+        ray.wait([answer for _, _, answer in asked], num_returns=len(asked), timeout=seconds)
+        for node, name, answer in asked:
             try:
                 missing = ray.get(answer, timeout=0)
             except ray.exceptions.GetTimeoutError:
                 missing = [f"has not answered within {seconds:g} s"]
             except ray.exceptions.RayError as error:
                 missing = [f"cannot run a task: {str(error).strip().splitlines()[-1]}"]
+            if missing and node not in _alive():
+                continue  # it was about to go; no trial will land on it
             problems += [f"node {name}: {problem}" for problem in missing]
     finally:
-        probe.unlink(missing_ok=True)
+        if place:
+            place.remove([f".probe-{word}"])
+        else:
+            Path(probe).unlink(missing_ok=True)
     if problems:
-        advice = (
-            f"Every node needs the results folder and the data on storage that all share, the "
-            f"project at {ROOT}, and its requirements installed"
-        )
+        what = "the results folder and the data on storage that all share"
+        if place:
+            what = "a way to the results' address (package, credentials), the data"
+        advice = f"Every node needs {what}, the project at {ROOT}, and its requirements installed"
         raise ConfigError([*problems, advice])
+
+
+def _alive() -> set[str]:
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _task() -> Any:
@@ -93,18 +109,33 @@ def _task() -> Any:
         """What is wrong on the node that runs this."""
         import importlib.util
         import os
+        import uuid
 
         problems = []
         folder = os.path.dirname(probe)
-        try:
-            with open(probe) as file:
-                seen = file.read() == word
-        except OSError:
-            seen = False
-        if not seen:
-            problems.append(f"does not see the results folder {folder}")
-        elif not os.access(folder, os.W_OK):
-            problems.append(f"may not write to the results folder {folder}")
+        if "://" in probe:
+            try:
+                import fsspec
+
+                files, path = fsspec.core.url_to_fs(probe)
+                if files.cat_file(path).decode() != word:
+                    problems.append(f"reaches another {folder}")
+                own = f"{path}-{uuid.uuid4().hex}"
+                files.pipe_file(own, b"")
+                files.rm_file(own)
+            except Exception as error:
+                said = str(error).strip().partition("\n")[0]
+                problems.append(f"cannot use {folder}: {type(error).__name__}: {said}")
+        else:
+            try:
+                with open(probe) as file:
+                    seen = file.read() == word
+            except OSError:
+                seen = False
+            if not seen:
+                problems.append(f"does not see the results folder {folder}")
+            elif not os.access(folder, os.W_OK):
+                problems.append(f"may not write to the results folder {folder}")
         problems += [f"has no {path}" for path in needed if not os.path.exists(path)]
         lost = [name for name in modules if importlib.util.find_spec(name) is None]
         if lost:

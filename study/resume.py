@@ -33,7 +33,7 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
     if ledger.exists():
         if not resume:
             raise ConfigError(
-                f"{ledger.folder} holds a study already ({describe_state(ledger, space)}). "
+                f"{ledger} holds a study already ({describe_state(ledger, space)}). "
                 f"Go on with it: {how_to_resume}\n"
                 "or start another one: --set name=ANOTHER_NAME, or move the folder away"
             )
@@ -41,7 +41,7 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
         if problems:
             raise ConfigError(
                 [
-                    f"--resume: {ledger.folder} was begun with another space; only more "
+                    f"--resume: {ledger} was begun with another space; only more "
                     "search.trials and other resources, controls and confirm.seeds are possible:",
                     *problems,
                 ]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
 from focusnet.atomic import write_text
+from focusnet.config import cache_folder
 from focusnet.errors import DiskFullError, FocusNetError
 from focusnet.full_disk import disk_full
 from study.disk import check_disk, fullest, needs
@@ -29,6 +30,7 @@ from study.space_file import find_space_file, read_space_file
 from study.validation import validate_space
 
 if TYPE_CHECKING:
+    from study.remote_trial import Far
     from study.trainable import RunTrial
 
 DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -51,11 +53,12 @@ def main(
     try:
         path = find_space_file(options.space)
         space = validate_space(read_space_file(path, options.set), path.name)
-        folder = (Path(options.results).expanduser() / space.name).absolute()
+        ledger = _ledger(space, options.results)
+        folder = ledger.folder
         if options.plan:
-            print(describe_plan(space, folder, measure=not options.no_measure))
+            _print_plan(space, ledger, measure=not options.no_measure)
             return DONE
-        return _conduct(space, folder, options, given, run_trial, prepare)
+        return _conduct(space, ledger, options, given, run_trial, prepare)
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
         if isinstance(error, DiskFullError):
@@ -74,7 +77,7 @@ def main(
 
 def _conduct(
     space: Space,
-    folder: Path,
+    ledger: Ledger,
     options: argparse.Namespace,
     given: list[str],
     run_trial: "RunTrial | None",
@@ -83,7 +86,7 @@ def _conduct(
     from study.interrupts import gentle_interrupt, interrupt_by_signal
 
     interrupt_by_signal()
-    ledger = Ledger(folder)
+    folder = ledger.folder
     if prepare is None:
         from study.data import check_data
 
@@ -97,7 +100,7 @@ def _conduct(
             check_search_ended(ledger, space, how_to_resume)
         if not options.ignore_disk:
             check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
-        print(describe_plan(space, folder), flush=True)
+        _print_plan(space, ledger)
         from study import cluster
         from study.nodes import check_nodes, paths_read
         from study.provenance import Provenance, command_line
@@ -115,7 +118,7 @@ def _conduct(
                 check_disk(needs(space, ledger, slots))
             if not ray.local:
                 check_nodes(
-                    folder,
+                    ledger.address or folder,
                     paths_read(space),
                     lambda node: cluster.trials_on(node, resources.cpu, resources.gpu) > 0,
                 )
@@ -144,6 +147,7 @@ def _conduct(
                     trial=shared_settings(space),
                     slots=slots,
                     interrupted=interrupted,
+                    far=_far(space, ledger.address) if ledger.address else None,
                     run_trial=run_trial,
                 )
             outcome = "interrupted" if interrupted.is_set() else "done"
@@ -184,11 +188,41 @@ def _conduct(
         return _finish(space, ledger, given)
 
 
+def _ledger(space: Space, results: str) -> Ledger:
+    """Where the study's records are: in a folder, or at an address."""
+    if "://" not in results:
+        return Ledger((Path(results).expanduser() / space.name).absolute())
+    from study.remote_ledger import open_ledger
+
+    return open_ledger(results, space.name, cache_folder(space.example().data.cache))
+
+
+def _far(space: Space, address: str) -> "Far":
+    from study.data import shared_settings
+    from study.remote_trial import far
+
+    named = "data.cache" in space.domains or (space.trial.get("data") or {}).get("cache")
+    results = address.removesuffix(f"/{space.name}")
+    return far(results, space.name, shared_settings(space), own_caches=not named)
+
+
+def _print_plan(space: Space, ledger: Ledger, measure: bool = False) -> None:
+    print(describe_plan(space, ledger.folder, measure=measure), flush=True)
+    if ledger.address:
+        print(f"  {'address':<12} {ledger.address} (the folder named above is a working copy)")
+
+
 def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
     from study.summary import print_summary
 
     trials = ledger.trials()
-    print_summary(space, trials, ledger.folder)
+    folder = ledger.folder
+    if ledger.address:
+        folder = (current_folder() or Path.cwd()) / "results" / space.name  # as fetch.py does it
+    print_summary(space, trials, folder)
+    if ledger.address:
+        print(f"They are at {ledger.address}. To have them here:")
+        print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]
     if not failed:
         return DONE
@@ -231,7 +265,8 @@ def _parser() -> argparse.ArgumentParser:
         "  python study/run.py --space focus.yaml --set trial.data.root=/data/TAU22 --plan\n"
         "  python study/run.py --space focus.yaml --set search.trials=8 \\\n"
         "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n"
-        "  python study/run.py --space focus.yaml --set confirm.seeds=10 --confirm\n\n"
+        "  python study/run.py --space focus.yaml --set confirm.seeds=10 --confirm\n"
+        "  python study/run.py --space focus.yaml --results s3://bucket/studies --resume\n\n"
         "exit status: 0 done, 1 some trials failed for good, 2 wrong input or a full disk,\n"
         "130 interrupted",
     )
@@ -282,7 +317,8 @@ def _parser() -> argparse.ArgumentParser:
         "--results",
         default="results",
         metavar="DIR",
-        help="a study's files go to DIR/<name>/ (default: %(default)s)",
+        help="a study's files go to DIR/<name>/; DIR may be an address that all nodes reach, such "
+        "as s3://bucket/studies (default: %(default)s)",
     )
     parser.add_argument(
         "--address",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from focusnet.trial_folder import WAITING
-from study.driver import Driver, current_folder, is_running, last_driver
+from study.driver import Driver, current_folder, last_driver
 from study.ledger import ENDED, Ledger, Phase, Trial
 from study.progress import rough_time
 from study.provenance import FILE as PROVENANCE
@@ -28,7 +28,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     ``now`` is in UTC. Raises ConfigError where ``space.yaml`` is not a space.
     """
     folder = ledger.folder
-    driver, alive = last_driver(folder), is_running(folder)
+    driver, alive = last_driver(folder), ledger.is_running()
     if not ledger.exists():
         state = "is preparing its data" if alive else "ended before the study began"
         return f"Study {folder.name}: {driver or 'its process'} {state}; no trial yet"

@@ -1,4 +1,4 @@
-"""How a study is doing, from any terminal that sees its folder, also when its driver is gone.
+"""How a study is doing, from any terminal that sees its files, also when its driver is gone.
 
 python study/status.py demo
 """
@@ -6,8 +6,10 @@ python study/status.py demo
 import argparse
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,15 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        folder = find_study(options.study, Path(options.results))
-        while True:
-            text = describe_study(Ledger(folder), utc_now())
-            if options.watch and sys.stdout.isatty():
-                text = _CLEAR + text
-            print(text, flush=True)
-            if not options.watch:
-                return 0
-            time.sleep(options.watch)
+        with looked_up(options.study, options.results) as look:
+            return _show(look, options.watch)
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
@@ -43,6 +38,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _show(look: Callable[[], Ledger], watch: float | None) -> int:
+    while True:
+        text = describe_study(look(), utc_now())
+        if watch and sys.stdout.isatty():
+            text = _CLEAR + text
+        print(text, flush=True)
+        if not watch:
+            return 0
+        time.sleep(watch)
+
+
+@contextmanager
+def looked_up(name: str, results: str) -> Iterator[Callable[[], Ledger]]:
+    """What gives the study's ledger as it is now; for one at an address, from a copy of it.
+
+    Raises:
+        ConfigError: there is no such study; the message says which there are.
+    """
+    address = f"{results.rstrip('/')}/{name}" if "://" in results else name
+    if "://" not in address:
+        folder = find_study(name, Path(results))
+        yield lambda: Ledger(folder)
+        return
+    from study.remote_ledger import open_ledger, studies_at
+
+    above, _, study = address.rstrip("/").rpartition("/")
+    known = studies_at(above)
+    if study not in known:
+        raise ConfigError(f"{study}: no such study at {above} ({_there(known)})")
+    with tempfile.TemporaryDirectory(prefix="focusnet-status-") as cache:
+        ledger = open_ledger(above, study, Path(cache))
+
+        def look() -> Ledger:
+            ledger.bring()
+            return ledger
+
+        yield look
 
 
 def find_study(name: str, results: Path) -> Path:
@@ -55,8 +89,11 @@ def find_study(name: str, results: Path) -> Path:
         if Ledger(folder).exists() or last_driver(folder):
             return folder.absolute()
     known = sorted(path.parent.name for path in results.glob("*/space.yaml"))
-    there = f"studies there: {', '.join(known)}" if known else "it holds none"
-    raise ConfigError(f"{name}: no such study in {results.absolute()} ({there})")
+    raise ConfigError(f"{name}: no such study in {results.absolute()} ({_there(known)})")
+
+
+def _there(studies: Sequence[str]) -> str:
+    return f"studies there: {', '.join(studies)}" if studies else "it holds none"
 
 
 def _seconds(text: str) -> float:
@@ -71,13 +108,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python study/status.py",
         allow_abbrev=False,
         description="What a study is doing: what runs, what is done, what failed, the best so far.",
+        epilog="examples: python study/status.py focus --watch 10; "
+        "python study/status.py s3://bucket/studies/focus",
     )
-    parser.add_argument("study", metavar="NAME_OR_PATH", help="a study's name, or its folder")
+    parser.add_argument(
+        "study", metavar="NAME_OR_PATH", help="a study's name, its folder, or its address"
+    )
     parser.add_argument(
         "--results",
         default="results",
         metavar="DIR",
-        help="where studies are looked up by name (default: %(default)s)",
+        help="folder or address where studies are looked up by name (default: %(default)s)",
     )
     parser.add_argument(
         "--watch",

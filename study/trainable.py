@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
 from ray.tune.trainable import wrap_function
@@ -21,19 +21,31 @@ from ray.tune.trainable import wrap_function
 from focusnet.atomic import write_text
 from focusnet.errors import FocusNetError
 from focusnet.full_disk import disk_full
+from study.address import Unreachable
 from study.ledger import read_trial, record_end, record_start
 from study.space import with_values
+
+if TYPE_CHECKING:
+    from study.remote_trial import Far
 
 DISK_FULL = "disk_full"  # what a trial reports that could not write
 # How long a trial that waits for a template takes to notice that it is to end.
 _NOTICE_SECONDS = 2.0
 
 
+class Superseded(Exception):
+    """Another attempt at the same trial has begun."""
+
+
 class RunTrial(Protocol):
     """What ``focusnet.pipeline.run_trial`` is to a study."""
 
     def __call__(
-        self, config: Mapping[str, Any], out_dir: Path, report: Callable[[dict[str, Any]], None]
+        self,
+        config: Mapping[str, Any],
+        out_dir: Path,
+        report: Callable[[dict[str, Any]], None],
+        **options: Any,
     ) -> Any: ...
 
 
@@ -42,6 +54,7 @@ def build_trainable(
     trial: Mapping[str, Any],
     *,
     title: str | None,
+    far: "Far | None" = None,
     run_trial: RunTrial | None = None,
 ) -> type:
     """The class that Ray Tune makes its actors of.
@@ -50,6 +63,7 @@ def build_trainable(
         trials_folder: the ledger's folder of trials, which every node must see.
         trial: the settings that all trials share.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
+        far: where trials find what they share, if that is no folder.
         run_trial: instead of FocusNet's own; for tests.
     """
     shared = dict(trial)
@@ -57,7 +71,10 @@ def build_trainable(
     def run(config: dict[str, Any]) -> None:
         own = {path: value for path, value in config.items() if path not in ("trial", "phase")}
         settings = with_values(shared, own)  # arm, seed and parameters
-        conduct_trial(trials_folder / config["trial"], settings, tune.report, run_trial)
+        if far is not None:
+            far.conduct(config["trial"], settings, tune.report, run_trial)
+        else:
+            conduct_trial(trials_folder / config["trial"], settings, tune.report, run_trial)
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
         def __repr__(self) -> str:
@@ -71,16 +88,20 @@ def conduct_trial(
     settings: Mapping[str, Any],
     report: Callable[[dict[str, Any]], None],
     run_trial: RunTrial | None = None,
+    *,
+    began: Callable[[], None] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Run the trial whose records are in ``folder``, and record how it ends.
 
     What Ray raises in ``report`` to stop a trial passes through, and so does a kill: both leave
     the trial unended. So does a full disk, which is no fault of the trial's: it is reported.
+    ``began`` is called when the start is on record; ``run_trial`` gets ``options`` beside the rest.
     """
     if read_trial(folder).status == "finished":
         return  # its worker died between the results and its last words
     try:
-        _run_and_record(folder, settings, report, run_trial)
+        _run_and_record(folder, settings, report, run_trial, began, options or {})
     except Exception as error:
         full = disk_full(error, folder)
         if full is None:
@@ -98,15 +119,21 @@ def _run_and_record(
     settings: Mapping[str, Any],
     report: Callable[[dict[str, Any]], None],
     run_trial: RunTrial | None,
+    began: Callable[[], None] | None,
+    options: Mapping[str, Any],
 ) -> None:
     record_start(folder)
+    if began is not None:
+        began()
     (folder / "error.txt").unlink(missing_ok=True)
     try:
         if run_trial is None:
             # Imported here, so that a fault in it is recorded like any other.
             run = importlib.import_module("focusnet.pipeline").run_trial
             run_trial = partial(run, while_waiting=_telling(report))
-        run_trial(settings, folder, report)
+        run_trial(settings, folder, report, **options)
+    except (Unreachable, Superseded):
+        raise  # no fault of the trial: Tune tries it again
     except Exception as error:
         if disk_full(error, folder):
             raise

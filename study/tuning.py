@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -18,6 +19,9 @@ from study.trainable import RunTrial, build_trainable
 from study.unsaved import Unsaved
 from study.watcher import Watcher
 
+if TYPE_CHECKING:
+    from study.remote_trial import Far
+
 
 def run_search(
     space: Space,
@@ -26,6 +30,7 @@ def run_search(
     trial: dict[str, object],
     slots: int,
     interrupted: threading.Event,
+    far: "Far | None" = None,
     run_trial: RunTrial | None = None,
 ) -> None:
     """Run every trial that the ledger lacks; returns early when ``interrupted`` is set.
@@ -33,6 +38,7 @@ def run_search(
     Args:
         trial: what all trials share, as the workers get it.
         slots: trials side by side, at most.
+        far: where trials find what they share, if that is no folder.
         run_trial: instead of FocusNet's own; for tests.
 
     Raises:
@@ -75,6 +81,7 @@ def run_search(
         ledger.folder / "trials",
         trial,
         title=f"{space.name} trials" if reuse else None,
+        far=far,
         run_trial=run_trial,
     )
     resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}

@@ -71,6 +71,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
         self._running.add(name)
+        self._ledger.reported(name)
         self._progress.started(self._ledger.trial(name))
         self.write_tables()
 
@@ -81,10 +82,12 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         if DISK_FULL in result:
             self.full = self.full or DiskFullError(result[DISK_FULL])
         self._progress.reported(trial.config["trial"], result)
+        self._ledger.reported(trial.config["trial"])
 
     @_minding_the_disk
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
+        self._ledger.refresh(name)
         if self._ledger.trial(name).status not in ENDED:
             if name in self._stopped:
                 folder = self._ledger.trial_folder(name)
@@ -105,6 +108,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
     @_minding_the_disk
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
+        self._ledger.refresh(name)
         known = self._ledger.trial(name)
         if known.status not in ENDED:
             shutil.copy(trial.error_file, self._ledger.trial_folder(name) / "error.txt")
@@ -126,6 +130,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
 
     def write_tables(self) -> None:
         write_tables(self._ledger, self._space, self._running)
+        self._ledger.publish()
 
     @_minding_the_disk
     def all_stopped(self) -> None:

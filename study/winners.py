@@ -1,6 +1,5 @@
 """The best trial of each stratum, and the only weights that a study keeps."""
 
-import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,15 +44,9 @@ class WinnersWeights:
         for trial in trials:
             if trial.status not in ENDED or trial.id in self._done:
                 continue
-            folder = self._ledger.trial_folder(trial.id)
             # Half-written files, too, of attempts that were killed.
             patterns = [CHECKPOINT, ".*.part"]
             if trial.id not in best:
                 patterns.append(WEIGHTS)
                 self._done.add(trial.id)
-            for pattern in patterns:
-                for path in list(folder.rglob(pattern)):
-                    if path.is_dir():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink(missing_ok=True)
+            self._ledger.discard(trial.id, patterns)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
 
 
-def fake_trial(config, out_dir, report):
+def fake_trial(config, out_dir, report, **ignored):
     """As ``focusnet.pipeline.run_trial``, with made-up accuracies that depend on the settings."""
     focus, subset = config.get("focus", {}), config["data"]["subset"]
     behaviour = focus.get("temperature", 2.0)

@@ -1,7 +1,9 @@
 """A Ray cluster on this machine for tests: a head without CPUs and two nodes with one each.
 
-Prints the address, kills a node (as a preempted machine dies) at each line it gets, and ends all
-at the end of its input.
+    python three_nodes.py [CACHES]
+
+With CACHES each node has a FOCUSNET_CACHE of its own below it. Prints the address, kills a node (as
+a preempted machine dies) at each line it gets, and ends all at the end of its input.
 """
 
 import os
@@ -16,7 +18,9 @@ if __name__ == "__main__":
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    caches = [{"FOCUSNET_CACHE": f"{folder}/node{i}"} for folder in sys.argv[1:] for i in range(2)]
+    own = [{"env_vars": cache} for cache in caches] or [{}, {}]
+    nodes = [cluster.add_node(num_cpus=1, **options) for options in own]
     print(cluster.address, flush=True)
     for _ in sys.stdin:
         cluster.remove_node(nodes.pop(), allow_graceful=False)

@@ -1,0 +1,95 @@
+"""Brings a study from an address into a folder, where analysis and dashboards read it.
+
+python study/fetch.py s3://bucket/studies/focus
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Run as a script, Python looks for modules in study/ first; the packages are one level up.
+sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
+
+from focusnet.atomic import write_text
+from focusnet.errors import ConfigError, FocusNetError
+from focusnet.store import size_text
+from study.address import check_place, open_place, remove_leftovers
+from study.persistence import Persistence
+from study.remote_ledger import is_record
+from study.working_copy import WorkingCopy
+
+_ORIGIN = ".fetched-from"  # says that a folder is such a copy, and of what
+_WEIGHTS = "weights.safetensors"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        fetch(options.address, options.folder, weights=options.weights)
+    except FocusNetError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
+    """Copy what has changed at the address since the last time; returns the folder.
+
+    Raises:
+        ConfigError: there is no study, or the folder holds something else.
+    """
+    place = open_place(address)
+    check_place(place, write=False)
+    if place.read("space.yaml") is None:
+        raise ConfigError(f"{address}: there is no study (it has no space.yaml)")
+    folder = folder or Path("results") / place.url.rpartition("/")[2]
+    origin = folder / _ORIGIN
+    if folder.is_dir() and any(folder.iterdir()):
+        if not origin.is_file():
+            raise ConfigError(f"{folder}: holds other files; name another folder")
+        if origin.read_text().strip() != place.url:
+            raise ConfigError(f"{folder}: holds a copy of {origin.read_text().strip()}")
+    write_text(origin, place.url + "\n")
+    remove_leftovers(folder)
+
+    def carried(name: str) -> bool:
+        if name.startswith(("predictions/", "ray/")):
+            return True
+        return is_record(name) or (weights and name.endswith(f"/{_WEIGHTS}"))
+
+    copy = WorkingCopy(folder, place, carried)
+    say = Persistence(lambda text: print(text, file=sys.stderr, flush=True))
+    brought = say.insist(lambda: copy.pull(everything=True, dropping=False))
+    total = sum((folder / name).stat().st_size for name in brought)
+    print(f"{len(brought)} new or changed files, {size_text(total)}, in {folder}")
+    print(f"  python analysis/report.py {folder}")
+    return folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python study/fetch.py",
+        allow_abbrev=False,
+        description="Copy a study from an address into a folder; again for what has changed since.",
+        epilog="example: python study/fetch.py s3://bucket/studies/focus results/focus",
+    )
+    parser.add_argument("address", metavar="ADDRESS", help="the study's, its name included")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="where to (default: results/<name>)",
+    )
+    parser.add_argument("--weights", action="store_true", help="the winners' weights as well")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
