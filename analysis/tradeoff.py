@@ -69,9 +69,8 @@ def tradeoff_section(study: Study) -> Section | None:
     )
     blocks: list[Block] = [
         f"The search wanted {metrics[0]} to be {verbs[0]} and {metrics[1]} to be {verbs[1]}. These "
-        "are the trials of which no other is better by both; the first of each stratum is its "
-        "winner, because the first objective names it. They were chosen on these clips, so that "
-        "both numbers are flattered.",
+        "are the trials of which no other is better by both; the first objective names the winner. "
+        "They were chosen on these clips, so that both numbers are flattered.",
         table,
         Figure(
             "objectives.png",
