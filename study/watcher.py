@@ -1,8 +1,11 @@
 """The ear at Ray Tune: what happens to trials goes into the ledger and onto the console."""
 
 import shutil
+import socket
+import time
 from collections.abc import Callable, Collection
 from functools import wraps
+from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
 
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -19,6 +22,7 @@ from study.trainable import DISK_FULL
 from study.unsaved import Unsaved
 from study.winners import WinnersWeights
 
+_LATE_SECONDS = 90
 Callback = TypeVar("Callback", bound=Callable[..., None])
 
 
@@ -95,7 +99,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
                 (folder / CHECKPOINT).unlink(missing_ok=True)  # it will not go on
             elif self._interrupted() or self.full:
                 return
-            else:
+            elif not self._end_shows_up(name):
                 self._fail(name, "the trial ended without a result and without an error")
         self._end(name)
 
@@ -120,6 +124,7 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
             self._fail(name, f"{why}; Ray's words are in error.txt")
         self._end(name)
 
+    @_minding_the_disk
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.heartbeat()
 
@@ -137,6 +142,22 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         """No trial has a worker any more."""
         self._running.clear()
         self.write_tables()
+
+    def _end_shows_up(self, name: str) -> bool:
+        """Whether the last words of a trial on another machine are seen here after a while.
+
+        A shared file system may say for up to a minute that a file is not there which it was asked
+        for in vain before; a change of the folder makes it look again.
+        """
+        if self._ledger.trial(name).host in (None, socket.gethostname()):
+            return False
+        for _ in range(_LATE_SECONDS):
+            with TemporaryFile(dir=self._ledger.trial_folder(name)):
+                pass
+            if self._ledger.trial(name).status in ENDED:
+                return True
+            time.sleep(1)
+        return False
 
     def _fail(self, name: str, error: str) -> None:
         record_end(self._ledger.trial_folder(name), "failed", error)

@@ -1,6 +1,7 @@
-"""A study on a full disk: it is to end in order, with no trial failed for it."""
+"""A study on a full disk, or on one that shows its files late: no trial has failed for that."""
 
 import errno
+import json
 import os
 import threading
 
@@ -8,8 +9,9 @@ import pytest
 from tensorboardX import event_file_writer
 
 import study.watcher
+from focusnet.atomic import write_json
 from study.curves import Curves
-from study.ledger import Ledger, Trial, record_start
+from study.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.run import WRONG_INPUT, main
 from study.trainable import DISK_FULL, conduct_trial
 from study.watcher import Watcher
@@ -100,3 +102,30 @@ def test_a_disk_that_is_full_from_the_start_is_one_message(tmp_path, monkeypatch
     told = capsys.readouterr().err
     assert told.startswith(f"{tmp_path}/demo: the disk (or the quota) is full. Make room there")
     assert told.endswith("Nothing was begun yet.\n")
+
+
+def test_a_trial_on_another_machine_may_be_seen_late_to_have_ended(watcher, ledger, monkeypatch):
+    folder = ledger.trial_folder("a")
+    started = json.loads((folder / "started.json").read_text())
+    write_json(folder / "started.json", started | {"host": "another.example"})
+    waited = []
+
+    def wait(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            record_end(folder, "finished")
+
+    monkeypatch.setattr(study.watcher.time, "sleep", wait)
+    watcher.on_trial_complete(0, [], Of)
+    assert ledger.trial("a").status == "finished"
+    (folder / "ended.json").unlink()
+    watcher._ledger = Ledger(ledger.folder)
+    watcher.on_trial_complete(0, [], Of)
+    assert "without a result" in read_trial(folder).error
+    assert len(waited) > 60
+
+
+def test_a_trial_on_this_machine_is_not_waited_for(watcher, ledger, monkeypatch):
+    monkeypatch.setattr(study.watcher.time, "sleep", lambda seconds: 1 / 0)
+    watcher.on_trial_complete(0, [], Of)
+    assert "without a result" in ledger.trial("a").error
