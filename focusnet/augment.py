@@ -10,28 +10,51 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from scipy.fft import next_fast_len
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from focusnet.errors import DataError
+
+
+def draw_shifts(
+    count: int, samples: int, furthest: int, generator: Generator | None = None
+) -> Tensor:
+    """For each of ``count`` clips a roll in [-furthest, furthest], modulo ``samples``: (count,).
+
+    Where ``furthest`` is 0, nothing is drawn.
+    """
+    if furthest < 1:
+        return torch.zeros(count, dtype=torch.int64)
+    return torch.randint(-furthest, furthest + 1, (count,), generator=generator) % samples
+
+
+def roll_into(target: Tensor, rows: Tensor, waveforms: Tensor, shifts: Tensor) -> None:
+    """Write each clip of (K, samples), rolled by its shift, to its row of ``target``.
+
+    ``shifts`` in [0, samples) and ``rows`` are (K,), on the CPU.
+    """
+    samples = waveforms.shape[1]
+    if target.device.type == "cpu":
+        # Two copies of memory per clip are several times faster here than gathering by index.
+        places, clips = target.numpy(), waveforms.numpy()
+        for row, clip, shift in zip(rows.tolist(), clips, shifts.tolist(), strict=True):
+            places[row, shift:] = clip[: samples - shift]
+            places[row, :shift] = clip[samples - shift :]
+        return
+    starts = (samples - shifts).to(target.device, non_blocking=True)
+    index = (torch.arange(samples, device=target.device) + starts[:, None]) % samples
+    rows = rows.to(target.device, non_blocking=True)
+    target.index_copy_(0, rows, waveforms.gather(1, index))
 
 
 def roll(waveforms: Tensor, furthest: int, generator: Generator | None = None) -> Tensor:
     """Roll each clip of (B, samples) by a whole number of samples in [-furthest, furthest]."""
     if furthest < 1:
         return waveforms
+    rolled = torch.empty_like(waveforms)
     batch, samples = waveforms.shape
-    shifts = torch.randint(-furthest, furthest + 1, (batch,), generator=generator) % samples
-    if waveforms.device.type == "cpu":
-        # Two copies of memory per clip are several times faster here than gathering by index.
-        rolled = torch.empty_like(waveforms)
-        for target, source, shift in zip(rolled, waveforms, shifts.tolist(), strict=True):
-            target[shift:] = source[: samples - shift]
-            target[:shift] = source[samples - shift :]
-        return rolled
-    starts = (samples - shifts).to(waveforms.device, non_blocking=True)
-    index = (torch.arange(samples, device=waveforms.device) + starts[:, None]) % samples
-    return waveforms.gather(1, index)
+    shifts = draw_shifts(batch, samples, furthest, generator)
+    roll_into(rolled, torch.arange(len(waveforms)), waveforms, shifts)
+    return rolled
 
 
 class DeviceImpulseResponses:
@@ -45,7 +68,7 @@ class DeviceImpulseResponses:
         """``responses``: (R, taps); ``samples``: length of the clips."""
         # Taps beyond the clip's length cannot reach it.
         responses = responses[:, :samples]
-        self.n_fft = int(next_fast_len(samples + responses.shape[1] - 1, real=True))
+        self.n_fft = fft_length(samples + responses.shape[1] - 1)
         self.spectra = torch.fft.rfft(responses.float(), self.n_fft)
 
     def to(self, device: torch.device) -> "DeviceImpulseResponses":
@@ -65,16 +88,45 @@ class DeviceImpulseResponses:
         Returns:
             (B, samples): the first samples of the full convolution; other clips unchanged.
         """
-        drawn = torch.rand(len(waveforms), generator=generator) < probability
-        choice = torch.randint(len(self.spectra), (len(waveforms),), generator=generator)
-        rows = torch.nonzero(drawn & eligible).squeeze(1)
+        rows, responses = self.draw(eligible, probability, generator)
         if len(rows) == 0:
             return waveforms
-        response = choice[rows].to(waveforms.device, non_blocking=True)
+        padding = self.n_fft - waveforms.shape[1]
         rows = rows.to(waveforms.device, non_blocking=True)
-        spectra = torch.fft.rfft(waveforms[rows], self.n_fft) * self.spectra[response]
-        convolved = torch.fft.irfft(spectra, self.n_fft)[:, : waveforms.shape[1]]
-        return waveforms.index_copy(0, rows, convolved)
+        convolved = self.convolve(nn.functional.pad(waveforms[rows], (0, padding)), responses)
+        return waveforms.index_copy(0, rows, convolved[:, : waveforms.shape[1]])
+
+    def draw(
+        self, eligible: Tensor, probability: float, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Rows of the clips to convolve, and the response of each: two of (K,), on the CPU."""
+        drawn = torch.rand(len(eligible), generator=generator) < probability
+        choice = torch.randint(len(self.spectra), (len(eligible),), generator=generator)
+        rows = torch.nonzero(drawn & eligible).squeeze(1)
+        return rows, choice[rows]
+
+    def convolve(self, padded: Tensor, responses: Tensor) -> Tensor:
+        """Convolve clips, followed by zeros: (K, n_fft), each with its response: (K, n_fft)."""
+        # All clips in one transform: each call plans anew.
+        spectra = torch.fft.rfft(padded)
+        if padded.device.type == "cpu":
+            # Row by row, which stays in the cache and needs no copy of the responses' spectra.
+            of_responses = self.spectra.numpy()
+            for spectrum, response in zip(spectra.numpy(), responses.tolist(), strict=True):
+                spectrum *= of_responses[response]
+        else:
+            spectra *= self.spectra[responses.to(padded.device, non_blocking=True)]
+        return torch.fft.irfft(spectra, self.n_fft)
+
+
+def fft_length(at_least: int) -> int:
+    """A length for real FFTs: a power of two times 8, 9, 10, 12, 14 or 15.
+
+    The power of two makes it faster than the shortest length of small factors: 73,728 instead of
+    67,500 saves an eighth of the time.
+    """
+    power = 2 ** max(0, (at_least - 1).bit_length() - 4)
+    return next(n * power for n in (8, 9, 10, 12, 14, 15, 16) if n * power >= at_least)
 
 
 def read_impulse_responses(folder: Path, sample_rate: int) -> Tensor:

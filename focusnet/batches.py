@@ -1,18 +1,70 @@
-"""Batches of waveforms straight from the mapped array: no per-clip files, no loader processes."""
+"""Batches of waveforms straight from the mapped array: no per-clip files, no loader processes.
+
+On CPU a batch's waveforms cost what it costs to move them, so each moves once: from the map to its
+rolled place. A batch therefore says which clips it holds, and gathers them when they are needed.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor
+
+from focusnet.augment import roll_into
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Clips where they are stored: rows of an array of all clips."""
+
+    samples: NDArray[Any]  # (n, samples) int16 or float32
+    scale: float  # to full scale 1
+    rows: NDArray[np.int64]  # (B,)
+    device: torch.device = CPU  # where they are gathered
+
+    def take(self, places: Tensor) -> "Clips":
+        """Some of the clips, by their places (on the CPU) in this batch."""
+        return replace(self, rows=self.rows[places.numpy()])
+
+    def gather(self, shifts: Tensor | None = None, length: int | None = None) -> Tensor:
+        """Waveforms (B, samples), float32 in [-1, 1].
+
+        Args:
+            shifts: (B,) samples, 0 or more, on the CPU: rolls each clip by as many.
+            length: followed by zeros up to this length instead; excludes ``shifts``.
+        """
+        count, size = len(self.rows), self.samples.shape[1]
+        if self.device.type != "cpu":
+            stored = torch.from_numpy(self.samples[self.rows])
+            waveforms = stored.to(self.device, non_blocking=True).float().mul_(self.scale)
+            if shifts is not None:
+                rolled = torch.empty_like(waveforms)
+                roll_into(rolled, torch.arange(count), waveforms, shifts)
+                return rolled
+            return F.pad(waveforms, (0, (length or size) - size))
+        waveforms = torch.empty(count, length or size)
+        scale = np.float32(self.scale)
+        moves = [0] * count if shifts is None else shifts.tolist()
+        for place, row, shift in zip(waveforms.numpy(), self.rows.tolist(), moves, strict=True):
+            stored_clip, clip = self.samples[row], place[:size]
+            clip[shift:] = stored_clip[: size - shift]
+            clip[:shift] = stored_clip[size - shift :]
+            if scale != 1:
+                clip *= scale  # in the cache, before the next clip
+            place[size:] = 0
+        return waveforms
 
 
 class Batch(NamedTuple):
     """Clips that are computed together."""
 
-    waveforms: Tensor  # (B, samples) float32 in [-1, 1]
+    clips: Clips
     labels: Tensor  # (B,) int64
     eligible_for_dir: Tensor  # (B,) bool, stays on the CPU where DIR is drawn
     template_logits: Tensor  # (B, C) float32; C is 0 where there are none
@@ -20,7 +72,7 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """The batch with everything but ``eligible_for_dir`` on ``device``."""
         return Batch(
-            self.waveforms.to(device, non_blocking=True),
+            replace(self.clips, device=device),
             self.labels.to(device, non_blocking=True),
             self.eligible_for_dir,
             self.template_logits.to(device, non_blocking=True),
@@ -50,7 +102,7 @@ class ClipBatches:
         template_logits: NDArray[np.float32] | None = None,
     ) -> None:
         n = len(rows)
-        self.samples = samples
+        self.samples = np.asarray(samples)  # slices of a memmap are dearer
         self.scale = scale
         self.rows = rows
         self.labels = torch.from_numpy(labels.astype(np.int64))
@@ -71,9 +123,8 @@ class ClipBatches:
         shuffled = self.generator is not None
         order = torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
         for chosen in order.split(self.batch_size):
-            waveforms = torch.from_numpy(self.samples[self.rows[chosen.numpy()]])
             yield Batch(
-                waveforms.float().mul_(self.scale),
+                Clips(self.samples, self.scale, self.rows[chosen.numpy()]),
                 self.labels[chosen],
                 self.eligible_for_dir[chosen],
                 self.template_logits[chosen],

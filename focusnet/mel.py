@@ -7,6 +7,7 @@ half of the time of the plain version is page faults of big temporaries.
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from torch import Generator, Tensor, nn
@@ -38,14 +39,20 @@ def mask_spans(spec: Tensor, longest: int, axis: int, generator: Generator | Non
     """
     if longest < 1:
         return spec
-    size = spec.shape[axis]
-    length = torch.rand(len(spec), generator=generator) * min(longest, size)
-    start = (torch.rand(len(spec), generator=generator) * (size - length)).long()
+    inside = _draw_spans(len(spec), spec.shape[axis], longest, axis, generator)
+    return spec.masked_fill(inside.to(spec.device, non_blocking=True), 0.0)
+
+
+def _draw_spans(
+    batch: int, size: int, longest: int, axis: int, generator: Generator | None
+) -> Tensor:
+    """True inside one span for each clip: (batch, size, 1) for axis 1, (batch, 1, size) for 2."""
+    length = torch.rand(batch, generator=generator) * min(longest, size)
+    start = (torch.rand(batch, generator=generator) * (size - length)).long()
     end = start + length.long()
     place = torch.arange(size)
     inside = (place >= start[:, None]) & (place < end[:, None])
-    inside = inside.to(spec.device, non_blocking=True).unsqueeze(2 if axis == 1 else 1)
-    return spec.masked_fill(inside, 0.0)
+    return inside.unsqueeze(2 if axis == 1 else 1)
 
 
 class LogMel(nn.Module):
@@ -108,15 +115,28 @@ class LogMel(nn.Module):
             fmax = min(fmax + self.fmax_aug_range // 2 - shift, self.sample_rate / 2)
         bank = mel_bank(self.n_mels, self.n_fft, self.sample_rate, fmin, fmax)
         bank = bank.to(waveforms.device, non_blocking=True)
-        chunk = CLIPS_AT_A_TIME_ON_CPU if waveforms.device.type == "cpu" else len(waveforms)
+        masks = self._masks(waveforms, generator) if self.training else []
+        clips = CLIPS_AT_A_TIME_ON_CPU if waveforms.device.type == "cpu" else len(waveforms)
+        parts = []
         # The STFT's range does not survive bf16.
         with torch.autocast(waveforms.device.type, enabled=False):
-            parts = [self._log_mel(part.float(), bank) for part in waveforms.split(max(chunk, 1))]
-        spec = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if self.training:
-            spec = mask_spans(spec, self.freq_mask, 1, generator)
-            spec = mask_spans(spec, self.time_mask, 2, generator)
-        return (spec + 4.5) / 5.0
+            for start in range(0, max(len(waveforms), 1), max(clips, 1)):
+                part = slice(start, start + clips)
+                spec = self._log_mel(waveforms[part].float(), bank)
+                for inside in masks:
+                    spec.masked_fill_(inside[part], 0.0)
+                parts.append(spec.add_(4.5).div_(5.0))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _masks(self, waveforms: Tensor, generator: Generator | None) -> list[Tensor]:
+        batch, samples = waveforms.shape
+        axes = (1, self.n_mels, self.freq_mask), (2, self.frames(samples), self.time_mask)
+        masks = [
+            _draw_spans(batch, size, longest, axis, generator)
+            for axis, size, longest in axes
+            if longest
+        ]
+        return [inside.to(waveforms.device, non_blocking=True) for inside in masks]
 
     def _log_mel(self, waveforms: Tensor, bank: Tensor) -> Tensor:
         # Two roundings, as in the reference's convolution: one (a fused multiply-add) would move
@@ -131,5 +151,14 @@ class LogMel(nn.Module):
             center=True,
             return_complex=True,
         )
-        power = spectrum.real.square() + spectrum.imag.square()
-        return torch.matmul(bank, power).add_(1e-5).log_()
+        return torch.matmul(bank, _power(spectrum)).add_(1e-5).log_()
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Squared magnitude of a complex spectrum (B, bins, frames), which may be overwritten."""
+    if spectrum.device.type != "cpu":
+        return spectrum.real.square() + spectrum.imag.square()
+    # The same sums; NumPy is twice as fast at adding what lies two apart, in the order it lies in.
+    parts = torch.view_as_real(spectrum.transpose(1, 2)).numpy()
+    np.square(parts, out=parts)
+    return torch.from_numpy(parts[..., 0] + parts[..., 1]).transpose(1, 2)

@@ -17,7 +17,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from focusnet.augment import DeviceImpulseResponses, frequency_mixstyle, roll
+from focusnet.allocator import keep_freed_memory
+from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixstyle, roll_into
 from focusnet.batches import Batch, ClipBatches
 from focusnet.errors import TrainingError
 from focusnet.mel import LogMel
@@ -44,15 +45,26 @@ class Augmentation:
         self.mixstyle_probability = mixstyle_probability
         self.mixstyle_alpha = mixstyle_alpha
 
+    def waveforms(self, batch: Batch, generator: Generator) -> Tensor:
+        """DIR, then roll: (B, samples)."""
+        clips = batch.clips
+        rows = None
+        if self.responses is not None:
+            rows, chosen = self.responses.draw(
+                batch.eligible_for_dir, self.dir_probability, generator
+            )
+        samples = clips.samples.shape[1]
+        shifts = draw_shifts(len(clips.rows), samples, self.roll_samples, generator)
+        waveforms = clips.gather(shifts)
+        if self.responses is not None and rows is not None and len(rows):
+            padded = clips.take(rows).gather(length=self.responses.n_fft)
+            convolved = self.responses.convolve(padded, chosen)[:, :samples]
+            roll_into(waveforms, rows, convolved, shifts[rows])
+        return waveforms
+
     def spectrogram(self, batch: Batch, mel: LogMel, generator: Generator) -> Tensor:
         """DIR, roll, log-mel with its masks, mix-style: (B, 1, n_mels, frames)."""
-        waveforms = batch.waveforms
-        if self.responses is not None:
-            waveforms = self.responses.apply(
-                waveforms, batch.eligible_for_dir, self.dir_probability, generator
-            )
-        waveforms = roll(waveforms, self.roll_samples, generator)
-        spec = mel(waveforms, generator).unsqueeze(1)
+        spec = mel(self.waveforms(batch, generator), generator).unsqueeze(1)
         return frequency_mixstyle(spec, self.mixstyle_probability, self.mixstyle_alpha, generator)
 
 
@@ -160,13 +172,14 @@ def predict_logits(
 
     The modes of ``model`` and ``mel`` are restored.
     """
+    keep_freed_memory()
     modes = [(module, module.training) for module in (model, mel)]
     for module, _ in modes:
         module.to(device).eval()
     parts = []
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches:
-            spec = mel(batch.waveforms.to(device, non_blocking=True)).unsqueeze(1)
+            spec = mel(batch.to(device).clips.gather()).unsqueeze(1)
             parts.append(model(spec)[0].float().cpu())
     for module, training in modes:
         module.train(training)
@@ -202,6 +215,7 @@ def train_stage(
     Raises:
         TrainingError: the loss, or what it made of the weights, is not finite.
     """
+    keep_freed_memory()
     mel.to(device).train()
     model.to(device).train()
     if augmentation.responses is not None:
