@@ -64,7 +64,12 @@ class Confirmation:
 
     @property
     def best_control(self) -> str | None:
-        """The control with the highest mean accuracy on select, which no claim is made from."""
+        """The control with the highest mean accuracy on select, which no claim is made from.
+
+        None while trials are to come.
+        """
+        if not self.is_complete:
+            return None
         done = self.trials[self.trials["status"] == "finished"]
         done = done[done["arm"].isin(self.controls)]
         if _SELECT not in done or done[_SELECT].dropna().empty:

@@ -97,6 +97,11 @@ def all_evidence(study: Study) -> list[Evidence]:
     return [one for one in found if one is not None]
 
 
+def confusions_of_all(study: Study) -> list[Section]:
+    """``confusions_section`` of every stratum that has any evidence."""
+    return [confusions_section(one) for one in all_evidence(study)]
+
+
 def classes_section(study: Study) -> Section:
     """Which scenes gain."""
     title = "Classes"
