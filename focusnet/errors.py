@@ -29,3 +29,7 @@ class TrainingError(FocusNetError):
 
 class DiskFullError(FocusNetError):
     """A disk is full: the problem names the folder. With room there, the same goes on."""
+
+
+class Unheard(SystemExit):
+    """Raised by a report to end a trial where nobody took it: it is reported again later."""

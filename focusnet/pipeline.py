@@ -20,6 +20,7 @@ from focusnet.atomic import replacing, write_json, write_text
 from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
 from focusnet.cross_fitting import CrossFitting
+from focusnet.errors import Unheard
 from focusnet.metrics import confusion_matrix
 from focusnet.objective import CrossEntropy
 from focusnet.predictions import align_logits, logits_frame, write_frame
@@ -62,8 +63,9 @@ def run_trial(
         out_dir: folder for the results; ``result.json`` appears last. ``weights.safetensors`` is
             the state dict of FocusNet's PaSST, ``config.yaml`` holds every setting of the trial.
         report: called after each epoch with the stage, the epoch and its metrics. What it raises
-            ends the trial. The last epoch is reported when the results are written. A template
-            from the store is not trained again, and its epochs are not reported again.
+            ends the trial; the epoch counts as reported, unless that is ``errors.Unheard``. The
+            last epoch is reported when the results are written. A template from the store is not
+            trained again, and its epochs are not reported again.
         while_waiting: called some times a second while another process trains the trial's template
             or one of its folds, and after each epoch of a fold that this one trains, with the name
             of either; what it raises ends the trial.
@@ -313,8 +315,12 @@ class _Trial:
         """Report an epoch, then record that it was: also where the report stops the trial."""
         try:
             self.report(record)
-        finally:
+        except Unheard:
+            raise
+        except BaseException:
             self.folder.add(record)
+            raise
+        self.folder.add(record)
 
     def _predictions(self, stage: str, half: str, rows: Rows, logits: Logits) -> pd.DataFrame:
         clips = self.data.dataset.clips.iloc[rows]

@@ -15,9 +15,10 @@ from study.unsaved import Unsaved
 class StratifiedAsha(Unsaved, FIFOScheduler):
     """One ASHA for each stratum, in epochs of the FocusNet stage.
 
-    A decision to stop cannot be lost with the driver. Until it is recorded, the trial waits in its
-    report, and an epoch whose report has not returned is not in the ledger: the trial, taken up
-    again, reports it again, and is decided on again with all that is known by then.
+    A decision cannot be lost with the driver, nor skipped where the study ends. A decision to stop
+    is on record before Tune carries it out; until then, the trial waits in its report, and an epoch
+    whose report did not return is not in the ledger: the trial, taken up again, reports it again,
+    and is decided on with all that is known by then.
 
     Args:
         metric: what is maximised; results without it (the template's epochs) are no ground for a

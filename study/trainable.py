@@ -19,7 +19,7 @@ from ray import tune
 from ray.tune.trainable import wrap_function
 
 from focusnet.atomic import write_text
-from focusnet.errors import FocusNetError
+from focusnet.errors import FocusNetError, Unheard
 from focusnet.full_disk import disk_full
 from study.address import Unreachable
 from study.ledger import read_trial, record_end, record_start
@@ -74,7 +74,8 @@ def build_trainable(
         if far is not None:
             far.conduct(config["trial"], settings, tune.report, run_trial)
         else:
-            conduct_trial(trials_folder / config["trial"], settings, tune.report, run_trial)
+            folder = trials_folder / config["trial"]
+            conduct_trial(folder, settings, _decided(folder, tune.report), run_trial)
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
         def __repr__(self) -> str:
@@ -141,6 +142,26 @@ def _run_and_record(
         record_end(folder, "failed", describe_error(error))
     else:
         record_end(folder, "finished")
+
+
+def _decided(
+    folder: Path, report: Callable[[dict[str, Any]], None]
+) -> Callable[[dict[str, Any]], None]:
+    """``report``, which tells whether the scheduler stops the trial or the study ends.
+
+    A study that ends does not look at what its trials report last; a scheduler's decision is on
+    record before Tune carries it out.
+    """
+
+    def tell(record: dict[str, Any]) -> None:
+        try:
+            report(record)
+        except SystemExit:
+            if read_trial(folder).status != "stopped":
+                raise Unheard from None
+            raise
+
+    return tell
 
 
 def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:

@@ -19,7 +19,7 @@ from killed_processes import EPOCHS, content, die_around, settings, start, wait_
 import focusnet.checkpoint
 import focusnet.pipeline
 import focusnet.training
-from focusnet.errors import TrainingError
+from focusnet.errors import TrainingError, Unheard
 from focusnet.pipeline import TrialResult, run_trial
 from focusnet.trial_folder import TrialFolder
 
@@ -216,6 +216,24 @@ def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_p
     result = run_trial(trial, out)
     assert content(result, out)[:4] == undisturbed[0][:4]
     assert "checkpoint.pt is of other settings and not used" in (out / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (Unheard, 1)])
+def test_an_epoch_whose_report_nobody_took_is_reported_again(
+    kind, again, trial, undisturbed, tmp_path
+):
+    def stop(record: dict) -> None:
+        if (record["stage"], record["epoch"]) == ("focus", 2):
+            raise kind
+
+    out = tmp_path / "out"
+    with pytest.raises(kind):
+        run_trial(trial, out, stop)
+    recorded = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
+    assert sum(record["stage"] == "focus" for record in recorded) == 2 - again
+    assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
+    assert told(out)["focus 2"] == again
+    assert told(out)["focus 1"] == 0
 
 
 def test_a_loss_that_is_not_finite_leaves_nothing_to_go_on_from(trial, tmp_path, monkeypatch):

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from focusnet.atomic import write_json
-from focusnet.errors import ConfigError, DataError
+from focusnet.errors import ConfigError, DataError, Unheard
 from study.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.search import LedgerSearch
 from study.tables import write_tables
-from study.trainable import conduct_trial
+from study.trainable import _decided, conduct_trial
 
 METRIC = "focus/select/macro_accuracy"
 
@@ -219,6 +219,20 @@ def test_what_a_trial_leaves_in_rings_of_references_is_gone_before_the_next(ledg
     finally:
         gc.enable()
     assert left[0]() is None
+
+
+@pytest.mark.parametrize("status", ["stopped", None])
+def test_only_the_schedulers_stop_is_an_answer_to_a_report(ledger, status):
+    folder = hand_out(ledger, "a")
+
+    def report(record):
+        if status:
+            record_end(folder, status)
+        raise SystemExit
+
+    with pytest.raises(SystemExit) as stop:
+        _decided(folder, report)({})
+    assert isinstance(stop.value, Unheard) == (status is None)
 
 
 def test_a_trial_that_has_results_is_not_run_again(ledger):
