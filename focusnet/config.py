@@ -169,7 +169,7 @@ class ComputeConfig(Settings):
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
-    non_finite_retries: NonNegativeInt = 0  # of a stage, from its last good epoch (held in memory)
+    non_finite_retries: NonNegativeInt = 0  # where the loss is not finite, from the epoch before
 
 
 class TrialConfig(Settings):
