@@ -114,12 +114,12 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
             cwd=elsewhere,
             env={**os.environ, "FAKE_EPOCH_SECONDS": "0.1"},
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while log.read_text().count("done     ") < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         elsewhere.rmdir()  # a study does not need the folder of its command
         study.send_signal(how)
-        status = study.wait(timeout=60)
+        status = study.wait(timeout=120)
     before = table(tmp_path)
     if how == signal.SIGKILL:
         assert status == -signal.SIGKILL
@@ -158,11 +158,11 @@ def test_winners_are_confirmed_with_fresh_seeds_whatever_dies_in_between(tmp_pat
         study = subprocess.Popen(
             command(FAKE, tmp_path, *options), stdout=output, stderr=subprocess.STDOUT, cwd=tmp_path
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not re.search(r"done .*seed[12]", log.read_text()) and time.monotonic() < deadline:
             time.sleep(0.1)
         study.kill()
-        study.wait(timeout=60)
+        study.wait(timeout=120)
     before = table(tmp_path)
     assert set(before["phase"]) == {"search", "controls", "confirm"}
     resumed = run(FAKE, tmp_path, *options, "--resume")
