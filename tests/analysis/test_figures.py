@@ -4,26 +4,11 @@ import copy
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from results_folder import SPACE, epochs, finished, predictions, two_strata, write_study
 
 from analysis.figures import draw_confusions, draw_learning_curves
 from analysis.search_figures import draw_gains
 from analysis.study_files import read_study
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved."""
-    figures = []
-    save = Figure.savefig
-
-    def savefig(figure, *arguments, **settings):
-        figures.append(figure)
-        save(figure, *arguments, **settings)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
 
 
 @pytest.fixture
