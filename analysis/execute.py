@@ -75,7 +75,7 @@ def _private(folder: str) -> Config:
 
 def _shown(study: Path) -> str:
     """Relative to the repository's root where it is below it: the notebooks look there."""
-    absolute = study.resolve()
+    absolute = study.absolute()  # as it was named: results/ may be a link to another disk
     root = FOLDER.parent
     return str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
 

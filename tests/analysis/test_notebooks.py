@@ -7,8 +7,10 @@ import nbformat
 import pytest
 from results_folder import confirmed_study, two_strata
 
+from analysis import pages
 from analysis.execute import FOLDER, execute, main
 from analysis.pages import compare_setting
+from analysis.study_files import NotAStudy
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 300_000  # bytes
@@ -86,6 +88,15 @@ def test_a_study_without_confirmation_can_be_looked_at_too(tmp_path):
 def test_a_folder_without_a_study_is_one_message(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert "not the results of a study" in capsys.readouterr().err
+
+
+def test_a_study_is_found_from_the_root_wherever_jupyter_was_started(tmp_path, monkeypatch):
+    two_strata(tmp_path / "results" / "demo")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.chdir("/")
+    assert pages.open_study("results/demo").name == "small"
+    with pytest.raises(NotAStudy, match="no such folder"):
+        pages.open_study("results/none")
 
 
 def test_studies_to_compare_are_found_or_asked_for(tmp_path, monkeypatch):
