@@ -130,6 +130,8 @@ def _row(
     if candidates.empty or metric not in candidates:
         raise ConfigError(f"{results}: no trial of its search is finished yet")
     if stratify is not None:
+        if stratify not in candidates:
+            raise DataError(f"{results / 'trials.parquet'}: has no column {stratify}")
         values = candidates[stratify].map(_text)
         strata = sorted(values.unique(), key=lambda value: (len(value), value))
         if stratum is None and len(strata) > 1:

@@ -1,6 +1,7 @@
 """What the check of a data set finds, and what it says it has looked at."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +11,16 @@ import focusnet.dataset_check
 from focusnet.dataset_command import main
 
 RATE = 8000
+SCENES = ["bus", "tram"]
+
+
+class Clip(NamedTuple):
+    """A row of meta.csv, named as its data set likes."""
+
+    filename: str
+    scene: str
+    location: str
+    device: str
 
 
 @pytest.fixture
@@ -135,7 +146,8 @@ def test_files_that_differ_in_one_byte_only_are_no_copies(check, root, parts):
     assert check(root)[0] == 0
 
 
-def test_the_same_samples_in_another_file_format_take_decoding_all(check, root, parts):
+def test_the_same_samples_in_another_file_format_take_decoding_all(check, root, parts, monkeypatch):
+    monkeypatch.setattr(focusnet.dataset_check, "SAMPLE", 5)
     first, second = (root / clip.filename for clip in parts[0][:2])
     samples, _ = soundfile.read(first)
     soundfile.write(second, samples, RATE, subtype="FLOAT")
@@ -212,7 +224,26 @@ def test_damage_behind_the_header_is_found_by_decoding(check, root, parts):
     status, text = check(root)
     assert status == 2
     assert "error: cannot be decoded: 1" in text
-    assert "but the 1 compressed ones" in text
+
+
+def test_compressed_clips_are_left_out_of_what_is_claimed_of_silence(
+    check, root, parts, monkeypatch
+):
+    monkeypatch.setattr(focusnet.dataset_check, "SAMPLE", 0)
+    path = root / parts[0][0].filename
+    soundfile.write(path, np.zeros(RATE), RATE, format="FLAC")
+    status, text = check(root)
+    assert status == 0
+    assert "digital silence: all 24 clips of training and test but the 1 compressed ones" in text
+    assert check(root, "--full")[0] == 1
+
+
+def test_names_that_do_not_tell_the_recording_are_told(check, build):
+    train = [Clip(f"audio/{n}.wav", scene, f"x-{n}", "a") for n, scene in enumerate(SCENES * 2)]
+    test = [Clip(f"audio/t{n}.wav", scene, f"y-{n}", "a") for n, scene in enumerate(SCENES * 2)]
+    status, text = check(build(train, test))
+    assert status == 0
+    assert "recordings: the names do not tell them" in text
 
 
 def test_what_no_split_uses_is_a_warning_only(check, build, parts, clip):
@@ -238,7 +269,7 @@ def test_subset_lists_are_whole_nested_and_of_their_size(check, root, parts):
     assert ["50", "%", "8", "50.00", "4", "2"] in rows
 
     write_subset(root, 50, [*halves[:-1], train[6]])
-    write_subset(root, 75, halves)
+    write_subset(root, 80, halves)
     write_subset(root, 25, [*train[:2], test[0]])
     status, text = check(root)
     assert status == 2
@@ -248,8 +279,8 @@ def test_subset_lists_are_whole_nested_and_of_their_size(check, root, parts):
     assert found[2:] == [
         "warning: evaluation_setup/split50.csv: 2 recordings are in it only in part: "
         f"audio/bus-paris-2-2-s1, audio/{halves[-1].scene}-paris-3-3-s1",
-        "warning: evaluation_setup/split75.csv: holds 50.0 % of the training clips",
-        "warning: evaluation_setup/split75.csv: lacks 1 clips that split50.csv has: not nested",
+        "warning: evaluation_setup/split80.csv: holds 50.0 % of the training clips",
+        "warning: evaluation_setup/split80.csv: lacks 1 clips that split50.csv has: not nested",
     ]
 
 

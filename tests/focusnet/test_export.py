@@ -14,10 +14,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from focusnet.config import ModelConfig, TrialConfig, validate
 from focusnet.errors import ConfigError, DataError
 from focusnet.export import main
-from focusnet.exported import load_model
+from focusnet.exported import load_model, write_model
 from focusnet.mel import LogMel
+from focusnet.model import build_model
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,16 @@ def test_hear21passts_own_class_loads_it_and_gives_the_same_logits(
         warnings.simplefilter("ignore")
         logits = passt(mel(waveforms(tiny_dataset, expected.index)).unsqueeze(1))[0]
     np.testing.assert_allclose(logits.numpy(), expected.to_numpy(), atol=1e-4)
+
+
+def test_hear21passts_class_is_built_in_the_sizes_of_passt_s(tmp_path):
+    model = {"size": "passt_s", "weights": "none"}
+    trial = validate(TrialConfig, {"data": {"root": "synthetic"}, "model": model})
+    write_model(tmp_path, trial, ("bus", "park", "tram"), 1.0, "card")
+    settings = yaml.safe_load((tmp_path / "model.yaml").read_text())
+    theirs = hear.PaSST(**settings["passt"])
+    theirs.load_state_dict(build_model(ModelConfig(**model), 3).state_dict(), strict=True)
+    assert settings["passt"]["stride"] == 10
 
 
 def test_the_front_end_is_written_without_what_training_made_of_it(exported):

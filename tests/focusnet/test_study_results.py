@@ -124,3 +124,8 @@ def test_a_metric_of_another_study_has_no_winner(study):
     assert METRIC != "unknown"
     with pytest.raises(ConfigError, match="no trial of its search is finished"):
         choose(study([row("a", 0.4)], metric="unknown"))
+
+
+def test_a_table_without_the_strata_is_no_traceback(study):
+    with pytest.raises(DataError, match=r"trials\.parquet: has no column focus\.weight"):
+        choose(study([row("a", 0.4)], stratify="focus.weight"))
