@@ -1,155 +1,26 @@
-"""Is a folder a data set that a study can use, and can its test accuracy be trusted?
+"""Are the audio files of a data set there, sound, and all different?
 
-Lists, presence, headers and leaks are checked for every clip; so are duplicates (files equal to
-the byte) and digital silence, which a glance at 4 KiB of each file narrows down to few files that
-are then read whole. What needs the samples of all files (clips that are almost silent, the same
-samples in another file format, damage behind the header) is checked on a sample, or on all.
+Presence, headers, duplicates (files equal to the byte) and digital silence are checked for every
+clip: a glance at 4 KiB of each file leaves few that may be copies or silent, and those are read
+whole. What needs the samples of all files (clips that are almost silent, the same samples in
+another file format, damage behind the header) is checked on a sample, or on all.
 """
 
 import hashlib
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from focusnet.clip_check import Glance, Sound, glance_at, hash_files, listen_to
-from focusnet.dataset import META, SETUP, Dataset
+from focusnet.dataset import META, Dataset
 from focusnet.decoding import common_form
-from focusnet.errors import DataError
-from focusnet.halves import split_by_location
-from focusnet.subsets import training_subset
+from focusnet.findings import Findings, by_reason, counted
 
 SAMPLE = 2000  # clips that are decoded unless all are asked for
 SILENT = 1e-4  # a clip whose samples stay within +- this (-80 dBFS) is silent
-_NAMED = 5
-
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something found; an error is what a study refuses, or what makes its test accuracy false."""
-
-    severity: Severity
-    text: str
-
-
-@dataclass
-class Findings:
-    """What the checks found, and how much they looked at."""
-
-    problems: list[Problem] = field(default_factory=list)
-    formats: Counter[str] = field(default_factory=Counter)  # such as "44100 Hz, 1 channel, PCM_24"
-    seconds: float = 0.0
-    bytes: int = 0
-    checked: list[str] = field(default_factory=list)  # sentences on coverage
-
-    def add(self, severity: Severity, texts: Iterable[str]) -> None:
-        self.problems += [Problem(severity, text) for text in texts]
-
-
-def check_lists(dataset: Dataset, findings: Findings) -> pd.DataFrame:
-    """Leaks between the splits, halves of the test split, subsets; a row for each subset list."""
-    findings.add("error", shared_recordings(dataset))
-    findings.add("warning", shared_locations(dataset))
-    try:
-        split_by_location(dataset)
-    except DataError as error:
-        findings.add("error", error.problems)
-    return _check_subsets(dataset, findings)
-
-
-def shared_recordings(dataset: Dataset) -> list[str]:
-    """The leak of recordings: pieces of one recording in training and test are near copies."""
-    train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
-    shared = sorted(set(train["recording"]) & set(test["recording"]))
-    if not shared:
-        return []
-    clips = int(test["recording"].isin(shared).sum())
-    return [
-        f"leak: {len(shared):,} recordings have clips in training and in test ({clips:,} test "
-        f"clips): {_named(shared)}"
-    ]
-
-
-def shared_locations(dataset: Dataset) -> list[str]:
-    """The leak of locations: a scene recorded at the same place on both sides."""
-    train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
-    problems = []
-    both = set(train["location"]) & set(test["location"])
-    same = sorted(_places(train) & _places(test))
-    if same:
-        clips = sum(
-            place in set(same) for place in zip(test["scene"], test["location"], strict=True)
-        )
-        places = _named([f"{scene} at {location}" for scene, location in same])
-        problems.append(
-            f"leak: {len(same):,} locations have clips of one scene in training and in test "
-            f"({clips:,} test clips): {places}"
-        )
-    others = sorted(both.difference(location for _, location in same))
-    if others:
-        problems.append(
-            f"{len(others):,} locations are in training and in test with different scenes: "
-            f"{_named(others)}"
-        )
-    return problems
-
-
-def _places(clips: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(clips["scene"], clips["location"], strict=True))
-
-
-def _check_subsets(dataset: Dataset, findings: Findings) -> pd.DataFrame:
-    """Each ``split{N}.csv``: readable, within training, whole recordings, nested, of its size."""
-    rows, smaller = [], None
-    recordings = dataset.clips["recording"]
-    for percent in _percents(dataset.root / SETUP):
-        name = f"{SETUP}/split{percent}.csv"
-        try:
-            subset = training_subset(dataset, percent, 0)
-        except DataError as error:
-            findings.add("error", error.problems)
-            continue
-        share = 100 * len(subset) / len(dataset.train)
-        inside = recordings.iloc[subset]
-        outside = recordings.iloc[np.setdiff1d(dataset.train, subset)]
-        cut = sorted(set(inside) & set(outside))
-        if cut:
-            findings.add(
-                "warning",
-                [f"{name}: {len(cut):,} recordings are in it only in part: {_named(cut)}"],
-            )
-        # Whole recordings of each scene come no closer to a small share of a small data set.
-        grain = 100 * len(dataset.classes) * inside.value_counts().max() / len(dataset.train)
-        if abs(share - percent) > max(1.0, percent / 20, grain):
-            findings.add("warning", [f"{name}: holds {share:.1f} % of the training clips"])
-        if smaller is not None and len(np.setdiff1d(smaller[1], subset)):
-            missing = len(np.setdiff1d(smaller[1], subset))
-            text = f"{name}: lacks {missing:,} clips that split{smaller[0]}.csv has: not nested"
-            findings.add("warning", [text])
-        smaller = percent, subset
-        rows.append(
-            {
-                "subset": f"{percent} %",
-                "clips": len(subset),
-                "share": share,
-                "recordings": inside.nunique(),
-                "locations": dataset.clips["location"].iloc[subset].nunique(),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _percents(folder: Path) -> list[int]:
-    names = [path.stem.removeprefix("split") for path in folder.glob("split*.csv")]
-    return sorted(int(name) for name in names if name.isdigit() and 0 < int(name) <= 100)
-
 
 Run = Callable[[str, Callable[..., list[Any]], Sequence[str]], list[Any]]
 
@@ -177,18 +48,16 @@ def check_audio(dataset: Dataset, findings: Findings, run: Run, *, full: bool) -
     sounds = run("Decoding clips", listen_to, [str(dataset.root / names[row]) for row in rows])
     heard = dict(zip(rows, sounds, strict=True))
     damaged = {row: sound for row, sound in heard.items() if isinstance(sound, str)}
-    findings.add("error", _counted("cannot be decoded", names, damaged))
-    silent = [r for r, sound in heard.items() if isinstance(sound, Sound) and sound.swing < SILENT]
-    findings.add("warning", _counted("silent (within -80 dBFS)", names, silent))
+    findings.add("error", counted("cannot be decoded", names, damaged))
+    sounds_of = {row: sound for row, sound in heard.items() if isinstance(sound, Sound)}
+    silent = {row for row, sound in sounds_of.items() if sound.swing < SILENT}
+    findings.add("warning", counted("silent (within -80 dBFS)", names, sorted(silent)))
 
-    twins = _equal_files(dataset, run, {row: read[row] for row in usable if row not in silent})
     if full:
-        sound_of = {
-            row: sound.digest
-            for row, sound in heard.items()
-            if isinstance(sound, Sound) and row not in set(silent)
-        }
-        twins = _groups(sound_of)
+        digests = {row: one.digest for row, one in sounds_of.items() if row not in silent}
+        twins = _groups(digests)
+    else:
+        twins = _equal_files(dataset, run, {r: read[r] for r in usable if r not in silent})
     _report_twins(dataset, findings, twins)
     _say_coverage(findings, len(names), len(usable), len(chosen), flat, read, full)
 
@@ -205,10 +74,10 @@ def _check_headers(
             findings.formats[f"{header.rate} Hz, {channels}, {header.subtype}, {lasts}"] += 1
     _, bad = common_form([headers[row] for row in used], sample_rate=1)
     why = {int(used[row]): reason for row, reason in bad.items()}
-    findings.add("error", _by_reason(names, why))
+    findings.add("error", by_reason(names, why))
     rest = set(range(len(names))).difference(used.tolist())
     unused = {row: reason for row in rest if isinstance(reason := headers[row], str)}
-    findings.add("warning", [f"in neither split: {text}" for text in _by_reason(names, unused)])
+    findings.add("warning", [f"in neither split: {text}" for text in by_reason(names, unused)])
 
 
 def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
@@ -226,7 +95,7 @@ def _check_unnamed(dataset: Dataset, findings: Findings) -> None:
                 if entry.name.lower().endswith((".wav", ".flac"))
                 and prefix + entry.name not in named
             ]
-    findings.add("warning", _counted(f"not named in {META}", sorted(found)))
+    findings.add("warning", counted(f"not named in {META}", sorted(found)))
 
 
 def _sample(names: Sequence[str], rows: Sequence[int]) -> list[int]:
@@ -264,9 +133,9 @@ def _report_twins(dataset: Dataset, findings: Findings, twins: Sequence[list[int
             contradicting.append(shown)
         else:
             copied.append(shown)
-    findings.add("error", _counted("leak: the same audio in training and in test", leaking))
-    findings.add("warning", _counted("the same audio with different scenes", contradicting))
-    findings.add("warning", _counted("the same audio more than once in a split", copied))
+    findings.add("error", counted("leak: the same audio in training and in test", leaking))
+    findings.add("warning", counted("the same audio with different scenes", contradicting))
+    findings.add("warning", counted("the same audio more than once in a split", copied))
 
 
 def _say_coverage(
@@ -296,21 +165,3 @@ def _say_coverage(
         f"of them can be in {300 / max(decoded, 1):.2g} % of all at most (95 % confidence); "
         "--full decodes all",
     ]
-
-
-def _by_reason(names: Sequence[str], why: Mapping[int, str]) -> list[str]:
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, reason in sorted(why.items()):
-        rows[reason].append(row)
-    return [text for reason, members in rows.items() for text in _counted(reason, names, members)]
-
-
-def _counted(what: str, names: Sequence[str], rows: Iterable[int] | None = None) -> list[str]:
-    """One problem that counts the offenders and names the first, or none."""
-    found = list(names) if rows is None else [names[row] for row in rows]
-    return [f"{what}: {len(found):,} ({_named(found)})"] if found else []
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -14,8 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from focusnet.dataset import Dataset, read_dataset
-from focusnet.dataset_check import SAMPLE, Findings, check_audio, check_lists
+from focusnet.dataset_check import SAMPLE, check_audio
 from focusnet.errors import DataError
+from focusnet.findings import Findings
+from focusnet.split_check import check_lists
 from focusnet.store import size_text
 from focusnet.workers import default_workers, run_tasks, worker_processes
 
