@@ -41,8 +41,7 @@ class CrossFitting:
         about: what a person wants to know of the trial's template.
         open_checkpoint: gives a stage's checkpoint and the state that is left in it.
         while_waiting: called while a fold's template is trained, by this process or another, with
-            the fold's name, the template's key and the seconds since that began.
-        say: gets lines for people.
+            words for that, the template's key and the seconds since it began.
         elsewhere: where templates are exchanged with other machines.
     """
 
@@ -53,7 +52,6 @@ class CrossFitting:
     about: Mapping[str, Any]
     open_checkpoint: OpenCheckpoint
     while_waiting: Callable[[str, str, float], None]
-    say: Callable[[str], None]
     elsewhere: Elsewhere | None = None
 
     @property
@@ -108,13 +106,13 @@ class CrossFitting:
         def build(folder: Path) -> None:
             started = time.monotonic()
             checkpoint, before = self.open_checkpoint(name, folder, {"template": key})
-            self.while_waiting(name, key, 0.0)
-            self.say(f"{name}: training on {len(others)} clips, to predict {len(held_out)}")
+            training_it = f"training {name} on {len(others)} of {len(data.train)} clips"
+            self.while_waiting(training_it, key, 0.0)
             records = list(before.records) if before else []
 
             def on_record(record: Record) -> None:
                 records.append(record)
-                self.while_waiting(name, key, record["seconds"])
+                self.while_waiting(training_it, key, record["seconds"])
 
             training = stages.trial.template
             model = stages.train(
@@ -147,6 +145,6 @@ class CrossFitting:
             user=self.user,
             about={**self.about, "fold": name.removeprefix("fold ")},
             wait=wait,
-            while_waiting=partial(self.while_waiting, name, key),
+            while_waiting=partial(self.while_waiting, f"waiting for {name}", key),
             elsewhere=self.elsewhere,
         )

@@ -66,9 +66,9 @@ def run_trial(
             ends the trial; the epoch counts as reported, unless that is ``errors.Unheard``. The
             last epoch is reported when the results are written. A template from the store is not
             trained again, and its epochs are not reported again.
-        while_waiting: called some times a second while another process trains the trial's template
-            or one of its folds, and after each epoch of a fold that this one trains, with the name
-            of either; what it raises ends the trial.
+        while_waiting: called where no epochs are reported, with what the trial is at: some times a
+            second while another process trains its template or one of a fold, and after each epoch
+            of a fold that it trains itself; what it raises ends the trial.
         elsewhere: where templates are exchanged with machines that do not share the store.
 
     Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
@@ -82,7 +82,7 @@ def run_trial(
         trial,
         Path(out_dir),
         report or (lambda record: None),
-        while_waiting or (lambda what: None),
+        while_waiting or (lambda at: None),
         elsewhere,
     ).run()
 
@@ -203,15 +203,15 @@ class _Trial:
             build,
             user=self.out_dir,
             about=self.about,
-            while_waiting=lambda seconds: self._wait("template", key, seconds),
+            while_waiting=lambda seconds: self._wait("waiting for template", key, seconds),
             elsewhere=self.elsewhere,
         )
 
-    def _wait(self, what: str, key: str, seconds: float) -> None:
-        """While a template (``what``) with ``key`` is not there, ``seconds`` from the start on."""
+    def _wait(self, at: str, key: str, seconds: float) -> None:
+        """While the template ``key`` is not there: what the trial is at, and since when."""
         if not seconds:
-            self.folder.wait(what, key)
-        self.while_waiting(what)
+            self.folder.wait(at, key)
+        self.while_waiting(at)
 
     def _training_logits(self, template_logits: pd.DataFrame) -> tuple[Logits, dict[str, float]]:
         """Template logits of the training clips for the second stage, and metrics of them."""
@@ -228,7 +228,6 @@ class _Trial:
                 about=self.about,
                 open_checkpoint=self._checkpoint,
                 while_waiting=self._wait,
-                say=self.folder.say,
                 elsewhere=self.elsewhere,
             )
             own = logits

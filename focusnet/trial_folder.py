@@ -12,7 +12,7 @@ from typing import Any
 from focusnet.atomic import write_json, write_text
 
 Record = dict[str, Any]
-WAITING = "waiting.json"  # there while the trial waits for a template, of a fold perhaps
+WAITING = "waiting.json"  # there while the trial waits for a template, or trains one of a fold
 
 
 class TrialFolder:
@@ -23,10 +23,10 @@ class TrialFolder:
         self.path = path
         self.epochs = path / "epochs.jsonl"
 
-    def wait(self, what: str, key: str) -> None:
-        """Record that the trial waits for ``what``, a template, until it begins a stage."""
-        write_json(self.path / WAITING, {"for": what, "template": key})
-        self.say(f"waiting for {what} {key}, which is being trained")
+    def wait(self, at: str, key: str) -> None:
+        """Record what the trial is at, such as 'waiting for template', until it begins a stage."""
+        write_json(self.path / WAITING, {"at": at, "template": key})
+        self.say(f"{at} ({key})")
 
     def begin(self, records: Iterable[Record]) -> None:
         """Begin a stage; ``records`` are all epochs so far."""

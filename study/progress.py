@@ -95,8 +95,8 @@ class Progress:
         if trial in self._running and "stage" in record:
             at = f"{record['stage']} {record['epoch']}/{record['epochs']}"
             self._running[trial].at = at
-        elif trial in self._running and "waiting" in record:
-            self._running[trial].at = f"waiting for {record['waiting']}"
+        elif trial in self._running and "at" in record:
+            self._running[trial].at = record["at"]
 
     def lost_worker(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)

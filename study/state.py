@@ -135,7 +135,7 @@ def _last_end(folder: Path, now: datetime) -> str:
 def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
     waiting = ledger.trial_folder(trial.id) / WAITING
     if waiting.is_file():
-        at = f"waiting for {_awaited(waiting)}"
+        at = _waiting(waiting)
     elif trial.epochs:
         last = trial.epochs[-1]
         at = f"{last['stage']} {last['epoch']}/{last['epochs']}"
@@ -153,11 +153,11 @@ def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
     return text
 
 
-def _awaited(waiting: Path) -> str:
+def _waiting(path: Path) -> str:
     try:
-        return str(json.loads(waiting.read_text()).get("for", "template"))
-    except (OSError, ValueError):  # it has just begun a stage
-        return "template"
+        return str(json.loads(path.read_text())["at"])
+    except (OSError, ValueError, LookupError):  # it has just begun a stage
+        return "waiting for template"
 
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:

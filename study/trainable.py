@@ -168,11 +168,11 @@ def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
     """What a trial calls while it waits: tells Tune so, which can end it at a report only."""
     last = time.monotonic()
 
-    def while_waiting(what: str) -> None:
+    def while_waiting(at: str) -> None:
         nonlocal last
         if time.monotonic() - last >= _NOTICE_SECONDS:
             last = time.monotonic()
-            report({"waiting": what})
+            report({"at": at})
 
     return while_waiting
 

@@ -157,7 +157,7 @@ def test_folds_are_no_part_of_what_a_trial_reports_and_the_gain_is_over_the_whol
     assert told == [("template", e) for e in range(1, 7)] + [("focus", 1), ("focus", 2)]
     lines = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
     assert lines == reports
-    assert "fold 2 of 2: training on 20 clips, to predict 20" in (out / "log.txt").read_text()
+    assert "training fold 2 of 2 on 20 of 40 clips" in (out / "log.txt").read_text()
     stored = run_trial(settings(tiny_dataset, cache, template_logits="stored"), tmp_path / "stored")
     assert stored.template_key == result.template_key
     assert stored.template_reused

@@ -67,7 +67,7 @@ def test_a_trial_killed_in_its_folds_ends_as_the_undisturbed_one(
     before = (out / "log.txt").read_text()
     assert content(run_trial(trial, out), out) == undisturbed[0]
     log = (out / "log.txt").read_text()[len(before) :]
-    assert ("fold 1 of 2: training" in log) == ("fold 1" in moment)
+    assert ("training fold 1 of 2" in log) == ("fold 1" in moment)
     assert ("fold 1 of 2: going on after epoch 2" in log) == ("fold 1" in moment)
     assert ("fold 2 of 2: going on after epoch" in log) == ("fold 2" in moment)
     left = {path.name for path in (*out.rglob("*"), *(tmp_path / "cache").rglob("*"))}
@@ -90,7 +90,7 @@ def test_trials_side_by_side_share_the_work_and_train_each_fold_once(trial, undi
         process.join(60)
         assert process.exitcode == 0
     logs = [(out / "log.txt").read_text() for out in outs]
-    for fold in ("fold 1 of 2: training on", "fold 2 of 2: training on"):
+    for fold in ("training fold 1 of 2", "training fold 2 of 2"):
         assert sum(log.count(fold) for log in logs) == 1
     for out in outs:
         result = TrialResult(**json.loads((out / "result.json").read_text()))
@@ -103,15 +103,17 @@ def test_a_trial_can_be_stopped_after_any_epoch_of_a_fold_and_says_where_it_is(
     out = tmp_path / "out"
     heard: list[str] = []
 
-    def stop_in_fold_2(what: str) -> None:
-        heard.append(what)
-        if heard.count("fold 2 of 2") == 3:  # at its start, after epoch 1, after epoch 2
+    at = "training fold {} of 2 on 20 of 40 clips".format
+
+    def stop_in_fold_2(now_at: str) -> None:
+        heard.append(now_at)
+        if heard.count(at(2)) == 3:  # at its start, after epoch 1, after epoch 2
             raise SystemExit
 
     with pytest.raises(SystemExit):
         run_trial(trial, out, while_waiting=stop_in_fold_2)
-    assert heard == ["fold 1 of 2"] * 4 + ["fold 2 of 2"] * 3
-    assert json.loads((out / "waiting.json").read_text())["for"] == "fold 2 of 2"
+    assert heard == [at(1)] * 4 + [at(2)] * 3
+    assert json.loads((out / "waiting.json").read_text())["at"] == at(2)
     assert content(run_trial(trial, out), out) == undisturbed[0]
     assert "fold 2 of 2: going on after epoch 2" in (out / "log.txt").read_text()
     assert not (out / "waiting.json").exists()

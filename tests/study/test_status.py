@@ -103,10 +103,9 @@ def test_a_living_study_shows_what_runs_what_ended_and_the_best_of_each_stratum(
 
 def test_a_trial_that_waits_says_for_what(ledger, driver):
     folder = begin(ledger, "a", [("template", 6)])
-    for what, told in ((None, "template"), ("template", "template"), ("fold 2 of 5",) * 2):
-        waiting = {"template": "k"} | ({"for": what} if what else {})
-        (folder / "waiting.json").write_text(json.dumps(waiting))
-        assert f"  a: waiting for {told}; since" in describe_study(ledger, utc_now())
+    for at in ("waiting for template", "training fold 2 of 5 on 40 of 50 clips"):
+        (folder / "waiting.json").write_text(json.dumps({"template": "key", "at": at}))
+        assert f"  a: {at}; since" in describe_study(ledger, utc_now())
 
 
 def test_a_dead_driver_is_told_with_the_command_that_goes_on(ledger, driver, tmp_path, monkeypatch):

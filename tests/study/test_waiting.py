@@ -74,8 +74,8 @@ def test_a_waiting_trial_tells_tune_from_time_to_time(tmp_path, monkeypatch):
 
     def run(settings, out_dir, report, while_waiting):
         for _ in range(4):
-            while_waiting("template")
-        while_waiting("fold 2 of 5")
+            while_waiting("waiting for template")
+        while_waiting("training fold 2 of 5")
 
     monkeypatch.setattr("focusnet.pipeline.run_trial", run)
     monkeypatch.setattr("study.trainable.time.monotonic", lambda: next(times))
@@ -83,12 +83,12 @@ def test_a_waiting_trial_tells_tune_from_time_to_time(tmp_path, monkeypatch):
         '{"trial": "a", "arm": "focusnet", "stratum": 1, "index": 0, "seed": 0, "parameters": {}}'
     )
     conduct_trial(tmp_path, {}, told.append)
-    assert told == [{"waiting": "template"}, {"waiting": "fold 2 of 5"}]
+    assert told == [{"at": "waiting for template"}, {"at": "training fold 2 of 5"}]
 
 
 def wait_until(condition) -> None:
-    for _ in range(1200):
+    for _ in range(3600):
         if condition():
             return
         time.sleep(0.05)
-    pytest.fail("it did not happen in 60 s")
+    pytest.fail("it did not happen in 180 s")
