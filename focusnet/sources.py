@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from focusnet.errors import DataError
-from focusnet.transfer import Remote
+from focusnet.transfer import Remote, reason_of
 
 TAU22_DOI = "10.5281/zenodo.6337421"
 ZENODO_API = "https://zenodo.org/api/records"
@@ -78,7 +78,7 @@ def with_sizes(remotes: tuple[Remote, ...], api: str = ZENODO_API) -> tuple[Remo
         listed = {name: entry for entry in response.json()["files"] if (name := _name(entry))}
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{url}: the record's list of files cannot be read: {error}\n"
+            f"{url}: the record's list of files cannot be read: {reason_of(error)}\n"
             "  where it cannot be reached: fetch the archives in another way, put them into the "
             "folder under their own names, and run the same command"
         ) from None

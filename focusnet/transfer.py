@@ -128,14 +128,12 @@ def _receive(
         except _Passing as error:
             reason, requested = str(error), error.seconds
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = _first_line(error)
+            reason = reason_of(error)
         fruitless = 0 if _size(part) > most else fruitless + 1
         most = max(most, _size(part))
         if fruitless == _FRUITLESS:
-            raise DataError(
-                f"{remote.url}: {reason} ({_FRUITLESS} attempts brought nothing; what has arrived "
-                f"is kept in {part})"
-            )
+            kept = f"; what has arrived is kept in {part}" if most else ""
+            raise DataError(f"{remote.url}: {reason} ({_FRUITLESS} attempts brought nothing{kept})")
         wait = max(min(2.0 ** (fruitless - 1), _LONGEST_WAIT) if fruitless else 0.0, requested)
 
 
@@ -214,5 +212,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0][:200] or type(error).__name__
+def reason_of(error: Exception) -> str:
+    """What went wrong in a request, without the layers it was told through."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    told = str(inner or error).split("\n")[0][:200]
+    return told.partition("): ")[2] or told or type(error).__name__
