@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 Work = Callable[[], float]  # does it once; returns how much that was, in clips for example
 Setup = Callable[..., Work]
+Clock = Literal["cpu", "wall"]
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ def compare(
     *,
     rounds: int,
     threads: int = 1,
-    clock: Literal["cpu", "wall"] = "cpu",
+    clock: Clock = "cpu",
 ) -> tuple[Spread, Spread, Spread]:
     """Amounts per second of both sides, and the ratio of the two within each round.
 
     ``ours(**settings)`` and ``baseline(**settings)`` prepare, each in its process; what they return
     is done once unmeasured and then ``rounds`` times. Both must be importable by name.
     """
-    with _side(ours, settings, threads) as one, _side(baseline, settings, threads) as other:
+    with side(ours, settings, threads) as one, side(baseline, settings, threads) as other:
         pairs = [(one(), other()) for _ in range(rounds)]
     rates = [(_rate(a, clock), _rate(b, clock)) for a, b in pairs]
     ratios = [a / b for a, b in rates]
@@ -102,7 +103,7 @@ def alone(
     setup: Setup, settings: Mapping[str, Any], *, rounds: int, threads: int = 1
 ) -> list[Sample]:
     """The samples of one side that is compared with nothing."""
-    with _side(setup, settings, threads) as turn:
+    with side(setup, settings, threads) as turn:
         return [turn() for _ in range(rounds)]
 
 
@@ -111,10 +112,8 @@ def _rate(sample: Sample, clock: str) -> float:
 
 
 @contextmanager
-def _side(
-    setup: Setup, settings: Mapping[str, Any], threads: int
-) -> Iterator[Callable[[], Sample]]:
-    """A process with one side in it; yields what makes it do its work once."""
+def side(setup: Setup, settings: Mapping[str, Any], threads: int) -> Iterator[Callable[[], Sample]]:
+    """A process with one side in it; yields what makes it do its work once, measured."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, setup, dict(settings), threads))
@@ -190,10 +189,7 @@ def _cpu_seconds() -> float:
 
 
 def pin(threads: int) -> None:
-    """Keep this process to ``threads`` cores, where that can be, and torch to as many threads."""
+    """Keep this process to ``threads`` cores, where the system can."""
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:threads])
-    import torch
-
-    torch.set_num_threads(threads)

@@ -32,6 +32,10 @@ from focusnet.atomic import write_json, write_text
 PARTS = {
     "data_path": "batches of waveforms, with DIR and roll",
     "front_end": "log-mel",
+    "train_step": "forward, backward and optimiser of PaSST-S on CPU",
+    "inference": "evaluation and template logits of PaSST-S on CPU",
+    "caching": "decoding a data set for the first time",
+    "scale": "what grows with the size of the data set",
 }
 _VERSIONS = ("torch", "numpy", "scipy", "hear21passt", "lightning", "ray")
 

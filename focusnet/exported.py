@@ -49,7 +49,9 @@ class SceneClassifier(nn.Module):
         self.window = math.ceil(round(settings.clip_seconds * self.sample_rate, 3))
         self.longest = settings.model.max_frames * features.hop_length
         self.mel = LogMel(**features.model_dump())
-        self.passt = build_model(settings.model, len(self.classes), n_mels=features.n_mels)
+        self.passt = build_model(
+            settings.model, len(self.classes), n_mels=features.n_mels, class_tokens_only=True
+        )
         self.passt.load_state_dict(state)
         self.eval().requires_grad_(False)
 

@@ -5,9 +5,11 @@ PaSST: Koutini et al., "Efficient training of audio transformers with patchout",
 """
 
 from pathlib import Path
+from typing import Any
 
 import hear21passt.models.passt as hear
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from focusnet.config import ModelConfig, cache_folder
@@ -41,13 +43,15 @@ class Passt(hear.PaSST):
 
     In evaluation it equals the parent class bit for bit. In training it adds what the PaSST of the
     CP-JKU code base does and hear21passt's does not: a random offset into the time position
-    embedding (``time_offset``).
+    embedding (``time_offset``). With ``class_tokens_only`` the last block is spared what nobody
+    reads: equal up to rounding, for 7 % less work in PaSST-S.
 
     ``forward`` takes (B, 1, n_mels, frames) and returns logits (B, n_classes) and features (B,
     embedding), as the parent does.
     """
 
     time_offset = False
+    class_tokens_only = False
     generator: Generator | None = None
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,12 +76,38 @@ class Passt(hear.PaSST):
         x = x.flatten(2).transpose(1, 2)
         tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
         x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
-        x = self.norm(self.blocks(self.pos_drop(x)))
+        x = self.pos_drop(x)
+        if self.class_tokens_only:
+            x = self.blocks[:-1](x)
+            x = _first_tokens(self.blocks[-1], x, tokens.shape[1])
+        else:
+            x = self.blocks(x)
+        x = self.norm(x)
         return x[:, 0], x[:, 1]
 
     def _keep(self, count: int, drop: int, device: torch.device) -> Tensor:
         kept = torch.randperm(count, generator=self.generator)[: count - drop].sort().values
         return kept.to(device, non_blocking=True)
+
+
+def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
+    """What ``block`` makes of the first ``count`` tokens of (B, tokens, embedding).
+
+    The other tokens need keys and values only, which is a sixth of their work.
+    """
+    attention = block.attn
+    batch, tokens, width = x.shape
+    heads = attention.num_heads
+    weight, bias = attention.qkv.weight, attention.qkv.bias
+    normed = block.norm1(x)
+    queries = F.linear(normed[:, :count], weight[:width], bias[:width])
+    keys_and_values = F.linear(normed, weight[width:], bias[width:])
+    queries = queries.reshape(batch, count, heads, -1).transpose(1, 2)
+    keys, values = keys_and_values.reshape(batch, tokens, 2, heads, -1).permute(2, 0, 3, 1, 4)
+    shares = ((queries @ keys.transpose(-2, -1)) * attention.scale).softmax(dim=-1)
+    attended = (attention.attn_drop(shares) @ values).transpose(1, 2).reshape(batch, count, width)
+    x = x[:, :count] + block.drop_path(attention.proj_drop(attention.proj(attended)))
+    return x + block.drop_path(block.mlp(block.norm2(x)))
 
 
 def patch_stride(config: ModelConfig) -> int:
@@ -109,6 +139,7 @@ def build_model(
     patchout_freq: int = 0,
     patchout_time: int = 0,
     time_offset: bool = False,
+    class_tokens_only: bool = False,
     seed: int = 0,
     cache: Path | None = None,
 ) -> Passt:
@@ -121,6 +152,7 @@ def build_model(
         n_mels: bins of the input.
         patchout_freq, patchout_time: rows and columns of patches dropped in training.
         time_offset: random offset into the time position embedding in training.
+        class_tokens_only: spare the last block what nobody reads; see ``Passt``.
         cache: folder for downloads.
 
     Raises:
@@ -143,6 +175,7 @@ def build_model(
             embed_layer=_PatchEmbed,
         )
     model.time_offset = time_offset
+    model.class_tokens_only = class_tokens_only
     path = weights_path(config.weights, cache or cache_folder(None))
     if path is not None:
         _load(model, read_weights(path), path)

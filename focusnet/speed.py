@@ -122,6 +122,7 @@ def _model(trial: TrialConfig) -> Passt:
         patchout_freq=augment.patchout_freq,
         patchout_time=augment.patchout_time,
         time_offset=augment.time_offset,
+        class_tokens_only=True,
     )
 
 

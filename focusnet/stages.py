@@ -82,6 +82,7 @@ class Stages:
             patchout_freq=augment.patchout_freq if training else 0,
             patchout_time=augment.patchout_time if training else 0,
             time_offset=augment.time_offset and training,
+            class_tokens_only=True,
             seed=derive_seed(self.trial.seed, "model"),
             cache=self.cache,
         )

@@ -1,14 +1,28 @@
 """Each part of benchmarks/run.py on tiny sizes: both sides do the same; the table has a shape."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import data_path, front_end, run
-from benchmarks.measure import Row, Spread, compare
+from benchmarks import (
+    caching,
+    data_path,
+    front_end,
+    inference,
+    run,
+    scale,
+    tau_layout,
+    train_step,
+)
+from benchmarks.measure import Row, Spread
 from benchmarks.table import as_markdown, as_text
+from focusnet.config import ModelConfig
+from focusnet.dataset import read_dataset
+from focusnet.model import build_model
+from focusnet.waveforms import open_waveforms
 
 
 def test_both_data_paths_give_the_same_clips(tmp_path):
@@ -38,34 +52,6 @@ def test_both_front_ends_agree():
     assert difference.abs().max() < 1e-4
     assert front_end.our_mel(True).training
     assert front_end.their_mel(True).training
-
-
-def counting(step):
-    """One side of a comparison: it says how far it has counted."""
-    counted = [0.0]
-
-    def work():
-        sum(i * i for i in range(20_000))  # for a CPU time above 0
-        counted[0] += step
-        return counted[0]
-
-    return work
-
-
-def failing():
-    raise ValueError("no such data")
-
-
-def test_sides_take_turns_after_one_unmeasured_turn():
-    one, other, ratio = compare(counting, counting, {"step": 2}, rounds=3, clock="wall")
-    assert one.low > 0
-    assert other.low <= other.median <= other.high
-    assert ratio.low <= ratio.median <= ratio.high
-
-
-def test_a_side_that_fails_is_named_with_its_error():
-    with pytest.raises(RuntimeError, match="no such data"):
-        compare(failing, failing, {}, rounds=1)
 
 
 def row(**changes) -> Row:
@@ -126,3 +112,54 @@ def test_what_could_not_be_measured_says_why():
     assert "| skipped |  |  | 3.5 (4.5) | skipped: torch sees no GPU here |" in as_markdown(
         {"gpu": part}
     )
+
+
+def test_both_training_steps_begin_with_the_same_network_and_move_it():
+    ours = train_step.our_steps(2, "fp32", size="tiny", frames=100)
+    plain = train_step.plain_steps(2, "fp32", size="tiny", frames=100)
+    assert ours() == plain() == 2
+    model = build_model(ModelConfig(size="tiny", weights="none"), 10, class_tokens_only=True)
+    theirs = train_step.plain_model("tiny").eval()
+    theirs.load_state_dict(model.state_dict())
+    spec = train_step.spectrograms(2, 100)
+    assert torch.allclose(model.eval()(spec)[0], theirs(spec)[0], atol=1e-6)
+
+
+def test_both_sides_of_evaluation_count_their_clips():
+    assert inference.our_logits(3, "fp32", size="tiny")() == 3
+    assert inference.plain_logits(3, "fp32", size="tiny")() == 3
+
+
+@pytest.mark.parametrize("rate", [32_000, 44_100])
+def test_both_ways_of_caching_keep_the_same_samples(rate, tmp_path):
+    caching.write_data_set(tmp_path, 400)
+    assert caching.their_cache(tmp_path, rate)() == 400
+    cached = open_waveforms(
+        read_dataset(tmp_path),
+        sample_rate=rate,
+        cache=tmp_path / "cache",
+        on_bad_clip="error",
+        workers=1,
+        progress=False,
+    )
+    for row, (name, *_) in enumerate(tau_layout.clip_names(3)):
+        expected = caching.load_clip(tmp_path / name, rate)
+        ours = cached.samples[cached.position[row]] * np.float32(cached.scale)
+        assert np.array_equal(ours, expected)
+
+
+def test_a_sparse_data_set_is_taken_for_a_decoded_one(tmp_path):
+    scale.write_data_set(tmp_path, 600)
+    assert scale.start_up(tmp_path)() == 500
+    assert scale.batches(tmp_path)() == 500
+    stored = next(tmp_path.glob("cache/waveforms/*/samples.npy")).stat()
+    assert stored.st_size > 600 * 44_100 * 2
+    assert stored.st_blocks * 512 < stored.st_size / 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_mapped_array_counts_as_this_processs_memory(tmp_path):
+    np.save(tmp_path / "shared.npy", np.ones((20, 44_100), np.int16))
+    share = scale.mapped(tmp_path / "shared.npy")()
+    size = (tmp_path / "shared.npy").stat().st_size
+    assert share == pytest.approx(size, rel=0.1)

@@ -64,6 +64,26 @@ def test_gradients_equal_hear21passts():
             assert torch.allclose(a.grad, b.grad, rtol=1e-5, atol=1e-7), name
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_last_block_for_the_class_tokens_only_changes_neither_logits_nor_gradients(training):
+    plain = build_model(tiny(), patchout_freq=3).double()
+    short = build_model(tiny(), patchout_freq=3).double()
+    short.load_state_dict(plain.state_dict())
+    short.class_tokens_only = True
+    for model in (plain, short):
+        model.generator = torch.Generator().manual_seed(5)
+        logits, features = model.train(training)(spectrograms().double())
+        (logits.square().sum() + features.sin().sum()).backward()
+        model.seen = logits.detach(), features.detach()
+    for ours, expected in zip(short.seen, plain.seen, strict=True):
+        assert torch.allclose(ours, expected, rtol=1e-12, atol=1e-13)
+    pairs = zip(short.named_parameters(), plain.named_parameters(), strict=True)
+    for (name, ours), (_, expected) in pairs:
+        assert (ours.grad is None) == (expected.grad is None), name
+        if ours.grad is not None:
+            assert torch.allclose(ours.grad, expected.grad, rtol=1e-9, atol=1e-12), name
+
+
 def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
     ours = build_model(tiny(), patchout_freq=3, patchout_time=2).train()
     theirs = hear_tiny()

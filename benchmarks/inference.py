@@ -1,0 +1,86 @@
+"""Evaluation and template logits: front end and PaSST-S over test clips, without gradients.
+
+The baseline is what the CP-JKU validation step does: hear21passt's front end and model, one batch
+of the training batch's size at a time, fp32.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.data_path import CLASSES
+from benchmarks.front_end import RATE, their_mel
+from benchmarks.measure import Row, Work, compare
+from benchmarks.train_step import has_bf16_tiles, plain_model
+from focusnet.batches import ClipBatches
+from focusnet.config import ModelConfig
+from focusnet.mel import LogMel
+from focusnet.model import build_model
+from focusnet.training import predict_logits
+
+
+def measure(*, quick: bool = False, clips: int = 16, rounds: int = 5) -> list[Row]:
+    """The rows of this part."""
+    if quick:
+        clips, rounds = 4, 2
+    rows = []
+    for precision in ("fp32", "bf16"):
+        settings: dict[str, Any] = {"clips": clips, "precision": precision}
+        ours, baseline, ratio = compare(our_logits, plain_logits, settings, rounds=rounds)
+        tiles = precision == "fp32" or has_bf16_tiles()
+        rows.append(
+            Row(
+                what=f"evaluation and logits, PaSST-S, {precision}",
+                unit="clips per CPU-second",
+                how=f"from stored 44.1 kHz clips to logits, {clips} clips, 1 thread, {rounds} "
+                "rounds; baseline: hear21passt's front end and model, fp32"
+                + ("" if tiles else "; this CPU has no AMX, without which bf16 gains nothing"),
+                ours=ours,
+                baseline=baseline,
+                ratio=ratio,
+            )
+        )
+    return rows
+
+
+def our_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
+    """``predict_logits`` of a trial."""
+    config = ModelConfig.model_validate({"size": size, "weights": "none"})
+    model = build_model(config, CLASSES, class_tokens_only=True)
+    mel = LogMel(sample_rate=RATE)
+    batches = ClipBatches(
+        stored_clips(clips),
+        1 / 32768,
+        np.arange(clips),
+        np.zeros(clips, np.int64),
+        batch_size=256,
+    )
+    cpu = torch.device("cpu")
+
+    def work() -> float:
+        predict_logits(model, mel, batches, device=cpu, precision=precision)
+        return clips
+
+    return work
+
+
+def plain_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
+    """hear21passt's front end and model in evaluation mode, fp32 whatever ``precision`` says."""
+    del precision
+    model = plain_model(size).eval()
+    mel = their_mel(False)
+    waveforms = torch.from_numpy(stored_clips(clips)).float() / 32768
+
+    def work() -> float:
+        with torch.no_grad():
+            for part in waveforms.split(80):  # that code base's batch
+                model(mel(part).unsqueeze(1))
+        return clips
+
+    return work
+
+
+def stored_clips(clips: int) -> np.ndarray:
+    """(clips, 44100) int16 noise."""
+    return np.random.default_rng(0).integers(-3000, 3000, (clips, RATE), dtype=np.int16)

@@ -1,0 +1,221 @@
+"""What grows with the size of the data set: start-up, memory and step time of a trial.
+
+The large data set has as many clips as TAU22: real tables, an empty file per clip, and a sparse
+array of the size of the decoded audio. The small one has a hundredth of it.
+"""
+
+import os
+import resource
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Row, Spread, Work, alone, compare, side
+from benchmarks.tau_layout import clip_names, write_sparse_cache, write_tables
+from focusnet import waveforms
+from focusnet.allocator import keep_freed_memory
+from focusnet.dataset import read_dataset
+from focusnet.training import Augmentation
+from focusnet.trial_data import TrialData, load_trial_data
+
+RATE = 44_100
+LARGE, SMALL = 200_000, 2_000
+_BATCH, _BATCHES = 64, 8
+
+
+def measure(*, quick: bool = False, rounds: int = 5) -> list[Row]:
+    """The rows of this part."""
+    large, small = (LARGE, SMALL) if not quick else (SMALL, SMALL // 10)
+    if quick:
+        rounds = 2
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        both = {clips: Path(folder) / str(clips) for clips in (large, small)}
+        for clips, root in both.items():
+            write_data_set(root, clips)
+        rows = [_start_up(both, rounds), _memory(both)]
+        rows.append(_step(both[large], both[small], large, rounds))
+        rows.append(_one_copy(Path(folder), clips=300 if quick else SMALL))
+    return rows
+
+
+def write_data_set(root: Path, clips: int) -> None:
+    """A data set of ``clips`` empty files, and its decoded audio in ``root / 'cache'``."""
+    write_tables(root, clips)
+    (root / "audio").mkdir()
+    names = [name for name, *_ in clip_names(clips)]
+    for name in names:
+        os.close(os.open(root / name, os.O_CREAT | os.O_WRONLY))
+    dataset = read_dataset(root)
+    used = np.union1d(dataset.train, dataset.test)
+    stored = dataset.clips["filename"].iloc[used].tolist()
+    key = waveforms._key(dataset.root, stored, RATE)
+    write_sparse_cache(root / "cache" / "waveforms" / key, stored, RATE)
+
+
+def start_up(root: Path) -> Work:
+    """All that a trial does before its first batch."""
+
+    def work() -> float:
+        return float(len(_open(root).train))
+
+    return work
+
+
+def private_memory(root: Path) -> Work:
+    """Opens the data, gathers some batches; the amount is this process's own memory in bytes."""
+    data = _open(root)
+    epoch = _epoch(data)
+
+    def work() -> float:
+        epoch()
+        return float(_kilobytes("Pss_Anon") * 1024)
+
+    return work
+
+
+def batches(root: Path) -> Work:
+    """Batches of clips from all over the array."""
+    keep_freed_memory()
+    return _epoch(_open(root))
+
+
+def large_against_itself(root: Path, small: Path) -> Work:
+    """``batches`` of the large data set."""
+    del small
+    return batches(root)
+
+
+def small_instead(root: Path, small: Path) -> Work:
+    """``batches`` of the small data set."""
+    del root
+    return batches(small)
+
+
+def mapped(path: Path) -> Work:
+    """Reads all of an array through its map; the amount is this process's share of it in bytes."""
+    samples = np.load(path, mmap_mode="r")
+
+    def work() -> float:
+        samples[:, ::2048].sum()  # every page
+        return float(_kilobytes("Pss", str(path)) * 1024)
+
+    return work
+
+
+def _start_up(both: dict[int, Path], rounds: int) -> Row:
+    large, small = both
+    seconds = {
+        clips: Spread.of([s.cpu for s in alone(start_up, {"root": root}, rounds=rounds)])
+        for clips, root in both.items()
+    }
+    return Row(
+        what=f"start-up of a trial's data, {large:,} clips",
+        unit="CPU-seconds",
+        how=f"tables, halves, subset, a look at every audio file, index; {rounds} rounds; "
+        f"with {small:,} clips: {seconds[small]}",
+        ours=seconds[large],
+        notes={"small": seconds[small].median},
+    )
+
+
+def _memory(both: dict[int, Path]) -> Row:
+    large, small = both
+    own = {
+        clips: alone(private_memory, {"root": root}, rounds=1)[0].amount / 1e6
+        for clips, root in both.items()
+    }
+    return Row(
+        what=f"memory of a trial's process, {large:,} clips",
+        unit="MB of its own, torch included",
+        how=f"Pss_Anon after 8 batches of 64; with {small:,} clips: {own[small]:.0f}",
+        ours=Spread.of([own[large]]),
+        notes={"small": own[small]},
+    )
+
+
+def _step(large: Path, small: Path, clips: int, rounds: int) -> Row:
+    settings: dict[str, Any] = {"root": large, "small": small}
+    ours, baseline, ratio = compare(large_against_itself, small_instead, settings, rounds=rounds)
+    return Row(
+        what=f"batches with roll, of {clips:,} clips against a hundredth",
+        unit="clips per CPU-second",
+        how=f"512 clips from all over the array, 1 thread, {rounds} rounds; 1 means that size "
+        "costs nothing",
+        ours=ours,
+        baseline=baseline,
+        ratio=ratio,
+    )
+
+
+def _one_copy(folder: Path, clips: int, processes: int = 4) -> Row:
+    path = folder / "shared.npy"
+    np.save(path, np.ones((clips, RATE), np.int16))
+    with ExitStack() as stack:
+        turns: list[Callable[[], Any]] = [
+            stack.enter_context(side(mapped, {"path": path}, 1)) for _ in range(processes)
+        ]
+        held = sum(turn().amount for turn in turns)
+    return Row(
+        what=f"audio in the memory of {processes} concurrent trials",
+        unit="copies",
+        how="sum of their proportional shares (PSS) of the array's map, by the array's size; a "
+        f"script that reads it into each has {processes}",
+        ours=Spread.of([held / path.stat().st_size]),
+        baseline=Spread.of([float(processes)]),
+        ratio=Spread.of([processes * path.stat().st_size / held]),
+    )
+
+
+def _open(root: Path) -> TrialData:
+    return load_trial_data(
+        root,
+        subset=100,
+        subset_seed=0,
+        sample_rate=RATE,
+        on_bad_clip="error",
+        dir_folder=None,
+        cache=root / "cache",
+        progress=False,
+    )
+
+
+def _epoch(data: TrialData) -> Work:
+    draw = np.random.default_rng(0)
+    count = min(_BATCH * _BATCHES, len(data.train))
+    rows = np.sort(draw.choice(data.train, count, replace=False))
+    generator = torch.Generator().manual_seed(0)
+    some = data.batches(rows, _BATCH, generator)
+    augmentation = Augmentation(
+        responses=None,
+        dir_probability=0.0,
+        roll_samples=10_000,
+        mixstyle_probability=0.0,
+        mixstyle_alpha=0.4,
+    )
+
+    def work() -> float:
+        for batch in some:
+            augmentation.waveforms(batch, generator)
+        return count
+
+    return work
+
+
+def _kilobytes(name: str, mapping: str | None = None) -> int:
+    """One figure of this process's memory, of all or of one mapped file; its peak elsewhere."""
+    source = Path("/proc/self/smaps_rollup" if mapping is None else "/proc/self/smaps")
+    if not source.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    total, inside = 0, mapping is None
+    for line in source.read_text().splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            inside = mapping is None or (bool(rest) and rest[-1] == mapping)
+        elif inside and first == f"{name}:":
+            total += int(rest[0])
+    return total

@@ -1,0 +1,124 @@
+"""One training step of PaSST-S on CPU: ours against the plain one in fp32.
+
+The plain step is what a script with hear21passt's model does: its forward, cross-entropy, backward
+and ``torch.optim.Adam`` as it comes, all in fp32. Ours is the step of a trial: the last block for
+the class tokens only, fused Adam, and bf16 autocast where ``compute.precision`` says so.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from benchmarks.measure import Row, Work, compare
+from focusnet.allocator import keep_freed_memory
+from focusnet.config import ModelConfig
+from focusnet.model import SIZES, build_model, patch_stride
+from focusnet.training import autocast
+
+CLASSES = 10
+_PATCHOUT = 6  # rows of patches
+
+
+def measure(*, quick: bool = False, batch_size: int = 8, rounds: int = 5) -> list[Row]:
+    """The rows of this part."""
+    if quick:
+        batch_size, rounds = 2, 2
+    rows = []
+    for precision in ("fp32", "bf16"):
+        settings: dict[str, Any] = {"batch_size": batch_size, "precision": precision}
+        ours, baseline, ratio = compare(our_steps, plain_steps, settings, rounds=rounds)
+        tiles = precision == "fp32" or has_bf16_tiles()
+        rows.append(
+            Row(
+                what=f"training step, PaSST-S, {precision}",
+                unit="clips per CPU-second",
+                how=f"44.1 kHz (80 tokens), batch {batch_size}, Adam, 1 thread, {rounds} rounds; "
+                "baseline: hear21passt's model in fp32, torch's default Adam"
+                + ("" if tiles else "; this CPU has no AMX, without which bf16 gains nothing"),
+                ours=ours,
+                baseline=baseline,
+                ratio=ratio,
+                minimum=2.0 if precision == "bf16" and has_bf16_tiles() else None,
+            )
+        )
+    return rows
+
+
+def has_bf16_tiles() -> bool:
+    """Whether this CPU multiplies bf16 matrices in tiles (AMX); elsewhere bf16 can cost time."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def our_steps(batch_size: int, precision: str, size: str = "passt_s", frames: int = 138) -> Work:
+    """A trial's training step."""
+    keep_freed_memory()
+    config = ModelConfig.model_validate({"size": size, "weights": "none"})
+    model = build_model(config, CLASSES, patchout_freq=_patchout(size), class_tokens_only=True)
+    model.generator = Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, weight_decay=1e-3, fused=True)
+    return _step(model, optimizer, batch_size, frames, precision)
+
+
+def plain_steps(batch_size: int, precision: str, size: str = "passt_s", frames: int = 138) -> Work:
+    """The step of a plain script, in fp32 whatever ``precision`` says."""
+    del precision
+    model = plain_model(size)
+    model.s_patchout_f = _patchout(size)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, weight_decay=1e-3)
+    return _step(model, optimizer, batch_size, frames, "fp32")
+
+
+def plain_model(size: str) -> Any:
+    """hear21passt's PaSST of one of our sizes."""
+    import hear21passt.models.passt as hear
+
+    warnings.simplefilter("ignore")  # on every clip that has not 10 s
+    hear.first_RUN = False
+    embed_dim, depth, heads, _ = SIZES[size]
+    config = ModelConfig.model_validate({"size": size, "weights": "none"})
+    return hear.PaSST(
+        img_size=(128, config.max_frames),
+        stride=patch_stride(config),
+        num_classes=CLASSES,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=heads,
+        distilled=True,
+    )
+
+
+def spectrograms(batch_size: int, frames: int) -> Tensor:
+    """What the front end gives for clips of one second: 138 frames at 44.1 kHz."""
+    return torch.randn(batch_size, 1, 128, frames, generator=Generator().manual_seed(0))
+
+
+def _patchout(size: str) -> int:
+    return _PATCHOUT if size == "passt_s" else 0
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    frames: int,
+    precision: str,
+) -> Work:
+    spec = spectrograms(batch_size, frames)
+    labels = torch.arange(batch_size) % CLASSES
+    model.train()
+    model_logits: Callable[[Tensor], tuple[Tensor, Tensor]] = model
+
+    def work() -> float:
+        optimizer.zero_grad()
+        with autocast(spec.device, precision):
+            logits, _ = model_logits(spec)
+            loss = F.cross_entropy(logits.float(), labels)
+        loss.backward()
+        optimizer.step()
+        return batch_size
+
+    return work
