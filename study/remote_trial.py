@@ -9,6 +9,7 @@ there has been given up for dead, and carries nothing any more.
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ from study.working_copy import WorkingCopy
 _EVERY = 5.0  # seconds between two looks at what is to be carried
 _STARTED, _EPOCHS, _RESULT, _ENDED = "started.json", "epochs.jsonl", "result.json", "ended.json"
 _LAST = (_EPOCHS, _RESULT, _ENDED)
-# Tune waits for a minute for a trial that it stops.
-_PATIENCE_OF_TUNE = 40.0
+# Tune waits for a minute for a trial that it stops, and for 5 seconds when it ends itself.
+_PATIENCE_OF_TUNE, _PATIENCE_AT_THE_END = 40.0, 4.5
+# Whether no trial is under way in this process.
+_idle = threading.Event()
+_idle.set()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,23 @@ class Far:
         run_trial: RunTrial | None = None,
     ) -> None:
         """As ``conduct_trial``, for the trial of this name."""
+        _idle.clear()
+        try:
+            self._conduct(trial, settings, report, run_trial)
+        finally:
+            _idle.set()
+
+    def let_leave(self) -> None:
+        """Give a trial that Tune has told to stop the time to carry its last state."""
+        _idle.wait(_PATIENCE_AT_THE_END)
+
+    def _conduct(
+        self,
+        trial: str,
+        settings: Mapping[str, Any],
+        report: Callable[[dict[str, Any]], None],
+        run_trial: RunTrial | None,
+    ) -> None:
         if self.own_caches:
             cache = os.environ.get("FOCUSNET_CACHE") or self.cache
             settings = with_values(settings, {"data.cache": cache})
@@ -135,6 +156,7 @@ class _Attempt:
             epochs = self._folder / _EPOCHS
             lines = epochs.read_bytes() if epochs.is_file() else b""
             line = json.dumps(record).encode() + b"\n"
+            self._carrier.wake()  # the epoch's state
             # While the address is lost the trial goes on: all lines go up later.
             self._persistence.attempt(lambda: self._place.write(_EPOCHS, lines + line))
 

@@ -81,6 +81,11 @@ def build_trainable(
         def __repr__(self) -> str:
             return title or str(self.config.get("trial", "trial"))
 
+        def cleanup(self) -> None:
+            super().cleanup()
+            if far is not None:
+                far.let_leave()
+
     return StudyTrial
 
 

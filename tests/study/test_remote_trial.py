@@ -111,7 +111,7 @@ def test_the_node_of_the_attempt_before_has_what_was_not_carried_yet(trial, plac
     with pytest.raises(KeyboardInterrupt):
         conduct(place, tmp_path, cut_off)
     FlakyFileSystem.down = False
-    assert trial.read("checkpoint.pt") in (None, b"1")
+    assert trial.read("checkpoint.pt") != b"3"
     conduct(place, tmp_path, lambda c, folder, tell, **o: learn(folder, tell, epochs))
     assert epochs == [1, 2, 3, 4]
 
