@@ -29,7 +29,7 @@ TEMPLATE = "template"  # as an arm to compare with: each trial's own template
 FEWEST_SEEDS = 2
 VERDICTS = {1: "gain", 0: "no evidence", -1: "loss"}
 UNTESTED = "not tested"  # too few seeds
-_FINAL_STAGE = "focus"
+FINAL_STAGE = "focus"
 _CLIP = ["filename", "scene", "location"]
 
 
@@ -123,11 +123,11 @@ def paired_counts(judged: pd.DataFrame, arm: str, against: str) -> PairedCounts 
     Raises:
         PredictionsError: a clip is there twice for a seed, or clips differ between trainings.
     """
-    first = judged[(judged["arm"] == arm) & (judged["stage"] == _FINAL_STAGE)]
+    first = judged[(judged["arm"] == arm) & (judged["stage"] == FINAL_STAGE)]
     if against == TEMPLATE:
         second = judged[(judged["arm"] == arm) & (judged["stage"] == TEMPLATE)]
     else:
-        second = judged[(judged["arm"] == against) & (judged["stage"] == _FINAL_STAGE)]
+        second = judged[(judged["arm"] == against) & (judged["stage"] == FINAL_STAGE)]
     seeds = sorted(set(first["seed"]) & set(second["seed"]))
     if not seeds:
         return None

@@ -6,14 +6,22 @@ controls beside it, with seeds that no search has seen; claims are made from the
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.claims import TEMPLATE, PairedCounts, family_table, paired_counts
-from analysis.inference import bootstrap_effects, interval, variance_components
+from analysis.claims import (
+    FEWEST_SEEDS,
+    FINAL_STAGE,
+    TEMPLATE,
+    PairedCounts,
+    family_table,
+)
+from analysis.inference import Design, bootstrap_effects, interval, variance_components
 from analysis.predictions import PredictionsError, read_clips
 
 FOCUSNET = "focusnet"  # the arm that is searched; the others are its controls
@@ -93,11 +101,21 @@ class Confirmation:
         return against if against in self.controls else None
 
     def counts(self, against: str) -> PairedCounts | None:
-        """FocusNet's right clips against those of one of ``COMPARISONS`` or arms; None without."""
+        """FocusNet's right clips against those of one of ``COMPARISONS`` (or of an arm)."""
         other = self.arm_of(against)
         if other is None or not self.is_complete:
             return None
-        return paired_counts(self._judged({FOCUSNET, other}), FOCUSNET, other)
+        owner = FOCUSNET if other == TEMPLATE else other
+        seeds = tuple(seed for seed in self.seeds(FOCUSNET) if (owner, seed) in self.clips)
+        if not seeds:
+            return None
+        stage = TEMPLATE if other == TEMPLATE else FINAL_STAGE
+        return PairedCounts(
+            seeds,
+            self._design,
+            np.array([self._right[FOCUSNET, seed, FINAL_STAGE] for seed in seeds]),
+            np.array([self._right[owner, seed, stage] for seed in seeds]),
+        )
 
     def accuracy_interval(self, arm: str) -> tuple[float, float, float]:
         """Macro accuracy on report and the ends of its interval over seeds and locations.
@@ -105,34 +123,43 @@ class Confirmation:
         ``template`` is FocusNet's own. The interval is NaN for fewer than two seeds.
         """
         owner = FOCUSNET if arm == TEMPLATE else arm
-        counts = paired_counts(self._judged({owner}), owner, TEMPLATE)
-        if counts is None:
+        stage = TEMPLATE if arm == TEMPLATE else FINAL_STAGE
+        seeds = self.seeds(owner)
+        if not seeds:
             return np.nan, np.nan, np.nan
-        right = counts.right_against if arm == TEMPLATE else counts.right
-        accuracy = float((right @ counts.design.weights).mean())
-        if len(counts.seeds) < 2:
+        right = np.array([self._right[owner, seed, stage] for seed in seeds])
+        accuracy = float((right @ self._design.weights).mean())
+        if len(seeds) < FEWEST_SEEDS:
             return accuracy, np.nan, np.nan
         # The right clips less those of a model that has none: the same noise, the same interval.
         low, high = interval(
-            variance_components(right, counts.design), bootstrap_effects(right, counts.design)
+            variance_components(right, self._design), bootstrap_effects(right, self._design)
         )
         return accuracy, float(low), float(high)
 
-    def _judged(self, arms: set[str]) -> pd.DataFrame:
-        """Whether each clip is right, as ``claims.paired_counts`` takes it."""
-        frames = [
-            clips[["filename", "scene", "location"]].assign(
-                arm=arm,
-                seed=seed,
-                stage=stage,
-                right=(clips[stage].astype(str) == clips["scene"].astype(str)).astype(np.int64),
-            )
-            for (arm, seed), clips in self.clips.items()
-            if arm in arms
-            for stage in ("template", "focus")
-        ]
-        columns = ["filename", "scene", "location", "arm", "seed", "stage", "right"]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    @cached_property
+    def _design(self) -> Design:
+        """Scenes and locations, the same for all trainings: ``read_confirmation`` sees to it."""
+        sizes = _by_location(next(iter(self.clips.values()))).size()
+        scene = pd.factorize(sizes.index.get_level_values(0))[0].astype(np.int64)
+        return Design(scene, sizes.to_numpy(np.int64))
+
+    @cached_property
+    def _right(self) -> dict[tuple[str, int, str], NDArray[np.int64]]:
+        """(locations,) right clips by arm, seed and stage."""
+        found = {}
+        for (arm, seed), clips in self.clips.items():
+            by_location = _by_location(clips)
+            for stage in (TEMPLATE, FINAL_STAGE):
+                counts = by_location[f"{stage}_right"].sum()
+                found[arm, seed, stage] = counts.to_numpy(np.int64)
+        return found
+
+
+def _by_location(clips: pd.DataFrame) -> Any:
+    scene = clips["scene"].astype(str)
+    right = {f"{s}_right": (clips[s].astype(str) == scene) for s in (TEMPLATE, FINAL_STAGE)}
+    return clips.assign(**right).groupby([scene, clips["location"].astype(str)])
 
 
 def read_confirmation(folder: Path, trials: pd.DataFrame, asked: int) -> Confirmation:
