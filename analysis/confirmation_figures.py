@@ -36,6 +36,9 @@ def draw_effects(effects: pd.DataFrame, labels: Mapping[Any, str], titles: Seque
     """
     comparisons = list(dict.fromkeys(effects["against"]))
     rows = len(labels)
+    # Few seeds can detect nothing that is possible: then the intervals set the scale.
+    ends = 100 * effects[["low", "high"]].abs().to_numpy(float)
+    limit = 1.5 * max(1.0, float(np.nanmax(ends))) if np.isfinite(ends).any() else 1.0
     figure, axes_of = panels(len(comparisons), share_x=True, size=(3.2, 0.9 + 0.42 * rows))
     for axes, against, title in zip(axes_of, comparisons, titles, strict=True):
         table = effects[effects["against"] == against].set_index("stratum").reindex(list(labels))
@@ -48,7 +51,7 @@ def draw_effects(effects: pd.DataFrame, labels: Mapping[Any, str], titles: Seque
             style = style_of(row)
             axes.plot([100 * one["low"], 100 * one["high"]], [row, row], color=style["color"])
             axes.plot(100 * one["effect"], row, markersize=7, **style)
-            for sign in (-1, 1):
+            for sign in (-1, 1) if 100 * one["detectable"] < limit else ():
                 axes.plot(
                     [sign * 100 * one["detectable"]] * 2,
                     [row - 0.3, row + 0.3],
@@ -57,6 +60,7 @@ def draw_effects(effects: pd.DataFrame, labels: Mapping[Any, str], titles: Seque
                     linewidth=1.2,
                 )
         axes.set_title(title, fontsize=9)
+        axes.set_xlim(-limit, limit)
         axes.set_xlabel("effect on report (points)")
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_yticks(range(rows), list(labels.values()))

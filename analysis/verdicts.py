@@ -109,7 +109,7 @@ def effects_figure(study: Study, table: pd.DataFrame) -> Figure:
         "effects.png",
         f"Effect of FocusNet on macro accuracy with its {100 * LEVEL:g} % interval over seeds and "
         "locations, by stratum and comparison. Dotted: the effect that this study would have "
-        f"detected with {100 * POWER:g} % power, either way.",
+        f"detected with {100 * POWER:g} % power, either way, where that is not beyond the axis.",
         "Interval plots of the effects, a panel for each comparison.",
         draw_effects(
             table,
@@ -190,6 +190,8 @@ def _reading(rows: pd.DataFrame) -> str:
         return "FocusNet is worse than the template that it was trained with."
     if template != GAIN:
         detectable = float(rows.loc[rows["against"] == TEMPLATE, "detectable"].iloc[0])
+        if detectable > 1:
+            return "This is not evidence of no effect: so few seeds could have found none at all."
         return (
             f"This is not evidence of no effect: one below {100 * detectable:.1f} points would "
             "often have been missed."
@@ -222,7 +224,7 @@ def _row(one: pd.Series) -> tuple[str, ...]:
         _interval(one),
         MISSING if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
         one["verdict"],
-        percent(one["detectable"]),
+        "> 100" if one["detectable"] > 1 else percent(one["detectable"]),
     )
 
 

@@ -187,6 +187,17 @@ def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
     assert "subset 100: not tested. Fewer than 2 seeds are left to test with." in words
 
 
+def test_two_seeds_that_could_find_nothing_are_said_to(tmp_path):
+    folder = confirmed_study(
+        tmp_path / "s", focus={25: 0.6, 100: 0.5}, arms=(), fresh=(8, 9), locations=2, clips=2
+    )
+    effects = study_effects(read_study(folder))
+    assert effects["detectable"].max() > 1
+    words = told(folder, answer)
+    assert "so few seeds could have found none at all." in words
+    assert "| \\> 100 |" in words
+
+
 def test_trials_of_a_former_winner_do_not_count(tmp_path):
     folder = confirmed_study(tmp_path / "s")
     trials = pd.read_parquet(folder / "trials.parquet")

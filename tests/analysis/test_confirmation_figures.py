@@ -31,6 +31,14 @@ def test_effects_are_in_points_with_their_intervals_and_what_could_be_detected(d
     assert template.get_xlim() == placebo.get_xlim()
 
 
+def test_what_is_beyond_any_interval_does_not_set_the_scale(drawn):
+    table = effects().assign(detectable=1.5)
+    draw_effects(table, {25: "subset 25", 100: "subset 100"}, ["its template", "placebo"])
+    template = drawn[0].axes[0]
+    assert template.get_xlim() == pytest.approx((-6, 6))
+    assert not [line for line in template.lines if line.get_linestyle() == ":"]
+
+
 def test_each_training_is_a_point_and_each_arm_has_its_mean(drawn):
     draw_arms({"s": {"template": [0.4, 0.5], "FocusNet": [0.6]}, "t": {"FocusNet": [0.7]}})
     first, second = drawn[0].axes
