@@ -36,6 +36,7 @@ PARTS = {
     "inference": "evaluation and template logits of PaSST-S on CPU",
     "caching": "decoding a data set for the first time",
     "scale": "what grows with the size of the data set",
+    "study_cost": "fixed cost, driver time, shared templates, early stopping (minutes)",
 }
 _VERSIONS = ("torch", "numpy", "scipy", "hear21passt", "lightning", "ray")
 

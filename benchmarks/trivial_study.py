@@ -1,0 +1,55 @@
+"""The study's command with trials that do nothing: what is left is the driver's own work.
+
+    python benchmarks/trivial_study.py --space ... (as study/run.py)
+
+Prints, as its last line, the CPU seconds of this process as JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "benchmarks")]
+
+from study.run import main
+
+
+def trivial_trial(
+    config: Mapping[str, Any],
+    out_dir: Path,
+    report: Callable[[dict[str, Any]], None],
+    **options: Any,
+) -> None:
+    """As ``focusnet.pipeline.run_trial``: one epoch of each stage, results from the settings."""
+    score = 0.5 + config["focus"]["weight"] / 100
+    lines = []
+    for stage in ("template", "focus"):
+        record = {"stage": stage, "epoch": 1, "epochs": 1, f"{stage}/select/macro_accuracy": score}
+        lines.append(json.dumps(record))
+        (out_dir / "epochs.jsonl").write_text("\n".join(lines) + "\n")
+        if stage == "template":
+            report(record)
+    metrics = {
+        "template/select/macro_accuracy": 0.5,
+        "focus/select/macro_accuracy": score,
+        "gain/select/macro_accuracy": score - 0.5,
+        "focus/report/macro_accuracy": score,
+        "focus/warm_classes": 1.0,
+        "seconds": 0.0,
+    }
+    result = {"metrics": metrics, "template_key": "none", "skipped": []}
+    (out_dir / "weights.safetensors").write_bytes(b"")
+    part = out_dir / "result.json.part"
+    part.write_text(json.dumps(result))
+    part.rename(out_dir / "result.json")
+    report(record)
+
+
+if __name__ == "__main__":
+    status = main(run_trial=trivial_trial, prepare=lambda space: [{"root": "none"}])
+    print(json.dumps({"driver_seconds": time.process_time()}), flush=True)
+    sys.exit(status)
