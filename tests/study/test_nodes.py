@@ -114,6 +114,8 @@ def study(address, results, *options):
         str(HERE / "fake_study.py"),
         f"--address={address}",
         f"--results={results}",
+        "--set=controls.arms=[]",
+        "--set=confirm.seeds=0",
         *options,
     ]
 
