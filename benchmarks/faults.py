@@ -157,7 +157,10 @@ class Outcome:
 def main(arguments: list[str] | None = None) -> int:
     """The command; exit status 1 where a fault cost anything."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python benchmarks/faults.py",
+        description=__doc__,
+        epilog="example:\n  python benchmarks/faults.py --faults 4 --only 'worker|node'",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--faults", type=int, help="how many of the matrix (default: all)")
     parser.add_argument("--only", default="", help="regular expression: faults of such a name")

@@ -123,8 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     width = max(map(len, PARTS))
     parts = "\n".join(f"  {name:<{width}}  {about}" for name, about in PARTS.items())
     parser = argparse.ArgumentParser(
+        prog="python benchmarks/run.py",
         description=__doc__,
-        epilog=f"parts:\n{parts}",
+        epilog=f"parts:\n{parts}\n\nexample:\n  python benchmarks/run.py --only front_end --quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
