@@ -77,26 +77,26 @@ def print_summary(
 def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
     """Mean accuracies of the winners and their controls, trained again with fresh seeds."""
     belongs = winner_of(space, finished)
-    arms = (ARM, *space.control_arms)
+    confirmed = [one for one in finished if one.phase == "confirm" and one.id in belongs]
+    by_stratum = {s: [one for one in confirmed if one.stratum == s] for s in space.strata}
+    by_stratum = {s: trials for s, trials in by_stratum.items() if trials}
+    if not by_stratum:
+        return None
     table = Table(title="Confirmation: macro accuracy on report, %", title_justify="left")
-    if space.search.stratify is not None:
-        table.add_column(space.search.stratify, justify="right")
-    for name in ("seeds", "template", *(second_stage(arm) for arm in arms)):
-        table.add_column(name, justify="right")
-    for stratum in space.strata:
-        own = [
-            trial
-            for trial in finished
-            if trial.phase == "confirm" and trial.stratum == stratum and trial.id in belongs
-        ]
-        by_arm = {arm: [trial for trial in own if trial.arm == arm] for arm in arms}
-        if not by_arm[ARM]:
-            continue
-        cells = [] if space.search.stratify is None else [str(stratum)]
-        cells += [str(len(by_arm[ARM])), _mean(by_arm[ARM], "template/report/macro_accuracy")]
-        cells += [_mean(by_arm[arm], "focus/report/macro_accuracy") for arm in arms]
-        table.add_row(*cells)
-    return table if table.row_count else None
+    table.add_column("")
+    for stratum in by_stratum:
+        table.add_column(space.label(stratum) or "all", justify="right")
+
+    def row(name: str, metric: str, arm: str) -> None:
+        of_arm = [[one for one in trials if one.arm == arm] for trials in by_stratum.values()]
+        table.add_row(name, *(_mean(trials, metric) for trials in of_arm))
+
+    row("template", "template/report/macro_accuracy", ARM)
+    for arm in (ARM, *space.control_arms):
+        row(second_stage(arm), "focus/report/macro_accuracy", arm)
+    seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
+    table.add_row("seeds", *map(str, seeds))
+    return table
 
 
 def _mean(trials: list[Trial], metric: str) -> str:

@@ -178,8 +178,8 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
     print_summary(space, trials, tmp_path / "small", stream)
     table = stream.getvalue().partition("Confirmation")[2]
     # Seeds 1 and 2: FocusNet 50 and 70 %, placebo 40 and 20 %.
-    row = next(line for line in table.splitlines() if line.startswith("│ "))
-    assert re.findall(r"[0-9.]+", row) == ["25", "2", "45.0", "60.0", "30.0"]
+    rows = re.findall(r"│ (\w+) +│ +([0-9.]+) │", table)
+    assert rows == [("template", "45.0"), ("FocusNet", "60.0"), ("placebo", "30.0"), ("seeds", "2")]
     trials = [replace(one, phase="search") for one in trials]
     stream = io.StringIO()
     print_summary(make_space(), trials[:1], tmp_path / "small", stream)
