@@ -125,8 +125,9 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
     moments, out, kills = random.Random(seed), tmp_path / "out", 0
     while kills < 40:
         process = start(run_trial, trial, out)
-        # Longer and longer, so that a busy machine gets through an epoch as well.
-        process.join(moments.uniform(0.2, 1.2) * (1 + kills / 5))
+        # Too short for a whole trial on any machine, then longer and longer, so that a busy one
+        # gets through an epoch as well.
+        process.join(moments.uniform(0.2, 1.2) * (1 + kills) / 5)
         if process.exitcode is not None:
             break
         os.kill(process.pid, signal.SIGKILL)
@@ -152,6 +153,8 @@ def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
 
 def run_until_signal(trial: dict, out: Path, number: int) -> None:
     """What a process runs that gets a signal in the second epoch."""
+    # A shell's background jobs ignore Ctrl-C, and so do the tests that run in one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     handler = signal.getsignal(signal.SIGINT)
     try:
         run_trial(trial, out, partial(signal_in_epoch_2, number))
