@@ -75,7 +75,9 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
     assert "focus.weight and focus.threshold" in texts(done["3_sensitivity"])
     last = texts(done["4_is_the_gain_real"])
     assert "200 simulated studies for each true effect: 3 seeds" in last
-    assert "there are no such studies yet" in last
+    # The person who runs the tests may have made the studies that the notebook tells how to make.
+    made = list(pages.ROOT.glob("results/logits-*"))
+    assert ("there are no such studies yet" in last) == (not made)
 
 
 @pytest.mark.slow
