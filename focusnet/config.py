@@ -165,7 +165,7 @@ class ComputeConfig(Settings):
     """Where and how a trial computes; on CPU, ``threads`` is part of what fixes the result."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast; the loss stays in fp32
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where it pays, chosen once
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
@@ -190,6 +190,11 @@ class TrialConfig(Settings):
     template: TemplateConfig = TemplateConfig()
     focus: FocusConfig = FocusConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    def with_precision(self, precision: Literal["fp32", "bf16"]) -> "TrialConfig":
+        """The same in another precision."""
+        compute = self.compute.model_copy(update={"precision": precision})
+        return self.model_copy(update={"compute": compute})
 
     @model_validator(mode="after")
     def _placebo_is_stored(self) -> "TrialConfig":

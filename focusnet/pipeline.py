@@ -3,6 +3,7 @@
 It knows nothing of Ray: a study hands in ``report``.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from focusnet.cross_fitting import CrossFitting
 from focusnet.errors import Unheard
 from focusnet.metrics import confusion_matrix
 from focusnet.objective import CrossEntropy
+from focusnet.precision import settle_precision
 from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data, training_folds
 from focusnet.stages import Logits, Stages, derive_seed
@@ -106,7 +108,10 @@ class _Trial:
         self.seconds_before = 0.0  # in processes that died
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
-        self.stages = Stages(trial, self.data, self.cache)
+        self.trial, why = settle_precision(trial, self.out_dir)
+        if why:
+            print(f"precision: {why}", file=sys.stderr, flush=True)
+        self.stages = Stages(self.trial, self.data, self.cache)
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}
         self.folder = TrialFolder(self.out_dir)

@@ -5,6 +5,7 @@ A plan needs it before there is data: random clips cost what real ones do. Weigh
 
 import contextlib
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -17,15 +18,17 @@ import torch
 
 from focusnet.arms import second_stage_objective
 from focusnet.augment import DeviceImpulseResponses, read_impulse_responses
-from focusnet.batches import ClipBatches
+from focusnet.batches import CPU, ClipBatches
 from focusnet.config import TrialConfig
 from focusnet.mel import LogMel
 from focusnet.model import Passt, build_model
 from focusnet.stages import pick_device
-from focusnet.training import Augmentation, predict_logits, train_stage
+from focusnet.training import Augmentation, OnEpoch, Stage, autocast, predict_logits, train_stage
 
 _CLASSES = 10
 _BATCHES = 2  # of an epoch that is timed
+_CLIPS_OF_A_STEP = 8  # at most, where precisions are compared: more change times, not their ratio
+_LR = 1e-9  # the loss of noise is no matter, but it must stay finite
 _SHARE_OF_DEVICE_A = 0.73  # of TAU22's training clips: those that DIR may be applied to
 
 
@@ -47,70 +50,129 @@ class _Enough(Exception):
 def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
     """Train and predict for about ``seconds`` each, after a warm-up.
 
+    The trial's precision is settled (see ``focusnet.precision``).
+
     Raises:
         ConfigError: the trial's device is not there.
         DataError: its impulse responses cannot be read.
     """
-    device = pick_device(trial.compute.device)
-    torch.set_num_threads(trial.compute.threads)
+    device, precision = pick_device(trial.compute.device), trial.compute.precision
     batch_size = trial.focus.batch_size or trial.template.batch_size
-    rng = np.random.default_rng(0)
     clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
-    rate = trial.features.sample_rate
-    samples = rng.integers(-3000, 3000, (clips, rate), dtype=np.int16)
-    logits = rng.standard_normal((clips, _CLASSES), dtype=np.float32)
-    generator = torch.Generator().manual_seed(0)
-    mel = LogMel(
-        **trial.features.model_dump(),
-        fmin_aug_range=trial.augment.fmin_aug_range,
-        fmax_aug_range=trial.augment.fmax_aug_range,
-        freq_mask=trial.augment.freq_mask,
-        time_mask=trial.augment.time_mask,
-    )
-    model = _model(trial)
-    model.generator = generator
-    template = _model(trial).to(device) if trial.focus.template_logits == "online" else None
+    stage = _Rehearsal(trial, clips, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
-    def batches(count: int, size: int) -> ClipBatches:
-        return ClipBatches(
-            samples,
-            1 / 2**15,
-            np.arange(count),
-            np.arange(count) % _CLASSES,
-            batch_size=size,
-            generator=generator,
-            eligible_for_dir=rng.random(count) < _SHARE_OF_DEVICE_A,
-            template_logits=logits[:count],
-        )
-
-    def train(on_epoch: Callable[[int, dict[str, float], dict[str, Any]], None]) -> None:
+    def train(on_epoch: OnEpoch) -> None:
         train_stage(
-            model,
-            mel,
-            second_stage_objective("focusnet", trial.focus, template),
-            batches(_BATCHES * batch_size, batch_size),
-            _augmentation(trial, rate),
-            generator,
+            stage.model,
+            stage.mel,
+            stage.objective,
+            stage.batches(_BATCHES * batch_size, batch_size),
+            stage.augmentation,
+            stage.generator,
             epochs=10**6,
             optimizer=trial.template.optimizer,
-            lr=1e-9,  # the loss of noise is no matter, but it must stay finite
+            lr=_LR,
             weight_decay=0.0,
             lr_factor=lambda epoch: 1.0,
             device=device,
-            precision=trial.compute.precision,
+            precision=precision,
             on_epoch=on_epoch,
         )
 
     def predict() -> None:
-        test = batches(clips, trial.compute.eval_batch_size)
-        predict_logits(model, mel, test, device=device, precision=trial.compute.precision)
+        test = stage.batches(clips, trial.compute.eval_batch_size)
+        predict_logits(stage.model, stage.mel, test, device=device, precision=precision)
 
     train_rate = _BATCHES * batch_size / _shortest_epoch(train, device, seconds)
     predict_rate = clips / _shortest(predict, seconds)
     memory, device_memory = _memory(device)
     return Speed(device.type, train_rate, predict_rate, memory, device_memory)
+
+
+def bf16_gain(trial: TrialConfig, seconds: float) -> float:
+    """How many times as fast as in fp32 a training step on the CPU is in bf16.
+
+    The median over steps that take turns, for about ``seconds`` after one of each to warm up.
+
+    Raises:
+        DataError: the trial's impulse responses cannot be read.
+    """
+    count = min(trial.focus.batch_size or trial.template.batch_size, _CLIPS_OF_A_STEP)
+    rehearsal = _Rehearsal(trial, count, CPU)
+    stage = Stage(
+        rehearsal.model.train(),
+        rehearsal.mel.train(),
+        rehearsal.objective,
+        rehearsal.augmentation,
+        rehearsal.generator,
+        optimizer=trial.template.optimizer,
+        lr=_LR,
+        weight_decay=0.0,
+        lr_factor=lambda epoch: 1.0,
+        on_epoch=lambda epoch, means, optimizer: None,
+        done=0,
+        optimizer_state=None,
+    )
+    optimizer = stage.make_optimizer()
+    (batch,) = rehearsal.batches(count, count)
+
+    def step(precision: str) -> float:
+        begun = time.perf_counter()
+        optimizer.zero_grad()
+        with autocast(CPU, precision):
+            loss = stage.training_step(batch, 0)
+        loss.backward()
+        optimizer.step()
+        return time.perf_counter() - begun
+
+    for precision in ("fp32", "bf16"):
+        step(precision)
+    ratios: list[float] = []
+    begun = time.perf_counter()
+    while len(ratios) < 3 or time.perf_counter() - begun < seconds:
+        ratios.append(step("fp32") / step("bf16"))
+    return statistics.median(ratios)
+
+
+class _Rehearsal:
+    """The FocusNet stage of a trial, with so many clips of noise."""
+
+    def __init__(self, trial: TrialConfig, clips: int, device: torch.device) -> None:
+        torch.set_num_threads(trial.compute.threads)
+        augment, rate = trial.augment, trial.features.sample_rate
+        rng = np.random.default_rng(0)
+        self.samples = rng.integers(-3000, 3000, (clips, rate), dtype=np.int16)
+        self.template_logits = rng.standard_normal((clips, _CLASSES), dtype=np.float32)
+        self.eligible_for_dir = rng.random(clips) < _SHARE_OF_DEVICE_A
+        self.generator = torch.Generator().manual_seed(0)
+        self.mel = LogMel(
+            **trial.features.model_dump(),
+            fmin_aug_range=augment.fmin_aug_range,
+            fmax_aug_range=augment.fmax_aug_range,
+            freq_mask=augment.freq_mask,
+            time_mask=augment.time_mask,
+        )
+        self.model = _model(trial)
+        self.model.generator = self.generator
+        online = trial.focus.template_logits == "online"
+        template = _model(trial).to(device) if online else None
+        self.objective = second_stage_objective("focusnet", trial.focus, template)
+        self.augmentation = _augmentation(trial, rate)
+
+    def batches(self, count: int, size: int) -> ClipBatches:
+        """The first ``count`` clips in batches of ``size``."""
+        return ClipBatches(
+            self.samples,
+            1 / 2**15,
+            np.arange(count),
+            np.arange(count) % _CLASSES,
+            batch_size=size,
+            generator=self.generator,
+            eligible_for_dir=self.eligible_for_dir[:count],
+            template_logits=self.template_logits[:count],
+        )
 
 
 def _model(trial: TrialConfig) -> Passt:

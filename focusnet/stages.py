@@ -62,6 +62,8 @@ class Stages:
         self.cache = cache
         self.classes = data.dataset.classes
         self.device = pick_device(trial.compute.device)
+        if trial.compute.precision == "auto":
+            raise ValueError("the precision is not settled, see focusnet.precision")
         torch.set_num_threads(trial.compute.threads)
         self.mel = LogMel(
             **trial.features.model_dump(),

@@ -103,12 +103,14 @@ class Stage(lightning.LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Fused Adam or AdamW; the schedule steps once an epoch."""
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Fused Adam or AdamW."""
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer_name]
-        optimizer = kind(
-            self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True
-        )
+        return kind(self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser; the schedule steps once an epoch."""
+        optimizer = self.make_optimizer()
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, self.done - 1)

@@ -75,10 +75,16 @@ def describe_hours(space: Space) -> Iterator[str]:
     if not data.test:
         yield "not worked out: the data set is not there"
         return
-    from focusnet.speed import measure_speed  # imports torch
+    from focusnet.precision import choose_precision  # imports torch
+    from focusnet.speed import measure_speed
 
+    trial = space.example()
+    choice = None
     try:
-        speed = measure_speed(space.example())
+        if trial.compute.precision == "auto":
+            choice = choose_precision(trial)
+            trial = trial.with_precision(choice.precision)
+        speed = measure_speed(trial)
     except FocusNetError as error:
         yield f"not measured here: {'; '.join(error.problems)}"
         return
@@ -97,6 +103,8 @@ def describe_hours(space: Space) -> Iterator[str]:
     )
     if space.search.scheduler.name != "none":
         yield "early stopping will save some of it"
+    if choice is not None:
+        yield f"precision: {choice}"
     yield f"memory: {_memory(speed.memory, speed.device_memory)}"
 
 

@@ -54,6 +54,8 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
     if space.folds_at_most():
         rows.append(("", _folds(space, example.focus.folds)))
     rows.append(("stages", _stages(space, example)))
+    if "compute.precision" not in space.domains:
+        rows.append(("precision", _precision(example)))
     resources = space.resources
     limit = resources.max_concurrent
     side = "as many side by side as fit" if limit is None else f"at most {limit} side by side"
@@ -132,6 +134,15 @@ def _stages(space: Space, example: TrialConfig) -> str:
     return (
         f"template {template.epochs} epochs, then FocusNet {focus.epochs or template.epochs} "
         f"epochs{more}; {model}, {example.features.sample_rate} Hz"
+    )
+
+
+def _precision(example: TrialConfig) -> str:
+    if example.compute.precision != "auto":
+        return example.compute.precision
+    return (
+        "bf16 where the GPU has it, on a CPU where it is clearly faster: settled before the first "
+        "trial, for all of them"
     )
 
 

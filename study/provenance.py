@@ -40,14 +40,18 @@ class Provenance:
         seed: int,
         data: Sequence[Mapping[str, Any]],
         nodes: Sequence[Mapping[str, float]],
+        precision: Mapping[str, str] | None = None,
     ) -> None:
         """Record a run that starts now.
 
         Args:
             data: for each data set: root, fingerprint, number of clips, skipped clips.
             nodes: resources of each node of the Ray cluster.
+            precision: what was chosen now, and why; None where nothing was.
         """
         self._content |= {"seed": seed, "data": [dict(one) for one in data]}
+        if precision is not None:
+            self._content["precision"] = dict(precision)
         run = {
             "command": list(command),
             "started": _now(),

@@ -25,6 +25,7 @@ from study.driver import current_folder, working_in
 from study.ledger import Ledger
 from study.options import parser
 from study.plan import describe_plan
+from study.precision import as_begun, settle_precision
 from study.resume import check_folder, check_search_ended
 from study.space import Space
 from study.space_file import find_space_file, read_space_file
@@ -56,6 +57,7 @@ def main(
         space = validate_space(read_space_file(path, options.set), path.name)
         ledger = _ledger(space, options.results)
         folder = ledger.folder
+        space = as_begun(space, ledger)
         if options.plan:
             _print_plan(space, ledger, measure=not options.no_measure)
             return DONE
@@ -134,12 +136,19 @@ def _conduct(
             from study.tuning import run_search
 
             data = (prepare or prepare_data)(space)
+            space, chosen = settle_precision(space)
+            if chosen:
+                print(f"  {'precision':<12} {chosen['precision']} ({chosen['why']})", flush=True)
             ledger.begin(space.content())
             if options.retry_failed:
                 ledger.forget_failures()
             provenance = Provenance(folder)
             provenance.begin(
-                command=command_line(), seed=space.search.seed, data=data, nodes=ray.nodes
+                command=command_line(),
+                seed=space.search.seed,
+                data=data,
+                nodes=ray.nodes,
+                precision=chosen,
             )
             with gentle_interrupt() as interrupted:
                 run_search(

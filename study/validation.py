@@ -226,6 +226,11 @@ def _check_search(
             "controls.arms: placebo shuffles stored logits among clips, so it cannot go with "
             "focus.template_logits: online; name the other arms"
         )
+    precision = domains.get("compute.precision")
+    if isinstance(precision, Choice) and "auto" in precision.values:
+        problems.append(
+            "space.compute.precision: auto is settled once for a whole study; name fp32 and bf16"
+        )
     compute = settings.trial.get("compute")
     wants_cuda = isinstance(compute, Mapping) and compute.get("device") == "cuda"
     if wants_cuda and resources.gpu == 0:
