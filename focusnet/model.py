@@ -16,7 +16,15 @@ from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
 from focusnet.weights import AUDIOSET, fetch, read_weights
 
-__all__ = ["PATCH", "ModelConfig", "Passt", "build_model", "patch_stride", "weights_path"]
+__all__ = [
+    "PATCH",
+    "Attention",
+    "ModelConfig",
+    "Passt",
+    "build_model",
+    "patch_stride",
+    "weights_path",
+]
 
 # hear21passt traces the shapes of its first forward pass on standard output.
 hear.first_RUN = False
@@ -36,6 +44,38 @@ class _PatchEmbed(hear.PatchEmbed):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.proj(x))
+
+
+class Attention(hear.Attention):
+    """hear21passt's attention; on a GPU in one of torch's fused kernels.
+
+    On a CPU the parent's own products and softmax are the faster ones, and stay as they are to the
+    bit. ``fused`` says which, whatever the device; None leaves it to where the tokens are.
+    """
+
+    fused: bool | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, embedding) to the same."""
+        if not self._is_fused(x):
+            return super().forward(x)
+        batch, tokens, width = x.shape
+        parts = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        attended = self.attend(*parts).transpose(1, 2).reshape(batch, tokens, width)
+        return self.proj_drop(self.proj(attended))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What each query (B, heads, n, width) gathers of the values (B, heads, tokens, width)."""
+        if self._is_fused(queries):
+            dropped = self.attn_drop.p if self.training else 0.0
+            return F.scaled_dot_product_attention(
+                queries, keys, values, dropout_p=dropped, scale=self.scale
+            )
+        shares = ((queries @ keys.transpose(-2, -1)) * self.scale).softmax(dim=-1)
+        return self.attn_drop(shares) @ values
+
+    def _is_fused(self, x: Tensor) -> bool:
+        return x.device.type == "cuda" if self.fused is None else self.fused
 
 
 class Passt(hear.PaSST):
@@ -104,8 +144,8 @@ def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
     keys_and_values = F.linear(normed, weight[width:], bias[width:])
     queries = queries.reshape(batch, count, heads, -1).transpose(1, 2)
     keys, values = keys_and_values.reshape(batch, tokens, 2, heads, -1).permute(2, 0, 3, 1, 4)
-    shares = ((queries @ keys.transpose(-2, -1)) * attention.scale).softmax(dim=-1)
-    attended = (attention.attn_drop(shares) @ values).transpose(1, 2).reshape(batch, count, width)
+    attended = attention.attend(queries, keys, values).transpose(1, 2)
+    attended = attended.reshape(batch, count, width)
     x = x[:, :count] + block.drop_path(attention.proj_drop(attention.proj(attended)))
     return x + block.drop_path(block.mlp(block.norm2(x)))
 
@@ -140,6 +180,7 @@ def build_model(
     patchout_time: int = 0,
     time_offset: bool = False,
     class_tokens_only: bool = False,
+    fused_attention: bool | None = None,
     seed: int = 0,
     cache: Path | None = None,
 ) -> Passt:
@@ -153,6 +194,7 @@ def build_model(
         patchout_freq, patchout_time: rows and columns of patches dropped in training.
         time_offset: random offset into the time position embedding in training.
         class_tokens_only: spare the last block what nobody reads; see ``Passt``.
+        fused_attention: by torch's fused kernels; by default on a GPU only.
         cache: folder for downloads.
 
     Raises:
@@ -174,6 +216,9 @@ def build_model(
             distilled=True,
             embed_layer=_PatchEmbed,
         )
+    for block in model.blocks:
+        block.attn.__class__ = Attention  # hear21passt's block takes no other from outside
+        block.attn.fused = fused_attention
     model.time_offset = time_offset
     model.class_tokens_only = class_tokens_only
     path = weights_path(config.weights, cache or cache_folder(None))

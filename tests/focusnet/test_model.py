@@ -9,6 +9,7 @@ from pathlib import Path
 import hear21passt.models.passt as hear
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from focusnet.config import ModelConfig
@@ -82,6 +83,38 @@ def test_a_last_block_for_the_class_tokens_only_changes_neither_logits_nor_gradi
         assert (ours.grad is None) == (expected.grad is None), name
         if ours.grad is not None:
             assert torch.allclose(ours.grad, expected.grad, rtol=1e-9, atol=1e-12), name
+
+
+@pytest.mark.parametrize("class_tokens_only", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "rtol", "atol"), [(torch.float32, 1e-4, 1e-6), (torch.float64, 1e-9, 1e-12)]
+)
+def test_fused_attention_changes_neither_logits_nor_gradients(
+    class_tokens_only, dtype, rtol, atol, monkeypatch
+):
+    calls = []
+    kernel = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *a, **k: calls.append(k) or kernel(*a, **k)
+    )
+    seen, models = [], []
+    for fused in (None, True):  # on a CPU the former is eager
+        model = build_model(
+            tiny(), patchout_freq=3, class_tokens_only=class_tokens_only, fused_attention=fused
+        ).to(dtype)
+        model.generator = torch.Generator().manual_seed(5)
+        logits, features = model.train()(spectrograms().to(dtype))
+        (logits.square().sum() + features.sin().sum()).backward()
+        seen.append((logits.detach(), features.detach()))
+        models.append(model)
+        assert len(calls) == (len(model.blocks) if fused else 0)
+    for ours, expected in zip(*seen, strict=True):
+        assert torch.allclose(ours, expected, rtol=rtol, atol=atol)
+    pairs = zip(*(model.named_parameters() for model in models), strict=True)
+    for (name, expected), (_, ours) in pairs:
+        assert (ours.grad is None) == (expected.grad is None), name
+        if ours.grad is not None:
+            assert torch.allclose(ours.grad, expected.grad, rtol=rtol, atol=10 * atol), name
 
 
 def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
