@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from focusnet.errors import DataError
+from focusnet.sending import send
 
 
 def draw_shifts(
@@ -40,10 +41,18 @@ def roll_into(target: Tensor, rows: Tensor, waveforms: Tensor, shifts: Tensor) -
             places[row, shift:] = clip[: samples - shift]
             places[row, :shift] = clip[samples - shift :]
         return
-    starts = (samples - shifts).to(target.device, non_blocking=True)
-    index = (torch.arange(samples, device=target.device) + starts[:, None]) % samples
-    rows = rows.to(target.device, non_blocking=True)
-    target.index_copy_(0, rows, waveforms.gather(1, index))
+    target.index_copy_(0, send(rows, target.device), roll_by_index(waveforms, shifts))
+
+
+def roll_by_index(waveforms: Tensor, shifts: Tensor) -> Tensor:
+    """Each clip of (K, samples), rolled by its shift in [0, samples): a gather, as a GPU likes it.
+
+    ``shifts`` (K,) are on the CPU.
+    """
+    samples = waveforms.shape[1]
+    starts = send(samples - shifts, waveforms.device)
+    index = (torch.arange(samples, device=waveforms.device) + starts[:, None]) % samples
+    return waveforms.gather(1, index)
 
 
 def roll(waveforms: Tensor, furthest: int, generator: Generator | None = None) -> Tensor:
@@ -92,7 +101,7 @@ class DeviceImpulseResponses:
         if len(rows) == 0:
             return waveforms
         padding = self.n_fft - waveforms.shape[1]
-        rows = rows.to(waveforms.device, non_blocking=True)
+        rows = send(rows, waveforms.device)
         convolved = self.convolve(nn.functional.pad(waveforms[rows], (0, padding)), responses)
         return waveforms.index_copy(0, rows, convolved[:, : waveforms.shape[1]])
 
@@ -115,7 +124,7 @@ class DeviceImpulseResponses:
             for spectrum, response in zip(spectra.numpy(), responses.tolist(), strict=True):
                 spectrum *= of_responses[response]
         else:
-            spectra *= self.spectra[responses.to(padded.device, non_blocking=True)]
+            spectra *= self.spectra[send(responses, padded.device)]
         return torch.fft.irfft(spectra, self.n_fft)
 
 
@@ -195,5 +204,5 @@ def frequency_mixstyle(
     # What torch.distributions.Beta does, but from our generator.
     pairs = torch._sample_dirichlet(torch.full((batch, 2), alpha), generator=generator)
     perm = torch.randperm(batch, generator=generator)
-    lam = pairs[:, 0].to(spec.device, non_blocking=True)
-    return mix_frequency_statistics(spec, lam, perm.to(spec.device, non_blocking=True))
+    lam, perm = send(pairs[:, 0], spec.device), send(perm, spec.device)
+    return mix_frequency_statistics(spec, lam, perm)

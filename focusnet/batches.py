@@ -1,7 +1,8 @@
 """Batches of waveforms straight from the mapped array: no per-clip files, no loader processes.
 
 On CPU a batch's waveforms cost what it costs to move them, so each moves once: from the map to its
-rolled place. A batch therefore says which clips it holds, and gathers them when they are needed.
+rolled place. A batch therefore says which clips it holds, and gathers them when they are needed; on
+a GPU from its own memory, where the clips are resident there.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from focusnet.augment import roll_into
+from focusnet.augment import roll_by_index
+from focusnet.resident import Resident
+from focusnet.sending import send
 
 CPU = torch.device("cpu")
 
@@ -27,6 +30,7 @@ class Clips:
     scale: float  # to full scale 1
     rows: NDArray[np.int64]  # (B,)
     device: torch.device = CPU  # where they are gathered
+    resident: Resident | None = None  # the rows' copy on that device
 
     def take(self, places: Tensor) -> "Clips":
         """Some of the clips, by their places (on the CPU) in this batch."""
@@ -40,13 +44,11 @@ class Clips:
             length: followed by zeros up to this length instead; excludes ``shifts``.
         """
         count, size = len(self.rows), self.samples.shape[1]
-        if self.device.type != "cpu":
-            stored = torch.from_numpy(self.samples[self.rows])
-            waveforms = stored.to(self.device, non_blocking=True).float().mul_(self.scale)
+        if self.resident is not None or self.device.type != "cpu":
+            stored = self._stored()
             if shifts is not None:
-                rolled = torch.empty_like(waveforms)
-                roll_into(rolled, torch.arange(count), waveforms, shifts)
-                return rolled
+                stored = roll_by_index(stored, shifts)
+            waveforms = stored.float().mul_(self.scale)
             return F.pad(waveforms, (0, (length or size) - size))
         waveforms = torch.empty(count, length or size)
         scale = np.float32(self.scale)
@@ -59,6 +61,17 @@ class Clips:
                 clip *= scale  # in the cache, before the next clip
             place[size:] = 0
         return waveforms
+
+    def _stored(self) -> Tensor:
+        """The clips' samples as they are stored, on the device."""
+        if self.resident is not None:
+            return self.resident.take(self.rows)
+        shape = len(self.rows), self.samples.shape[1]
+        dtype = torch.from_numpy(np.empty(0, self.samples.dtype)).dtype
+        # Gathered into pinned memory, from where the copy overlaps with what the GPU is at.
+        stored = torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda")
+        np.take(self.samples, self.rows, axis=0, out=stored.numpy(), mode="clip")
+        return stored.to(self.device, non_blocking=True)
 
 
 class Batch(NamedTuple):
@@ -73,9 +86,9 @@ class Batch(NamedTuple):
         """The batch with everything but ``eligible_for_dir`` on ``device``."""
         return Batch(
             replace(self.clips, device=device),
-            self.labels.to(device, non_blocking=True),
+            send(self.labels, device),
             self.eligible_for_dir,
-            self.template_logits.to(device, non_blocking=True),
+            send(self.template_logits, device),
         )
 
 
@@ -87,7 +100,11 @@ class ClipBatches:
         scale: factor to full scale 1.
         rows: (N,) rows of ``samples``. ``labels`` (N,), ``eligible_for_dir`` (N,) and
             ``template_logits`` (N, C) belong to them.
+
+    From the epoch on that follows its being set, ``resident`` gives the clips.
     """
+
+    resident: Resident | None = None
 
     def __init__(
         self,
@@ -124,7 +141,12 @@ class ClipBatches:
         order = torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
         for chosen in order.split(self.batch_size):
             yield Batch(
-                Clips(self.samples, self.scale, self.rows[chosen.numpy()]),
+                Clips(
+                    self.samples,
+                    self.scale,
+                    self.rows[chosen.numpy()],
+                    resident=self.resident,
+                ),
                 self.labels[chosen],
                 self.eligible_for_dir[chosen],
                 self.template_logits[chosen],

@@ -12,6 +12,8 @@ import torch
 import torchaudio.compliance.kaldi as kaldi
 from torch import Generator, Tensor, nn
 
+from focusnet.sending import send
+
 CLIPS_AT_A_TIME_ON_CPU = 8
 
 
@@ -40,7 +42,7 @@ def mask_spans(spec: Tensor, longest: int, axis: int, generator: Generator | Non
     if longest < 1:
         return spec
     inside = _draw_spans(len(spec), spec.shape[axis], longest, axis, generator)
-    return spec.masked_fill(inside.to(spec.device, non_blocking=True), 0.0)
+    return spec.masked_fill(send(inside, spec.device), 0.0)
 
 
 def _draw_spans(
@@ -114,7 +116,7 @@ class LogMel(nn.Module):
             # A user's fmax may lie nearer to the Nyquist frequency than half of the jitter.
             fmax = min(fmax + self.fmax_aug_range // 2 - shift, self.sample_rate / 2)
         bank = mel_bank(self.n_mels, self.n_fft, self.sample_rate, fmin, fmax)
-        bank = bank.to(waveforms.device, non_blocking=True)
+        bank = send(bank, waveforms.device)
         masks = self._masks(waveforms, generator) if self.training else []
         clips = CLIPS_AT_A_TIME_ON_CPU if waveforms.device.type == "cpu" else len(waveforms)
         parts = []
@@ -136,7 +138,7 @@ class LogMel(nn.Module):
             for axis, size, longest in axes
             if longest
         ]
-        return [inside.to(waveforms.device, non_blocking=True) for inside in masks]
+        return [send(inside, waveforms.device) for inside in masks]
 
     def _log_mel(self, waveforms: Tensor, bank: Tensor) -> Tensor:
         # Two roundings, as in the reference's convolution: one (a fused multiply-add) would move

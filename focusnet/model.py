@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
+from focusnet.sending import send
 from focusnet.weights import AUDIOSET, fetch, read_weights
 
 __all__ = [
@@ -127,7 +128,7 @@ class Passt(hear.PaSST):
 
     def _keep(self, count: int, drop: int, device: torch.device) -> Tensor:
         kept = torch.randperm(count, generator=self.generator)[: count - drop].sort().values
-        return kept.to(device, non_blocking=True)
+        return send(kept, device)
 
 
 def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:

@@ -57,6 +57,7 @@ def run_trial(
     report: Report | None = None,
     while_waiting: Callable[[str], None] | None = None,
     elsewhere: Elsewhere | None = None,
+    gpu_share: float = 1.0,
 ) -> TrialResult:
     """Run both stages; write results, ``predictions.parquet``, weights and their configuration.
 
@@ -72,6 +73,8 @@ def run_trial(
             second while another process trains its template or one of a fold, and after each epoch
             of a fold that it trains itself; what it raises ends the trial.
         elsewhere: where templates are exchanged with machines that do not share the store.
+        gpu_share: how much of its GPU is the trial's, where several share one. The audio is copied
+            there where the network leaves room for it.
 
     Where a process died (or was stopped) in a trial with the same settings and ``out_dir``, this
     one goes on from its last checkpoint; epochs that were reported are not reported again.
@@ -86,6 +89,7 @@ def run_trial(
         report or (lambda record: None),
         while_waiting or (lambda at: None),
         elsewhere,
+        gpu_share,
     ).run()
 
 
@@ -99,6 +103,7 @@ class _Trial:
         report: Report,
         while_waiting: Callable[[str], None],
         elsewhere: Elsewhere | None,
+        gpu_share: float,
     ) -> None:
         self.trial = trial
         self.out_dir = out_dir.absolute()
@@ -111,7 +116,7 @@ class _Trial:
         self.trial, why = settle_precision(trial, self.out_dir)
         if why:
             print(f"precision: {why}", file=sys.stderr, flush=True)
-        self.stages = Stages(self.trial, self.data, self.cache)
+        self.stages = Stages(self.trial, self.data, self.cache, gpu_share)
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}
         self.folder = TrialFolder(self.out_dir)

@@ -22,6 +22,7 @@ from focusnet.errors import ConfigError, TrainingError
 from focusnet.mel import LogMel
 from focusnet.metrics import evaluate_logits
 from focusnet.model import PATCH, Passt, build_model, patch_stride, weights_path
+from focusnet.resident import Resident, keep_resident
 from focusnet.schedule import warmup_linear_down
 from focusnet.training import Augmentation, Objective, predict_logits, train_stage
 from focusnet.trial_data import Rows, TrialData
@@ -54,9 +55,14 @@ def _given_up(problem: str, retries: int) -> str:
 
 
 class Stages:
-    """What both stages of a trial share: data, front end, device, settings."""
+    """What both stages of a trial share: data, front end, device, settings.
 
-    def __init__(self, trial: TrialConfig, data: TrialData, cache: Path) -> None:
+    ``gpu_share`` is how much of its GPU is the trial's.
+    """
+
+    def __init__(
+        self, trial: TrialConfig, data: TrialData, cache: Path, gpu_share: float = 1.0
+    ) -> None:
         self.trial = trial
         self.data = data
         self.cache = cache
@@ -65,6 +71,8 @@ class Stages:
         if trial.compute.precision == "auto":
             raise ValueError("the precision is not settled, see focusnet.precision")
         torch.set_num_threads(trial.compute.threads)
+        self.gpu_share = gpu_share
+        self.resident: Resident | None = None  # the clips, where the stage at hand leaves room
         self.mel = LogMel(
             **trial.features.model_dump(),
             fmin_aug_range=trial.augment.fmin_aug_range,
@@ -144,9 +152,13 @@ class Stages:
         records, retries = list(good.records), good.retries
         best_score, best_state = good.best_score, good.best
         started = time.monotonic() - good.seconds
+        batches = self.data.batches(rows, training.batch_size, order, template_logits)
+        self._give_up_resident()
 
         def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
             nonlocal best_score, best_state, good
+            if self.resident is None:
+                batches.resident = self.resident = self._keep_resident()
             metrics: dict[str, float] = {}
             if watched or training.keep == "best":
                 metrics = self.evaluate(self.predict(model, select), select)
@@ -182,7 +194,7 @@ class Stages:
                     model,
                     self.mel,
                     objective,
-                    self.data.batches(rows, training.batch_size, order, template_logits),
+                    batches,
                     self._augmentation(),
                     generator,
                     epochs=training.epochs,
@@ -213,6 +225,7 @@ class Stages:
         """Logits (N, C) of clips, in evaluation mode."""
         compute = self.trial.compute
         batches = self.data.batches(rows, compute.eval_batch_size)
+        batches.resident = self.resident
         return predict_logits(
             model, self.mel, batches, device=self.device, precision=compute.precision
         )
@@ -245,6 +258,20 @@ class Stages:
                 name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")
             },
         }
+
+    def _keep_resident(self) -> Resident | None:
+        """All of the trial's clips on the GPU, if they fit beside the stage that has trained."""
+        waveforms = self.data.waveforms
+        rows = np.concatenate([self.data.train, *self.data.halves.values()])
+        positions = waveforms.position[rows]
+        return keep_resident(waveforms.samples, positions, self.device, self.gpu_share)
+
+    def _give_up_resident(self) -> None:
+        """Leave the next stage, which may need more memory, as much as there is."""
+        self.resident = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
 
     def _augmentation(self) -> Augmentation:
         augment = self.trial.augment

@@ -140,13 +140,16 @@ class Stage(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Hand the epoch's means over; a loss that is not finite ends the stage."""
         epoch = self.done + self.current_epoch + 1
-        means = {name: float(total) / self._clips for name, total in self._sums.items()}
+        # All at once: each look at the GPU waits for all that it has still to do.
+        totals = torch.stack(list(self._sums.values())).tolist()
+        means = {name: total / self._clips for name, total in zip(self._sums, totals, strict=True)}
         if not math.isfinite(means["loss"]):
             raise TrainingError(
                 f"the training loss became {means['loss']} in epoch {epoch}; "
                 "a smaller learning rate or focus weight may help"
             )
-        if not all(bool(value.isfinite().all()) for value in self.model.parameters()):
+        finite = torch.stack([value.isfinite().all() for value in self.model.parameters()])
+        if not bool(finite.all()):
             # The loss is that of the weights before the last step.
             raise TrainingError(
                 f"weights are not finite after epoch {epoch}; "
@@ -182,10 +185,10 @@ def predict_logits(
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches:
             spec = mel(batch.to(device).clips.gather()).unsqueeze(1)
-            parts.append(model(spec)[0].float().cpu())
+            parts.append(model(spec)[0].float())
     for module, training in modes:
         module.train(training)
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()  # only here does the CPU wait for a GPU
 
 
 def train_stage(

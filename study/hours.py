@@ -12,8 +12,6 @@ from study.disk import size, slots_here
 from study.progress import rough_time
 from study.space import Space, with_values
 
-# Beside what torch reserves, a process on a GPU holds CUDA's context and libraries.
-_CONTEXT = 700_000_000
 _SPARE = 0.95  # of a GPU's memory that trials may fill
 
 
@@ -111,8 +109,10 @@ def describe_hours(space: Space) -> Iterator[str]:
 def _memory(used: int, has: int | None) -> str:
     if has is None:
         return f"{size(used)} a trial (its process, at this batch size)"
-    fit = max(1, math.floor(_SPARE * has / (used + _CONTEXT)))
-    text = f"{size(used + _CONTEXT)} of the GPU's {size(has)} a trial"
+    from focusnet.resident import CONTEXT  # imports torch
+
+    fit = max(1, math.floor(_SPARE * has / (used + CONTEXT)))
+    text = f"{size(used + CONTEXT)} of the GPU's {size(has)} a trial"
     if fit == 1:
         return f"{text}: one fits on it"
     share = math.floor(100 / fit) / 100

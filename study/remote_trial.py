@@ -58,11 +58,12 @@ class Far:
         settings: Mapping[str, Any],
         report: Callable[[dict[str, Any]], None],
         run_trial: RunTrial | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """As ``conduct_trial``, for the trial of this name."""
         _idle.clear()
         try:
-            self._conduct(trial, settings, report, run_trial)
+            self._conduct(trial, settings, report, run_trial, options or {})
         finally:
             _idle.set()
 
@@ -76,6 +77,7 @@ class Far:
         settings: Mapping[str, Any],
         report: Callable[[dict[str, Any]], None],
         run_trial: RunTrial | None,
+        options: Mapping[str, Any],
     ) -> None:
         if self.own_caches:
             cache = os.environ.get("FOCUSNET_CACHE") or self.cache
@@ -94,7 +96,7 @@ class Far:
         if not (folder.path / "trial.json").is_file():
             raise Unreachable(f"{own.url}: the trial's record is not there")
         templates = RemoteTemplates(shared, persistence, folder.say)
-        attempt.conduct(settings, report, run_trial, {"elsewhere": templates})
+        attempt.conduct(settings, report, run_trial, {**options, "elsewhere": templates})
 
 
 class _Attempt:

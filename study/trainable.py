@@ -54,6 +54,7 @@ def build_trainable(
     trial: Mapping[str, Any],
     *,
     title: str | None,
+    gpu: float = 0.0,
     far: "Far | None" = None,
     run_trial: RunTrial | None = None,
 ) -> type:
@@ -63,19 +64,22 @@ def build_trainable(
         trials_folder: the ledger's folder of trials, which every node must see.
         trial: the settings that all trials share.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
+        gpu: what each has of a GPU; 1 or more: GPUs of its own.
         far: where trials find what they share, if that is no folder.
         run_trial: instead of FocusNet's own; for tests.
     """
     shared = dict(trial)
+    options = {"gpu_share": min(gpu, 1.0)} if gpu else {}
 
     def run(config: dict[str, Any]) -> None:
         own = {path: value for path, value in config.items() if path not in ("trial", "phase")}
         settings = with_values(shared, own)  # arm, seed and parameters
         if far is not None:
-            far.conduct(config["trial"], settings, tune.report, run_trial)
+            far.conduct(config["trial"], settings, tune.report, run_trial, options)
         else:
             folder = trials_folder / config["trial"]
-            conduct_trial(folder, settings, _decided(folder, tune.report), run_trial)
+            report = _decided(folder, tune.report)
+            conduct_trial(folder, settings, report, run_trial, options=options)
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
         def __repr__(self) -> str:

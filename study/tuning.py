@@ -81,6 +81,7 @@ def run_search(
         ledger.folder / "trials",
         trial,
         title=f"{space.name} trials" if reuse else None,
+        gpu=space.resources.gpu,
         far=far,
         run_trial=run_trial,
     )

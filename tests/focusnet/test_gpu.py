@@ -1,0 +1,204 @@
+"""What a GPU does otherwise than a CPU. All of it is skipped where torch sees none."""
+
+import math
+import warnings
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from focusnet.arm_settings import ARMS
+from focusnet.augment import DeviceImpulseResponses
+from focusnet.batches import ClipBatches
+from focusnet.config import ModelConfig
+from focusnet.loss import FocusNetLoss
+from focusnet.mel import LogMel
+from focusnet.model import build_model
+from focusnet.objective import FocusObjective
+from focusnet.pipeline import run_trial
+from focusnet.resident import Resident
+from focusnet.training import Augmentation, Stage, autocast, predict_logits, train_stage
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+RATE, BATCH, CLASSES = 8000, 6, 10
+
+
+@pytest.fixture
+def tiny():
+    """Builds a tiny PaSST; all build the same."""
+
+    def build(**changes):
+        config = ModelConfig(size="tiny", weights="none")
+        model = build_model(config, CLASSES, class_tokens_only=True, patchout_freq=2, **changes)
+        model.generator = torch.Generator().manual_seed(0)
+        return model
+
+    return build
+
+
+def front_end() -> LogMel:
+    return LogMel(sample_rate=RATE, fmax_aug_range=500)
+
+
+def batches(count: int, resident: bool) -> ClipBatches:
+    """``count`` batches of noise."""
+    rng = np.random.default_rng(0)
+    clips = count * BATCH
+    samples = rng.integers(-3000, 3000, (clips, RATE), dtype=np.int16)
+    made = ClipBatches(
+        samples,
+        1 / 32768,
+        np.arange(clips),
+        np.arange(clips) % CLASSES,
+        batch_size=BATCH,
+        generator=torch.Generator().manual_seed(0),
+        eligible_for_dir=np.arange(clips) % 3 > 0,
+        template_logits=rng.standard_normal((clips, CLASSES), dtype=np.float32),
+    )
+    if resident:
+        made.resident = Resident(samples, np.arange(clips), GPU)
+    return made
+
+
+def augmentation(device: torch.device) -> Augmentation:
+    """All of it, in every batch."""
+    noise = torch.randn(3, 400, generator=torch.Generator().manual_seed(1))
+    return Augmentation(
+        responses=DeviceImpulseResponses(noise, RATE).to(device),
+        dir_probability=0.6,
+        roll_samples=1000,
+        mixstyle_probability=1.0,
+        mixstyle_alpha=0.4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "rtol", "atol"), [("fp32", 1e-3, 1e-4), ("bf16", 5e-2, 5e-2)]
+)
+def test_fused_attention_gives_what_eager_attention_gives(tiny, precision, rtol, atol):
+    spec = torch.randn(BATCH, 1, 128, 100, generator=torch.Generator().manual_seed(0)).to(GPU)
+    seen = []
+    for fused in (None, False):  # on a GPU the former is fused
+        model = tiny(fused_attention=fused).to(GPU).train()
+        with autocast(GPU, precision):
+            logits = model(spec)[0].float()
+        logits.square().sum().backward()
+        seen.append((logits.detach(), model.patch_embed.proj.weight.grad))
+    for ours, expected in zip(*seen, strict=True):
+        scale = expected.abs().max()
+        assert torch.allclose(ours / scale, expected / scale, rtol=rtol, atol=atol)
+
+
+def test_resident_clips_are_those_of_the_host_to_the_bit_and_close_to_a_cpus():
+    def waveforms(device, resident):
+        draws = torch.Generator().manual_seed(2)
+        augment = augmentation(device)
+        return [augment.waveforms(b.to(device), draws).cpu() for b in batches(3, resident)]
+
+    host, kept, cpu = waveforms(GPU, False), waveforms(GPU, True), waveforms(CPU, False)
+    for ours, theirs, expected in zip(kept, host, cpu, strict=True):
+        assert torch.equal(ours, theirs)
+        assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_logits_are_close_to_a_cpus(tiny):
+    def logits(device):
+        return predict_logits(
+            tiny(), front_end(), batches(2, False), device=device, precision="fp32"
+        )
+
+    np.testing.assert_allclose(logits(GPU), logits(CPU), atol=2e-3)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_cpu_never_waits_for_the_gpu_within_a_step(tiny, precision, resident):
+    stage = stage_of(tiny().to(GPU).train(), front_end().to(GPU).train())
+    optimizer = stage.make_optimizer()
+    given = iter(batches(5, resident))
+
+    def steps(count):
+        for index, batch in enumerate(islice(given, count)):
+            moved = stage.transfer_batch_to_device(batch, GPU, 0)
+            optimizer.zero_grad()
+            with autocast(GPU, precision):
+                loss = stage.training_step(moved, index)
+            loss.backward()
+            optimizer.step()
+
+    steps(2)  # what is made once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps(3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def stage_of(model, mel) -> Stage:
+    return Stage(
+        model,
+        mel,
+        FocusObjective(FocusNetLoss()),
+        augmentation(GPU),
+        torch.Generator().manual_seed(0),
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.0,
+        lr_factor=lambda epoch: 1.0,
+        on_epoch=lambda epoch, means, optimizer: None,
+        done=0,
+        optimizer_state=None,
+    )
+
+
+def test_an_epoch_waits_as_often_with_many_steps_as_with_few(tiny):
+    """So nothing waits in a step, whatever Lightning does between ours."""
+
+    def waits(count: int) -> int:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                train_stage(
+                    tiny(),
+                    front_end(),
+                    FocusObjective(FocusNetLoss()),
+                    batches(count, True),
+                    augmentation(GPU),
+                    torch.Generator().manual_seed(0),
+                    epochs=1,
+                    optimizer="adam",
+                    lr=1e-3,
+                    weight_decay=0.0,
+                    lr_factor=lambda epoch: 1.0,
+                    device=GPU,
+                    precision="bf16",
+                    on_epoch=lambda epoch, means, optimizer: None,
+                )
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        return sum("synchronizing CUDA operation" in str(one.message) for one in told)
+
+    waits(2)  # what is made once
+    assert waits(12) == waits(4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_trial_of_each_arm_runs_in_bf16(arm, tiny_dataset, tmp_path):
+    result = run_trial(
+        {
+            "arm": arm,
+            "data": {"root": str(tiny_dataset)},
+            "augment": {"patchout_freq": 2},
+            "model": {"size": "tiny", "weights": "none", "max_frames": 200},
+            "template": {"epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
+            "compute": {"device": "cuda", "precision": "bf16"},
+        },
+        tmp_path,
+    )
+    assert math.isfinite(result.metrics["focus/report/macro_accuracy"])
+    assert math.isfinite(result.metrics["focus/report/log_loss"])
