@@ -166,6 +166,7 @@ class ComputeConfig(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where it pays, chosen once
+    compile: bool = False  # by torch.compile, on a GPU only; whether it pays is not measured yet
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none

@@ -182,6 +182,7 @@ def build_model(
     time_offset: bool = False,
     class_tokens_only: bool = False,
     fused_attention: bool | None = None,
+    compiled: bool = False,
     seed: int = 0,
     cache: Path | None = None,
 ) -> Passt:
@@ -196,6 +197,7 @@ def build_model(
         time_offset: random offset into the time position embedding in training.
         class_tokens_only: spare the last block what nobody reads; see ``Passt``.
         fused_attention: by torch's fused kernels; by default on a GPU only.
+        compiled: every block but the last by ``torch.compile``, each kind of input once for all.
         cache: folder for downloads.
 
     Raises:
@@ -220,6 +222,9 @@ def build_model(
     for block in model.blocks:
         block.attn.__class__ = Attention  # hear21passt's block takes no other from outside
         block.attn.fused = fused_attention
+        if compiled and block is not model.blocks[-1]:
+            # In place: the state dict stays. Whole, the model would be compiled for each offset.
+            block.compile()
     model.time_offset = time_offset
     model.class_tokens_only = class_tokens_only
     path = weights_path(config.weights, cache or cache_folder(None))

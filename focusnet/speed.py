@@ -185,6 +185,7 @@ def _model(trial: TrialConfig) -> Passt:
         patchout_time=augment.patchout_time,
         time_offset=augment.time_offset,
         class_tokens_only=True,
+        compiled=trial.compute.compile and pick_device(trial.compute.device).type == "cuda",
     )
 
 

@@ -70,6 +70,8 @@ class Stages:
         self.device = pick_device(trial.compute.device)
         if trial.compute.precision == "auto":
             raise ValueError("the precision is not settled, see focusnet.precision")
+        if trial.compute.compile and self.device.type == "cpu":
+            raise ConfigError("compute.compile: must be false on a CPU, received true")
         torch.set_num_threads(trial.compute.threads)
         self.gpu_share = gpu_share
         self.resident: Resident | None = None  # the clips, where the stage at hand leaves room
@@ -93,6 +95,7 @@ class Stages:
             patchout_time=augment.patchout_time if training else 0,
             time_offset=augment.time_offset and training,
             class_tokens_only=True,
+            compiled=self.trial.compute.compile,
             seed=derive_seed(self.trial.seed, "model"),
             cache=self.cache,
         )
@@ -240,6 +243,9 @@ class Stages:
         """All that determines the template, and nothing else."""
         trial, data = self.trial, self.data
         path = weights_path(trial.model.weights, self.cache)
+        compute = trial.compute.model_dump(include={"precision", "threads", "eval_batch_size"})
+        if trial.compute.compile:  # templates of before there was such a setting stay what they are
+            compute["compile"] = True
         splits = {"train": data.train, **data.halves}
         return {
             "data": data.fingerprint,
@@ -250,9 +256,7 @@ class Stages:
             "model": trial.model.model_dump(exclude={"weights"}),
             "weights": sha256_of(path) if path else None,
             "template": trial.template.model_dump(exclude={"reuse"}),
-            "compute": trial.compute.model_dump(
-                exclude={"device", "checkpoint_epochs", "non_finite_retries"}
-            ),
+            "compute": compute,
             "device": self.device.type,
             "versions": {
                 name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")

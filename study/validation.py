@@ -232,9 +232,11 @@ def _check_search(
             "space.compute.precision: auto is settled once for a whole study; name fp32 and bf16"
         )
     compute = settings.trial.get("compute")
-    wants_cuda = isinstance(compute, Mapping) and compute.get("device") == "cuda"
-    if wants_cuda and resources.gpu == 0:
-        problems.append("resources.gpu: must be above 0 where trial.compute.device is cuda")
+    for name, value in (("device", "cuda"), ("compile", True)):
+        wants_gpu = isinstance(compute, Mapping) and compute.get(name) == value
+        if wants_gpu and resources.gpu == 0:
+            word = "true" if value is True else value
+            problems.append(f"resources.gpu: must be above 0 where trial.compute.{name} is {word}")
 
 
 def _check_budget(space: Space, problems: list[str]) -> None:

@@ -75,21 +75,23 @@ def augmentation(device: torch.device) -> Augmentation:
     )
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
     ("precision", "rtol", "atol"), [("fp32", 1e-3, 1e-4), ("bf16", 5e-2, 5e-2)]
 )
-def test_fused_attention_gives_what_eager_attention_gives(tiny, precision, rtol, atol):
+def test_fused_attention_gives_what_eager_attention_gives(tiny, precision, rtol, atol, compiled):
     spec = torch.randn(BATCH, 1, 128, 100, generator=torch.Generator().manual_seed(0)).to(GPU)
     seen = []
-    for fused in (None, False):  # on a GPU the former is fused
-        model = tiny(fused_attention=fused).to(GPU).train()
+    ours, plain = {"fused_attention": None, "compiled": compiled}, {"fused_attention": False}
+    for changes in (ours, plain):  # None: on a GPU fused
+        model = tiny(**changes).to(GPU).train()
         with autocast(GPU, precision):
             logits = model(spec)[0].float()
         logits.square().sum().backward()
         seen.append((logits.detach(), model.patch_embed.proj.weight.grad))
-    for ours, expected in zip(*seen, strict=True):
+    for found, expected in zip(*seen, strict=True):
         scale = expected.abs().max()
-        assert torch.allclose(ours / scale, expected / scale, rtol=rtol, atol=atol)
+        assert torch.allclose(found / scale, expected / scale, rtol=rtol, atol=atol)
 
 
 def test_resident_clips_are_those_of_the_host_to_the_bit_and_close_to_a_cpus():

@@ -117,6 +117,25 @@ def test_fused_attention_changes_neither_logits_nor_gradients(
             assert torch.allclose(ours.grad, expected.grad, rtol=rtol, atol=10 * atol), name
 
 
+def test_compiled_blocks_change_neither_names_nor_logits_nor_gradients(monkeypatch):
+    # The graphs as they are captured; what a GPU's compiler makes of them is another matter.
+    plain = build_model(tiny(), patchout_freq=3, class_tokens_only=True, seed=1)
+    captured = partial(torch.nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(hear.Block, "compile", lambda block: captured(block))
+    ours = build_model(tiny(), patchout_freq=3, class_tokens_only=True, seed=1, compiled=True)
+    assert [block._compiled_call_impl is not None for block in ours.blocks] == [True, False]
+    assert list(ours.state_dict()) == list(plain.state_dict())
+    for model in (plain, ours):
+        model.generator = torch.Generator().manual_seed(5)
+        model.train()(spectrograms())[0].square().sum().backward()
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        if b.grad is not None:
+            assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+    with torch.inference_mode():
+        logits = [model.eval()(spectrograms())[0] for model in (plain, ours)]
+    assert torch.allclose(*logits, atol=1e-6)
+
+
 def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
     ours = build_model(tiny(), patchout_freq=3, patchout_time=2).train()
     theirs = hear_tiny()
