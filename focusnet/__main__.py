@@ -80,10 +80,12 @@ def _read_trial(path: Path) -> TrialConfig:
 
 def _show(record: dict[str, Any]) -> None:
     stage = record["stage"]
+    accuracy = record.get(f"{stage}/select/macro_accuracy")  # not looked at after every epoch
+    shown = "     -" if accuracy is None else f"{100 * accuracy:4.1f} %"
     print(
         f"{stage:>8} epoch {record['epoch']:>3}/{record['epochs']}"
         f"  loss {record[f'{stage}/train/loss']:.3f}"
-        f"  select macro accuracy {100 * record[f'{stage}/select/macro_accuracy']:.1f} %"
+        f"  select macro accuracy {shown}"
         f"  {record['seconds']:.0f} s",
         flush=True,
     )

@@ -169,6 +169,7 @@ class ComputeConfig(Settings):
     compile: bool = False  # by torch.compile, on a GPU only; whether it pays is not measured yet
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
+    eval_epochs: Count = 1  # from one look at select to the next; the last epoch is seen always
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
     non_finite_retries: NonNegativeInt = 0  # where the loss is not finite, from the epoch before
 

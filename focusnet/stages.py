@@ -116,10 +116,10 @@ class Stages:
         """Train a PaSST for ``stage`` ('template' or 'focus'), a fresh one or from ``before`` on.
 
         ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
-        terms and the metrics on ``select``; by then the epoch is in ``checkpoint``.
-        ``template_logits`` belong to the training clips. ``rows`` are the clips to train on, all
-        training clips by default. Unless the stage is ``watched``, only ``keep: best`` evaluates
-        the epochs.
+        terms and, every ``compute.eval_epochs`` and at the end, the metrics on ``select``; by then
+        the epoch is in ``checkpoint``. ``template_logits`` belong to the training clips. ``rows``
+        are the clips to train on, all training clips by default. Unless the stage is ``watched``,
+        it is not evaluated. ``keep: best`` needs every epoch, and gets it.
 
         Where the loss is not finite, the stage goes on from its last good epoch as often as
         ``compute.non_finite_retries`` says, with random numbers that the seed, the stage and the
@@ -163,7 +163,8 @@ class Stages:
             if self.resident is None:
                 batches.resident = self.resident = self._keep_resident()
             metrics: dict[str, float] = {}
-            if watched or training.keep == "best":
+            due = epoch % trial.compute.eval_epochs == 0 or epoch == training.epochs
+            if (watched and due) or training.keep == "best":
                 metrics = self.evaluate(self.predict(model, select), select)
             if training.keep == "best" and metrics["macro_accuracy"] > best_score:
                 best_score = metrics["macro_accuracy"]

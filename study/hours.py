@@ -57,14 +57,17 @@ def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Wor
         values[space.search.stratify] = stratum
     trial = TrialConfig.model_validate(with_values(space.trial, values))
     clips = data.train * trial.data.subset / 100
-    half = data.test / 2  # select, after every epoch
+    half = data.test / 2  # select, after every epoch or every few
     epochs = trial.template.epochs
     focus_epochs = trial.focus.epochs or epochs
-    template = Work(epochs * clips, epochs * half + clips + data.test)
+    best = trial.template.keep == "best"  # which needs every epoch
+    every = 1 if best else trial.compute.eval_epochs
+    looks, focus_looks = math.ceil(epochs / every), math.ceil(focus_epochs / every)
+    template = Work(epochs * clips, looks * half + clips + data.test)
     share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
-    watched = epochs * half if trial.template.keep == "best" else 0
+    watched = epochs * half if best else 0
     fold = Work(epochs * clips * (1 - share), watched + clips * share)
-    return template, fold, Work(focus_epochs * clips, focus_epochs * half + data.test)
+    return template, fold, Work(focus_epochs * clips, focus_looks * half + data.test)
 
 
 def describe_hours(space: Space) -> Iterator[str]:

@@ -11,11 +11,12 @@ from study.ledger import ENDED, Ledger
 from study.space import Space
 from study.validation import validate_space
 
-# Where a study runs, how many trials side by side, how often it saves and what becomes of a loss
-# that is not finite change no result that there is;
+# Where a study runs, how many trials side by side, how often it looks at select, how often it saves
+# and what becomes of a loss that is not finite change no result that there is;
 # what follows the search adds to what is there.
 _FREE = (
     "resources.",
+    "trial.compute.eval_epochs",
     "trial.compute.checkpoint_epochs",
     "trial.compute.non_finite_retries",
     "controls.",

@@ -252,3 +252,9 @@ def _check_budget(space: Space, problems: list[str]) -> None:
             "search.scheduler.grace_epochs: must be below the epochs of the FocusNet stage "
             f"({space.focus_epochs()}), received {scheduler.grace_epochs}"
         )
+    eval_epochs = space.example().compute.eval_epochs
+    if scheduler.name == "asha" and eval_epochs > scheduler.grace_epochs:
+        problems.append(
+            "trial.compute.eval_epochs: must be at most search.scheduler.grace_epochs "
+            f"({scheduler.grace_epochs}), after which trials are compared, received {eval_epochs}"
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from focusnet.__main__ import main
+from focusnet.__main__ import _show, main
 from focusnet.errors import DiskFullError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,16 @@ def run(*arguments, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=300,
+    )
+
+
+def test_an_epoch_that_was_not_evaluated_is_shown_without_an_accuracy(capsys):
+    record = {"stage": "focus", "epoch": 2, "epochs": 9, "focus/train/loss": 1.25, "seconds": 3.0}
+    _show(record)
+    _show(record | {"epoch": 3, "focus/select/macro_accuracy": 0.5})
+    assert capsys.readouterr().out == (
+        "   focus epoch   2/9  loss 1.250  select macro accuracy      -  3 s\n"
+        "   focus epoch   3/9  loss 1.250  select macro accuracy 50.0 %  3 s\n"
     )
 
 

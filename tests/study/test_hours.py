@@ -30,6 +30,22 @@ def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
     assert own == (template + focus) * trials
 
 
+@pytest.mark.parametrize(
+    ("keep", "looks", "focus_looks"), [("last", 3, 2), ("best", 7, 5)]
+)  # after epochs 3, 6 and 7, and after 3 and 5
+def test_select_is_looked_at_as_often_as_the_study_says(keep, looks, focus_looks, make_space):
+    space = make_space(
+        (("space", "data.subset"), {"choice": [100]}),
+        (("search", "trials"), 1),
+        (("trial", "template"), {"epochs": 7, "keep": keep}),
+        (("trial", "focus"), {"epochs": 5}),
+        (("trial", "compute"), {"eval_epochs": 3}),
+    )
+    shared, _ = study_work(space, DATA)
+    template, focus = Work(7000, looks * 200 + 1400), Work(5000, focus_looks * 200 + 400)
+    assert shared == template + focus
+
+
 @pytest.mark.parametrize(("keep", "watched"), [("last", 0), ("best", 6 * 200)])
 def test_each_template_has_folds_that_train_on_the_other_folds_clips(keep, watched, make_space):
     def work(**focus):

@@ -45,7 +45,7 @@ def test_more_trials_and_other_resources_are_no_other_study(ledger, make_space):
     check(ledger, make_space((("search", "trials"), 5)), resume=True)
     check(ledger, make_space((("resources", "max_concurrent"), 1)), resume=True)
     check(ledger, make_space((("resources", "retries"), 9)), resume=True)
-    for free in ({"checkpoint_epochs": 5}, {"non_finite_retries": 1}):
+    for free in ({"checkpoint_epochs": 5}, {"non_finite_retries": 1}, {"eval_epochs": 3}):
         check(ledger, make_space((("trial", "compute"), free)), resume=True)
     check(ledger, make_space((("trial", "template", "batch_size"), 128)), resume=True)  # default
 

@@ -106,6 +106,14 @@ def test_a_mistake_is_named_with_its_path_its_rule_and_what_was_received(
     assert len(error.value.problems) == 1, error.value.problems
 
 
+def test_select_is_looked_at_by_the_time_that_trials_are_compared(make_space):
+    asha = ("search", "scheduler"), {"name": "asha", "grace_epochs": 2}
+    make_space(asha, (("trial", "compute"), {"eval_epochs": 2}))
+    make_space((("trial", "compute"), {"eval_epochs": 3}))
+    with pytest.raises(ConfigError, match=r"eval_epochs: must be at most .* \(2\).*received 3"):
+        make_space(asha, (("trial", "compute"), {"eval_epochs": 3}))
+
+
 def test_every_range_in_a_grid_is_told(make_space):
     with pytest.raises(ConfigError) as error:
         make_space((("search", "algorithm"), "grid"))

@@ -47,6 +47,14 @@ def test_epochs_of_the_template_decide_nothing(asha):
     assert report(asha, behind, 2, 0.1) == "STOP"
 
 
+def test_where_not_every_epoch_is_evaluated_the_first_one_that_is_decides(asha):
+    report(asha, add(asha, "a", 100), 3, 0.9)
+    behind = add(asha, "b", 100)
+    unseen = {"stage": "focus", "epoch": 2, "epochs": 6, "focus/train/loss": 9.0}
+    assert asha.on_trial_result(None, behind, unseen) == "CONTINUE"
+    assert report(asha, behind, 3, 0.1) == "STOP"
+
+
 def test_the_final_results_of_a_trial_decide_nothing(asha):
     report(asha, add(asha, "a", 100), 2, 0.9)
     assert asha.on_trial_result(None, add(asha, "b", 100), {METRIC: 0.1}) == "CONTINUE"
