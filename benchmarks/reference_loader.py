@@ -9,8 +9,8 @@ Written anew from what that code does (https://github.com/fschmid56/cpjku_dcase2
 4. a roll by a drawn number of samples;
 5. ``DataLoader``'s own collation into a batch.
 
-The loader runs in the process (no workers), so that its CPU time is all its own: workers would add
-what it costs to hand batches over.
+Where CPU time is measured, the loader runs in the process (no workers), so that its time is all its
+own: workers would add what it costs to hand batches over. Where a GPU waits for it, it has workers.
 """
 
 from pathlib import Path
@@ -121,6 +121,7 @@ def reference_loader(
     responses: list[Tensor] | None,
     probability: float,
     shuffle: bool = True,
+    workers: int = 0,
 ) -> "DataLoader[Item]":
     """The training loader of that code base over the clips in ``folder``.
 
@@ -133,4 +134,10 @@ def reference_loader(
         clips = WithImpulseResponses(clips, rows, responses, probability)
     if roll:
         clips = WithRoll(clips, rows, roll)
-    return DataLoader(clips, batch_size=batch_size, shuffle=shuffle)
+    return DataLoader(
+        clips,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )

@@ -33,6 +33,7 @@ PARTS = {
     "data_path": "batches of waveforms, with DIR and roll",
     "front_end": "log-mel",
     "train_step": "forward, backward and optimiser of PaSST-S on CPU",
+    "gpu_step": "clips to optimiser of PaSST-S on a GPU",
     "inference": "evaluation and template logits of PaSST-S on CPU",
     "caching": "decoding a data set for the first time",
     "scale": "what grows with the size of the data set",

@@ -57,7 +57,7 @@ def our_steps(batch_size: int, precision: str, size: str = "passt_s", frames: in
     """A trial's training step."""
     keep_freed_memory()
     config = ModelConfig.model_validate({"size": size, "weights": "none"})
-    model = build_model(config, CLASSES, patchout_freq=_patchout(size), class_tokens_only=True)
+    model = build_model(config, CLASSES, patchout_freq=patchout(size), class_tokens_only=True)
     model.generator = Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, weight_decay=1e-3, fused=True)
     return _step(model, optimizer, batch_size, frames, precision)
@@ -67,7 +67,7 @@ def plain_steps(batch_size: int, precision: str, size: str = "passt_s", frames: 
     """The step of a plain script, in fp32 whatever ``precision`` says."""
     del precision
     model = plain_model(size)
-    model.s_patchout_f = _patchout(size)
+    model.s_patchout_f = patchout(size)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, weight_decay=1e-3)
     return _step(model, optimizer, batch_size, frames, "fp32")
 
@@ -96,7 +96,8 @@ def spectrograms(batch_size: int, frames: int) -> Tensor:
     return torch.randn(batch_size, 1, 128, frames, generator=Generator().manual_seed(0))
 
 
-def _patchout(size: str) -> int:
+def patchout(size: str) -> int:
+    """Rows of patches that training drops."""
     return _PATCHOUT if size == "passt_s" else 0
 
 

@@ -11,13 +11,14 @@ from benchmarks import (
     caching,
     data_path,
     front_end,
+    gpu_step,
     inference,
     run,
     scale,
     tau_layout,
     train_step,
 )
-from benchmarks.measure import Row, Spread
+from benchmarks.measure import Row, Sample, Spread
 from benchmarks.table import as_markdown, as_text
 from focusnet.config import ModelConfig
 from focusnet.dataset import read_dataset
@@ -123,6 +124,73 @@ def test_both_training_steps_begin_with_the_same_network_and_move_it():
     theirs.load_state_dict(model.state_dict())
     spec = train_step.spectrograms(2, 100)
     assert torch.allclose(model.eval()(spec)[0], theirs(spec)[0], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frames", "class_tokens_only", "gflop"),
+    # 56 tokens at 32 kHz, 80 at 44.1 kHz; the shorter last block spares 7 %.
+    [(100, False, 29.0), (138, False, 41.6), (100, True, 27.0), (138, True, 38.8)],
+)
+def test_a_training_clip_costs_what_the_design_says(frames, class_tokens_only, gflop):
+    flops = gpu_step.step_flops("passt_s", frames, class_tokens_only=class_tokens_only)
+    assert flops / 1e9 == pytest.approx(gflop, abs=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("resident", [False, True])
+def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, resident, tmp_path):
+    data_path.write_clips(tmp_path, 5)
+    settings = {"folder": tmp_path, "batch_size": 3, "workers": workers, "resident": resident}
+    settings |= {"size": "tiny", "device": "cpu"}
+    assert gpu_step.our_steps(**settings)() == 5
+    assert gpu_step.plain_steps(**settings)() == 5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_part_says_so():
+    (row,) = gpu_step.measure()
+    assert row.skipped == "no GPU here"
+    part = {**run.circumstances(), "seconds": 0, "rows": [vars(row)]}
+    assert "| skipped |  |  | 8 | skipped: no GPU here |" in as_markdown({"gpu_step": part})
+
+
+def test_the_share_of_a_cards_peak_is_that_of_its_data_sheet():
+    assert gpu_step.peak_tflops("NVIDIA H100 80GB HBM3") == 989
+    assert gpu_step.peak_tflops("NVIDIA H100 PCIe") == 756
+    assert gpu_step.peak_tflops("NVIDIA H200") == 989
+    assert gpu_step.peak_tflops("NVIDIA A100-SXM4-40GB") == 312
+    assert gpu_step.peak_tflops("NVIDIA H100 80GB HBM3 MIG 1g.10gb") is None
+    assert gpu_step.peak_tflops("NVIDIA GeForce RTX 4090") is None
+
+
+def test_a_gpu_is_measured_in_clips_in_memory_and_in_flops(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(gpu_step, "write_clips", lambda folder, clips: None)
+    monkeypatch.setattr(gpu_step, "step_flops", lambda *size, **kind: 40e9)
+    rates = Spread(10_000.0, 9_000.0, 11_000.0), Spread(1_000.0, 900.0, 1_100.0)
+
+    def compared(ours, plain, settings, **options):
+        if settings.get("compiled"):
+            raise RuntimeError("a measured process failed:\nTraceback\nno compiler")
+        return *rates, Spread(10.0, 9.0, 11.0)
+
+    monkeypatch.setattr(gpu_step, "compare", compared)
+    monkeypatch.setattr(gpu_step, "alone", lambda *a, **k: [Sample(1.0, 1.0, 9.3e9)])
+    rows = gpu_step.measure()
+    assert [row.what.rpartition(", ")[2] for row in rows[::2]] == [
+        "as in a trial",
+        "audio on the host",
+        "compiled",
+    ]
+    assert "peak memory 9.3 GB" in rows[0].how
+    assert rows[0].minimum == 8
+    assert rows[-1].skipped == "no compiler"
+    share = rows[1]
+    assert share.ours.median == pytest.approx(400)  # TFLOP/s
+    assert share.ratio.median == pytest.approx(400 / 989)
+    assert (share.minimum, share.aim) == (0.4, 0.5)
 
 
 def test_both_sides_of_evaluation_count_their_clips():

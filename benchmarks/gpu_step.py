@@ -1,0 +1,289 @@
+"""The training step on a GPU, from stored clips to the optimiser: ours against the plain one.
+
+The plain step is what a script around the CP-JKU loader does: clips from worker processes on the
+host, hear21passt's front end and PaSST-S in fp32 with its own attention, torch's Adam as it comes.
+Ours is the step of a trial. Both are without Lightning's loop around them.
+
+Model FLOPs are those that the step needs: products of matrices, forward and backward, with the last
+block for its two class tokens. What a kernel computes twice to save memory does not count.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.data_path import CLASSES, clip_names, write_clips
+from benchmarks.front_end import our_mel, their_mel
+from benchmarks.measure import Row, Spread, Work, alone, compare
+from benchmarks.reference_loader import reference_loader
+from benchmarks.train_step import patchout, plain_model
+from focusnet.augment import frequency_mixstyle
+from focusnet.batches import ClipBatches
+from focusnet.config import ModelConfig
+from focusnet.loss import FocusNetLoss
+from focusnet.model import build_model
+from focusnet.objective import FocusObjective
+from focusnet.resident import Resident
+from focusnet.training import Augmentation, Stage, autocast
+
+FRAMES = 138  # of a second at 44.1 kHz
+_WHAT = "training step on a GPU, PaSST-S"
+_UNIT = "clips per second"
+
+# Dense bf16 with fp32 sums, TFLOP/s, from NVIDIA's data sheets of the cards (whose larger figures
+# are for sparse matrices). The first name that fits counts.
+_PEAKS = (
+    ("H100 PCIe", 756.0),
+    ("H100 NVL", 835.0),
+    ("H200 NVL", 835.0),
+    ("HBM3", 989.0),  # NVIDIA H100 80GB HBM3: the SXM module
+    ("H200", 989.0),
+    ("A100", 312.0),
+)
+
+
+def measure(*, quick: bool = False, batch_size: int = 128, rounds: int = 5) -> list[Row]:
+    """The rows of this part; one that says so where there is no GPU."""
+    if not torch.cuda.is_available():
+        return [Row(_WHAT, _UNIT, how="", minimum=8.0, skipped="no GPU here")]
+    batches = 16
+    if quick:
+        batches, rounds = 4, 2
+    threads = min(8, len(os.sched_getaffinity(0)))
+    card = torch.cuda.get_device_name()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        write_clips(Path(folder), batches * batch_size)
+        for name, changes in (
+            ("as in a trial", {}),
+            ("audio on the host", {"resident": False}),
+            ("compiled", {"compiled": True}),
+        ):
+            settings: dict[str, Any] = {
+                "folder": Path(folder),
+                "batch_size": batch_size,
+                "workers": threads - 1,
+                **changes,
+            }
+            try:
+                ours, plain, ratio = compare(
+                    our_steps, plain_steps, settings, rounds=rounds, threads=threads, clock="wall"
+                )
+                (memory,) = alone(peak_memory, settings, rounds=1, threads=threads)
+            except RuntimeError as error:
+                if name != "compiled":
+                    raise
+                reason = str(error).strip().splitlines()[-1]  # no compiler, for example
+                rows.append(Row(f"{_WHAT}, {name}", _UNIT, how="", skipped=reason))
+                continue
+            how = (
+                f"{card}, 44.1 kHz (80 tokens), batch {batch_size}, {threads} CPU threads, "
+                f"{rounds} rounds"
+            )
+            baseline = "fp32, eager attention, Adam as it comes, loader with worker processes"
+            rows.append(
+                Row(
+                    f"{_WHAT}, {name}",
+                    _UNIT,
+                    f"{how}, peak memory {memory.amount / 1e9:.1f} GB; baseline: {baseline}",
+                    ours,
+                    plain,
+                    ratio,
+                    minimum=None if changes else 8.0,
+                    notes={"peak_memory_bytes": memory.amount},
+                )
+            )
+            rows += utilisation(name, how, card, ours, asked=not changes)
+    return rows
+
+
+def utilisation(name: str, how: str, card: str, clips: Spread, *, asked: bool) -> list[Row]:
+    """A row for the share of the card's peak at so many ``clips`` a second, if that is known."""
+    peak = peak_tflops(card)
+    if peak is None:
+        return []
+    flops = step_flops("passt_s", FRAMES, class_tokens_only=True)
+    achieved = _times(clips, flops / 1e12)
+    minimum, aim = (0.4, 0.5) if asked and peak > 900 else (None, None)
+    return [
+        Row(
+            f"share of the GPU's bf16 peak, {name}",
+            "TFLOP/s",
+            f"{how}; {flops / 1e9:.1f} GFLOP a clip; baseline: the peak in the card's data sheet",
+            achieved,
+            Spread(peak, peak, peak),
+            _times(achieved, 1 / peak),
+            minimum=minimum,
+            aim=aim,
+        )
+    ]
+
+
+def peak_tflops(card: str) -> float | None:
+    """The dense bf16 peak of a card by its name; None for one that is not in the table."""
+    if "MIG" in card:  # a part of it
+        return None
+    return next((peak for name, peak in _PEAKS if name in card), None)
+
+
+def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
+    """FLOPs that a clip costs forward and backward, counted on tensors without memory."""
+    clips = 2
+    model = build_model(
+        ModelConfig.model_validate({"size": size, "weights": "none"}),
+        CLASSES,
+        patchout_freq=patchout(size),
+        class_tokens_only=class_tokens_only,
+        fused_attention=False,
+    )
+    model.to("meta").train()
+    with FlopCounterMode(display=False) as counter:
+        logits, _ = model(torch.empty(clips, 1, 128, frames, device="meta"))
+        logits.sum().backward()
+    return counter.get_total_flops() / clips
+
+
+def our_steps(
+    folder: Path,
+    batch_size: int,
+    workers: int,
+    *,
+    resident: bool = True,
+    compiled: bool = False,
+    size: str = "passt_s",
+    device: str = "cuda",
+    precision: str = "bf16",
+) -> Work:
+    """All steps of an epoch of a trial's FocusNet stage; the work is its clips."""
+    del workers  # it has none
+    where = torch.device(device)
+    samples = np.load(folder / "samples.npy", mmap_mode="r")
+    count = len(samples)
+    rows = np.arange(count)
+    generator = Generator().manual_seed(0)
+    batches = ClipBatches(
+        samples,
+        1 / 32768,
+        rows,
+        rows % CLASSES,
+        batch_size=batch_size,
+        generator=generator,
+        template_logits=np.zeros((count, CLASSES), np.float32),
+    )
+    if resident:
+        batches.resident = Resident(samples, rows, where)
+    model = build_model(
+        ModelConfig.model_validate({"size": size, "weights": "none"}),
+        CLASSES,
+        patchout_freq=patchout(size),
+        time_offset=True,
+        class_tokens_only=True,
+        compiled=compiled,
+    )
+    model.generator = generator
+    stage = Stage(
+        model.to(where).train(),
+        our_mel(True).to(where),
+        FocusObjective(FocusNetLoss()),
+        Augmentation(
+            responses=None,
+            dir_probability=0.0,
+            roll_samples=10_000,
+            mixstyle_probability=0.4,
+            mixstyle_alpha=0.4,
+        ),
+        generator,
+        optimizer="adam",
+        lr=1e-5,
+        weight_decay=1e-3,
+        lr_factor=lambda epoch: 1.0,
+        on_epoch=lambda epoch, means, optimizer: None,
+        done=0,
+        optimizer_state=None,
+    )
+    optimizer = stage.make_optimizer()
+
+    def work() -> float:
+        for index, batch in enumerate(batches):
+            moved = stage.transfer_batch_to_device(batch, where, 0)
+            optimizer.zero_grad()
+            with autocast(where, precision):
+                loss = stage.training_step(moved, index)
+            loss.backward()
+            optimizer.step()
+        _wait(where)
+        return count
+
+    return work
+
+
+def plain_steps(
+    folder: Path,
+    batch_size: int,
+    workers: int,
+    *,
+    size: str = "passt_s",
+    device: str = "cuda",
+    **ours: Any,
+) -> Work:
+    """The same clips through the plain step, whatever ``ours`` says of the other side."""
+    del ours
+    where = torch.device(device)
+    count = len(list((folder / "clips").iterdir()))
+    loader = reference_loader(
+        folder / "clips",
+        clip_names(count),
+        np.arange(count) % CLASSES,
+        torch.zeros(count, CLASSES),
+        batch_size=batch_size,
+        roll=10_000,
+        responses=None,
+        probability=0.0,
+        workers=workers,
+    )
+    model = plain_model(size)
+    model.s_patchout_f = patchout(size)
+    model.to(where).train()
+    mel = their_mel(True).to(where)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, weight_decay=1e-3)
+
+    def work() -> float:
+        for waveforms, _, labels, *_ in loader:
+            spec = mel(waveforms.squeeze(1).to(where)).unsqueeze(1)
+            spec = frequency_mixstyle(spec, 0.4, 0.4)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(spec)[0], labels.to(where))
+            loss.backward()
+            optimizer.step()
+        _wait(where)
+        return count
+
+    return work
+
+
+def peak_memory(**settings: Any) -> Work:
+    """Ours; the work is the most bytes that torch has reserved on the GPU by its end."""
+    work: Callable[[], float] = our_steps(**settings)
+
+    def measured() -> float:
+        work()
+        return torch.cuda.max_memory_reserved()
+
+    return measured
+
+
+def _times(spread: Spread, factor: float) -> Spread:
+    return Spread(spread.median * factor, spread.low * factor, spread.high * factor)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
