@@ -83,14 +83,18 @@ def run_trial(
         ConfigError, DataError, TrainingError: see ``focusnet.errors``.
     """
     trial = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
-    return _Trial(
+    both = _Trial(
         trial,
         Path(out_dir),
         report or (lambda record: None),
         while_waiting or (lambda at: None),
         elsewhere,
         gpu_share,
-    ).run()
+    )
+    try:
+        return both.run()
+    finally:
+        both.stages.residence.release()
 
 
 class _Trial:

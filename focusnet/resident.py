@@ -44,6 +44,10 @@ class Resident:
         places = torch.from_numpy(np.searchsorted(self._rows, rows))
         return self._samples.index_select(0, send(places, self._samples.device))
 
+    def release(self) -> None:
+        """Give the memory back, whoever still refers to this; there is nothing to take any more."""
+        self._samples = self._samples[:0].clone()
+
 
 def bytes_of(samples: NDArray[np.generic], rows: NDArray[np.int64]) -> int:
     """What ``Resident`` takes."""
@@ -61,18 +65,48 @@ def has_room(needed: int, *, free: int, total: int, reserved: int, gpu_share: fl
     return needed <= _SPARE * min(free, gpu_share * total - CONTEXT - reserved)
 
 
-def keep_resident(
-    samples: NDArray[np.generic],
-    rows: NDArray[np.int64],
-    device: torch.device,
-    gpu_share: float,
-) -> Resident | None:
-    """``rows`` on ``device`` if that is a GPU with room; called when the network has trained."""
-    if device.type != "cuda":
-        return None
-    free, total = torch.cuda.mem_get_info(device)
-    reserved = torch.cuda.max_memory_reserved(device)
-    needed = bytes_of(samples, rows)
-    if not has_room(needed, free=free, total=total, reserved=reserved, gpu_share=gpu_share):
-        return None
-    return Resident(samples, rows, device)
+class Residence:
+    """The clips of a trial through its stages: on its GPU as long as the stage at hand leaves room.
+
+    Args:
+        samples, rows, device: as of ``Resident``.
+        gpu_share: see ``has_room``.
+    """
+
+    def __init__(
+        self,
+        samples: NDArray[np.generic],
+        rows: NDArray[np.int64],
+        device: torch.device,
+        gpu_share: float,
+    ) -> None:
+        self.clips: Resident | None = None
+        self._samples, self._rows = samples, rows
+        self._device, self._gpu_share = device, gpu_share
+
+    def settle(self) -> Resident | None:
+        """Copy the clips if they fit, beside a network that has trained for an epoch."""
+        if self.clips is None and self._fits():
+            self.clips = Resident(self._samples, self._rows, self._device)
+        return self.clips
+
+    def release(self) -> None:
+        """Give back what is kept: the next stage may need more for itself."""
+        if self.clips is not None:
+            self.clips.release()  # a trainer that has ended may still refer to it
+            self.clips = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def _fits(self) -> bool:
+        if self._device.type != "cuda":
+            return False
+        free, total = torch.cuda.mem_get_info(self._device)
+        return has_room(
+            bytes_of(self._samples, self._rows),
+            free=free,
+            total=total,
+            reserved=torch.cuda.max_memory_reserved(self._device),
+            gpu_share=self._gpu_share,
+        )

@@ -22,7 +22,7 @@ from focusnet.errors import ConfigError, TrainingError
 from focusnet.mel import LogMel
 from focusnet.metrics import evaluate_logits
 from focusnet.model import PATCH, Passt, build_model, patch_stride, weights_path
-from focusnet.resident import Resident, keep_resident
+from focusnet.resident import Residence
 from focusnet.schedule import warmup_linear_down
 from focusnet.training import Augmentation, Objective, predict_logits, train_stage
 from focusnet.trial_data import Rows, TrialData
@@ -73,8 +73,10 @@ class Stages:
         if trial.compute.compile and self.device.type == "cpu":
             raise ConfigError("compute.compile: must be false on a CPU, received true")
         torch.set_num_threads(trial.compute.threads)
-        self.gpu_share = gpu_share
-        self.resident: Resident | None = None  # the clips, where the stage at hand leaves room
+        rows = np.concatenate([data.train, *data.halves.values()])
+        self.residence = Residence(
+            data.waveforms.samples, data.waveforms.position[rows], self.device, gpu_share
+        )
         self.mel = LogMel(
             **trial.features.model_dump(),
             fmin_aug_range=trial.augment.fmin_aug_range,
@@ -156,12 +158,11 @@ class Stages:
         best_score, best_state = good.best_score, good.best
         started = time.monotonic() - good.seconds
         batches = self.data.batches(rows, training.batch_size, order, template_logits)
-        self._give_up_resident()
+        self.residence.release()
 
         def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
             nonlocal best_score, best_state, good
-            if self.resident is None:
-                batches.resident = self.resident = self._keep_resident()
+            batches.resident = self.residence.settle()
             metrics: dict[str, float] = {}
             due = epoch % trial.compute.eval_epochs == 0 or epoch == training.epochs
             if (watched and due) or training.keep == "best":
@@ -229,7 +230,7 @@ class Stages:
         """Logits (N, C) of clips, in evaluation mode."""
         compute = self.trial.compute
         batches = self.data.batches(rows, compute.eval_batch_size)
-        batches.resident = self.resident
+        batches.resident = self.residence.clips
         return predict_logits(
             model, self.mel, batches, device=self.device, precision=compute.precision
         )
@@ -263,20 +264,6 @@ class Stages:
                 name: version(name) for name in ("torch", "torchaudio", "hear21passt", "lightning")
             },
         }
-
-    def _keep_resident(self) -> Resident | None:
-        """All of the trial's clips on the GPU, if they fit beside the stage that has trained."""
-        waveforms = self.data.waveforms
-        rows = np.concatenate([self.data.train, *self.data.halves.values()])
-        positions = waveforms.position[rows]
-        return keep_resident(waveforms.samples, positions, self.device, self.gpu_share)
-
-    def _give_up_resident(self) -> None:
-        """Leave the next stage, which may need more memory, as much as there is."""
-        self.resident = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
 
     def _augmentation(self) -> Augmentation:
         augment = self.trial.augment

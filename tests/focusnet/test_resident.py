@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from focusnet import resident, stages
+from focusnet import resident
 from focusnet.augment import DeviceImpulseResponses, roll_by_index
 from focusnet.batches import ClipBatches, Clips
 from focusnet.pipeline import run_trial
-from focusnet.resident import CONTEXT, Resident, bytes_of, has_room, keep_resident
+from focusnet.resident import CONTEXT, Residence, Resident, bytes_of, has_room
 from focusnet.training import Augmentation
 
 CPU = torch.device("cpu")
@@ -107,19 +107,19 @@ def test_clips_are_kept_where_the_trials_part_of_the_gpu_has_room_beside_the_net
 
 def test_the_room_is_what_the_gpu_says(monkeypatch):
     samples, _ = stored()
-    needed = bytes_of(samples, np.arange(COUNT))
-    made = []
-    monkeypatch.setattr(resident, "Resident", lambda *given: made.append(given) or "kept")
+    rows = np.arange(COUNT)
+    needed = bytes_of(samples, rows)
+    monkeypatch.setattr(resident, "Resident", lambda *given: given)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 0)
     gpu = torch.device("cuda")
-    for free, expected in ((2 * needed, "kept"), (needed, None)):
+    for free, fits in ((2 * needed, True), (needed, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, f=free: (f, 10**10))
-        assert keep_resident(samples, np.arange(COUNT), gpu, 1.0) == expected
-    assert len(made) == 1
+        clips = Residence(samples, rows, gpu, 1.0).settle()
+        assert clips == ((samples, rows, gpu) if fits else None)
     share = (CONTEXT + needed) / 10**10  # all of it: less than a tenth is left over
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**10, 10**10))
-    assert keep_resident(samples, np.arange(COUNT), gpu, share) is None
-    assert keep_resident(samples, np.arange(COUNT), CPU, 1.0) is None
+    assert Residence(samples, rows, gpu, share).settle() is None
+    assert Residence(samples, rows, CPU, 1.0).settle() is None
 
 
 def test_a_trial_with_resident_clips_gives_the_same_to_the_bit(tiny_dataset, tmp_path, monkeypatch):
@@ -133,13 +133,16 @@ def test_a_trial_with_resident_clips_gives_the_same_to_the_bit(tiny_dataset, tmp
     plain = run_trial(settings, tmp_path / "plain")
     made = []
 
-    def keep(samples, rows, device, gpu_share):
-        made.append(gpu_share)
-        return Resident(samples, rows, device)
+    def keep(samples, rows, device):
+        assert not any(len(earlier._samples) for earlier in made), "one at a time"
+        made.append(Resident(samples, rows, device))
+        return made[-1]
 
-    monkeypatch.setattr(stages, "keep_resident", keep)
+    monkeypatch.setattr(Residence, "_fits", lambda self: self._gpu_share == 0.5)
+    monkeypatch.setattr(resident, "Resident", keep)
     kept = run_trial(settings, tmp_path / "kept", gpu_share=0.5)
-    assert made == [0.5, 0.5], "once for each stage"
+    assert len(made) == 2, "once for each stage"
+    assert not any(len(one._samples) for one in made)
     values = [
         {name: value for name, value in result.metrics.items() if not name.endswith("seconds")}
         for result in (plain, kept)
