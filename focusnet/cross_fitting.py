@@ -115,7 +115,7 @@ class CrossFitting:
                 self.while_waiting(training_it, key, record["seconds"])
 
             training = stages.trial.template
-            model = stages.train(
+            trained = stages.train(
                 "template",
                 CrossEntropy(training.label_smoothing),
                 training,
@@ -125,9 +125,8 @@ class CrossFitting:
                 rows=others,
                 watched=False,
             )
-            frame = logits_frame(
-                data.names(held_out), stages.predict(model, held_out), stages.classes
-            )
+            logits = stages.predict(trained.model, held_out)
+            frame = logits_frame(data.names(held_out), logits, stages.classes)
             frame.insert(1, "split", "train")
             write_template(
                 folder,

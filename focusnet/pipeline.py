@@ -27,7 +27,7 @@ from focusnet.objective import CrossEntropy
 from focusnet.precision import settle_precision
 from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data, training_folds
-from focusnet.stages import Logits, Stages, derive_seed
+from focusnet.stages import Logits, Stages, Trained, derive_seed
 from focusnet.store import CHECKPOINT
 from focusnet.templates import Elsewhere, Template, get_or_build, template_key, write_template
 from focusnet.trial_data import Rows
@@ -193,18 +193,19 @@ class _Trial:
                 self._tell(record)
 
             objective = CrossEntropy(trial.template.label_smoothing)
-            model = self.stages.train(
+            trained = self.stages.train(
                 "template", objective, trial.template, on_record, checkpoint, before
             )
+            logits = {"train": self.stages.predict(trained.model, self.data.train)}
+            logits |= self._predict_halves(trained)
             frames = []
             for split, rows in self.splits.items():
-                logits = self.stages.predict(model, rows)
-                frame = logits_frame(self.data.names(rows), logits, self.classes)
+                frame = logits_frame(self.data.names(rows), logits[split], self.classes)
                 frame.insert(1, "split", split)
                 frames.append(frame)
             write_template(
                 folder,
-                weights=model.cpu().state_dict(),
+                weights=trained.model.cpu().state_dict(),
                 logits=pd.concat(frames, ignore_index=True),
                 epochs=records,
                 determinants=determinants,
@@ -288,7 +289,7 @@ class _Trial:
                 on_record(record)  # its process died between saving and reporting it
             elif record["epoch"] == record["epochs"]:
                 last.update(record)
-        model = self.stages.train(
+        trained = self.stages.train(
             "focus",
             second_stage_objective(self.trial.arm, focus, online),
             self.trial.template.model_copy(update=changes),
@@ -297,10 +298,10 @@ class _Trial:
             before,
             stored,
         )
-        logits = {half: self.stages.predict(model, rows) for half, rows in self.data.halves.items()}
+        logits = self._predict_halves(trained)
         with replacing(self.out_dir / "weights.safetensors") as part:
-            weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-            save_file(weights, part)
+            state = trained.model.state_dict()
+            save_file({name: value.contiguous() for name, value in state.items()}, part)
         metrics: dict[str, float] = {}
         if self.trial.arm in MASKED and online is None:
             # Masks of stored logits do not change while training: count them on the clips.
@@ -311,6 +312,9 @@ class _Trial:
             metrics |= {f"focus/{name}": last[f"focus/train/{name}"] for name in names}
         metrics["focus/seconds"] = time.monotonic() - started + (before.seconds if before else 0.0)
         return logits, last, metrics
+
+    def _predict_halves(self, trained: Trained) -> dict[str, Logits]:
+        return {half: self.stages.predict_half(trained, half) for half in self.data.halves}
 
     def _checkpoint(
         self, stage: str, folder: Path, determinants: Mapping[str, Any]

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from focusnet.augment import DeviceImpulseResponses
 from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TemplateConfig, TrialConfig
 from focusnet.errors import ConfigError, TrainingError
+from focusnet.fit_check import check_fit
 from focusnet.mel import LogMel
 from focusnet.metrics import evaluate_logits
-from focusnet.model import PATCH, Passt, build_model, patch_stride, weights_path
+from focusnet.model import Passt, build_model, weights_path
 from focusnet.resident import Residence
 from focusnet.schedule import warmup_linear_down
 from focusnet.training import Augmentation, Objective, predict_logits, train_stage
@@ -54,6 +56,14 @@ def _given_up(problem: str, retries: int) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a stage has made."""
+
+    model: Passt
+    select: Logits | None  # its logits on that half, where they are known already
+
+
 class Stages:
     """What both stages of a trial share: data, front end, device, settings.
 
@@ -84,7 +94,8 @@ class Stages:
             freq_mask=trial.augment.freq_mask,
             time_mask=trial.augment.time_mask,
         )
-        self._check_fit()
+        frames = self.mel.frames(data.waveforms.samples.shape[1])
+        check_fit(trial, frames, len(self.classes))
 
     def build(self, training: bool) -> Passt:
         """A fresh PaSST, the same for both stages; with patchout and offset for training."""
@@ -114,7 +125,7 @@ class Stages:
         *,
         rows: Rows | None = None,
         watched: bool = True,
-    ) -> Passt:
+    ) -> Trained:
         """Train a PaSST for ``stage`` ('template' or 'focus'), a fresh one or from ``before`` on.
 
         ``on_record`` gets, after each epoch, the stage, the epoch, the means of the objective's
@@ -156,19 +167,24 @@ class Stages:
             good = deepcopy(good)  # training changes the model's own tensors
         records, retries = list(good.records), good.retries
         best_score, best_state = good.best_score, good.best
+        kept: Logits | None = None  # on select, of the weights that the stage will end with
         started = time.monotonic() - good.seconds
         batches = self.data.batches(rows, training.batch_size, order, template_logits)
         self.residence.release()
 
         def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
-            nonlocal best_score, best_state, good
+            nonlocal best_score, best_state, good, kept
             batches.resident = self.residence.settle()
             metrics: dict[str, float] = {}
             due = epoch % trial.compute.eval_epochs == 0 or epoch == training.epochs
+            logits = None
             if (watched and due) or training.keep == "best":
-                metrics = self.evaluate(self.predict(model, select), select)
-            if training.keep == "best" and metrics["macro_accuracy"] > best_score:
-                best_score = metrics["macro_accuracy"]
+                logits = self.predict(model, select)
+                metrics = self.evaluate(logits, select)
+            if training.keep != "best":
+                kept = logits
+            elif metrics["macro_accuracy"] > best_score:
+                best_score, kept = metrics["macro_accuracy"], logits
                 best_state = {name: value.clone() for name, value in model.state_dict().items()}
             record: Record = {"stage": stage, "epoch": epoch, "epochs": training.epochs}
             record |= {f"{stage}/train/{name}": value for name, value in means.items()}
@@ -224,7 +240,13 @@ class Stages:
                 one.manual_seed(derive_seed(trial.seed, f"{stage}/{purpose}/retry {retries}"))
         if best_state is not None:
             model.load_state_dict(best_state)
-        return model
+        return Trained(model, kept)
+
+    def predict_half(self, trained: Trained, half: str) -> Logits:
+        """Logits (N, C) of 'select' or 'report'; nothing is computed twice."""
+        if half == "select" and trained.select is not None:
+            return trained.select
+        return self.predict(trained.model, self.data.halves[half])
 
     def predict(self, model: Passt, rows: Rows) -> Logits:
         """Logits (N, C) of clips, in evaluation mode."""
@@ -278,31 +300,3 @@ class Stages:
             mixstyle_probability=augment.mixstyle_probability,
             mixstyle_alpha=augment.mixstyle_alpha,
         )
-
-    def _check_fit(self) -> None:
-        """Say in one message which settings the data rules out."""
-        model, augment = self.trial.model, self.trial.augment
-        frames = self.mel.frames(self.data.waveforms.samples.shape[1])
-        problems = []
-        if model.n_classes not in (None, len(self.classes)):
-            problems.append(
-                f"model.n_classes: must be {len(self.classes)}, as the data set has, "
-                f"received {model.n_classes}"
-            )
-        if frames > model.max_frames:
-            problems.append(
-                f"model.max_frames: must be at least {frames}, the frames of a clip, "
-                f"received {model.max_frames}"
-            )
-        for axis, size, drop in (
-            ("freq", self.trial.features.n_mels, augment.patchout_freq),
-            ("time", frames, augment.patchout_time),
-        ):
-            patches = (size - PATCH) // patch_stride(model) + 1
-            if drop >= patches:
-                problems.append(
-                    f"augment.patchout_{axis}: must be less than {patches}, the patches along "
-                    f"that axis, received {drop}"
-                )
-        if problems:
-            raise ConfigError(problems)

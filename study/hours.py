@@ -63,11 +63,11 @@ def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Wor
     best = trial.template.keep == "best"  # which needs every epoch
     every = 1 if best else trial.compute.eval_epochs
     looks, focus_looks = math.ceil(epochs / every), math.ceil(focus_epochs / every)
-    template = Work(epochs * clips, looks * half + clips + data.test)
+    template = Work(epochs * clips, (looks + 1) * half + clips)  # and report
     share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
     watched = epochs * half if best else 0
     fold = Work(epochs * clips * (1 - share), watched + clips * share)
-    return template, fold, Work(focus_epochs * clips, focus_looks * half + data.test)
+    return template, fold, Work(focus_epochs * clips, (focus_looks + 1) * half)
 
 
 def describe_hours(space: Space) -> Iterator[str]:

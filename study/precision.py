@@ -61,7 +61,8 @@ def _ask_nodes(space: Space) -> list[dict[str, str]]:
 
     cpu, gpu = space.resources.cpu, space.resources.gpu
     settings = space.example().model_dump()
-    task = ray.remote(num_cpus=cpu, num_gpus=gpu)(_choose)
+    # Its process ends with it: a network has been through its memory.
+    task = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1)(_choose)
     asked = [
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)

@@ -15,7 +15,7 @@ DATA = DataSize(train=1000, test=400, scenes=10)
 
 def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
     # 6 epochs. A template on 25 %: 6 * 250 clips trained; 6 * 200 predicted to follow it, then
-    # its logits on 250 + 400. A FocusNet stage: the same without logits on training clips.
+    # its logits on 250, and on 200 of report. A FocusNet stage: the same without those on 250.
     space = make_space(
         (("space", "data.subset"), {"choice": [25]}),
         (("search", "trials"), 3),
@@ -25,7 +25,7 @@ def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
     )
     shared, own = study_work(space, DATA)
     trials = 3 + 2 * 2
-    template, focus = Work(1500, 1200 + 650), Work(1500, 1200 + 400)
+    template, focus = Work(1500, 1200 + 450), Work(1500, 1200 + 200)
     assert shared == template * 3 + focus * trials  # seed 0 and two fresh ones
     assert own == (template + focus) * trials
 
@@ -42,7 +42,7 @@ def test_select_is_looked_at_as_often_as_the_study_says(keep, looks, focus_looks
         (("trial", "compute"), {"eval_epochs": 3}),
     )
     shared, _ = study_work(space, DATA)
-    template, focus = Work(7000, looks * 200 + 1400), Work(5000, focus_looks * 200 + 400)
+    template, focus = Work(7000, looks * 200 + 1200), Work(5000, focus_looks * 200 + 200)
     assert shared == template + focus
 
 
