@@ -9,16 +9,18 @@ from focusnet.atomic import new_folder
 from focusnet.dataset import TRAIN, read_table
 from focusnet.decoding import UnusableClip, read_header
 from focusnet.errors import ConfigError, DataError, FocusNetError
-from focusnet.study_results import Chosen, choose
+from focusnet.study_results import Chosen, choose, choose_confirmed
 
 LOGITS = "logits.pt"
 
 EXAMPLE = """examples:
   python -m focusnet.export results/focus --subset 25 --to exported/focus25
-  python -m focusnet.export results/seed0 results/seed1 --subset 25 --to exported/teacher25 --logits
+  python -m focusnet.export results/focus --subset 25 --to exported/teacher25 --confirmed --logits
+  python -m focusnet.export results/mels128 results/mels256 --subset 25 --to exported/two --logits
 
---logits also writes logits.pt: the network's logits on its training clips, or the mean of those of
-several studies' winners. It has a row for each row of meta.csv, in that order, NaN where a clip is
+--logits also writes logits.pt: the network's logits on its training clips, or the mean over an
+ensemble: the winner's trainings with fresh seeds (--confirmed; the study must have kept them:
+confirm.keep_weights), the winners of several studies, or both. It has a row for each row of meta.csv, in that order, NaN where a clip is
 not among the training clips: as the student code of CP-JKU and of DCASE24's baseline reads it.
 
 exit status: 0 done, 2 the input is wrong"""
@@ -41,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="whose winner: a value of what the study is stratified by, such as 25",
     )
     parser.add_argument("--trial", metavar="ID", help="a trial by its name instead")
+    parser.add_argument(
+        "--confirmed",
+        action="store_true",
+        help="instead of the winner its trainings with fresh seeds, each in a folder of its own",
+    )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--clip-seconds",
@@ -83,10 +90,15 @@ def _choose(options: argparse.Namespace) -> list[Chosen]:
         problems.append("--trial: names a trial of one study, received several studies")
     if options.trial is not None and options.stratum is not None:
         problems.append("--trial and --subset: name a trial or a stratum, not both")
-    chosen = []
+    if options.trial is not None and options.confirmed:
+        problems.append("--trial and --confirmed: name a trial or take a winner's, not both")
+    chosen: list[Chosen] = []
     for results in options.results:
         try:
-            chosen.append(choose(results, stratum=options.stratum, trial=options.trial))
+            if options.confirmed:
+                chosen += choose_confirmed(results, stratum=options.stratum)
+            else:
+                chosen.append(choose(results, stratum=options.stratum, trial=options.trial))
         except FocusNetError as error:
             problems += error.problems
     if problems:

@@ -29,8 +29,8 @@ def model_card(chosen: Chosen, clip_seconds: float) -> str:
         "## Data",
         f"{trial.data.subset} % of the training clips of {data}: {clips['train']:,} clips of "
         f"{clip_seconds:g} s, at {features.sample_rate:,} Hz, seed {trial.seed}. Its test split is "
-        f"halved by recording location: {clips['select']:,} clips on which the search chose this "
-        f"network (`select`), {clips['report']:,} that nothing was chosen on (`report`).",
+        f"halved by recording location: {clips['select']:,} clips by which the search chose its "
+        f"settings (`select`), {clips['report']:,} that nothing was chosen on (`report`).",
         f"Scenes, in the order of the logits: {', '.join(chosen.classes)}.",
         "## Accuracy",
         _accuracy(chosen),
@@ -95,8 +95,8 @@ def _accuracy(chosen: Chosen) -> str:
     ]
     lines += [
         "",
-        f"On `select`, where it was chosen{_of_how_many(chosen)}: "
-        f"{100 * metrics['focus/select/macro_accuracy']:.1f} %, which flatters.",
+        f"On `select`{_how_chosen(chosen)}: "
+        f"{100 * metrics['focus/select/macro_accuracy']:.1f} %{_flattery(chosen)}.",
     ]
     return "\n".join(lines)
 
@@ -107,8 +107,12 @@ def _shown(chosen: Chosen) -> list[tuple[str, str]]:
     return rows + [(f"group/{group}", title) for group, title in _GROUPS.items()]
 
 
-def _of_how_many(chosen: Chosen) -> str:
-    return f" as the best of {chosen.tried} trials" if chosen.tried else ""
+def _how_chosen(chosen: Chosen) -> str:
+    return f", where it was chosen as the best of {chosen.tried} trials" if chosen.tried else ""
+
+
+def _flattery(chosen: Chosen) -> str:
+    return ", which flatters" if chosen.tried else ""
 
 
 def _right(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ earlier version.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Chosen:
         id: of the trial; ``row`` is its line of ``trials.parquet``.
         trial: all its settings; ``result`` is its ``result.json``.
         metric: what the search maximised; ``tried`` says over how many trials, 0 where the trial
-            was named instead.
+            was named, or trained again with a fresh seed.
         confirm: lines of the trials that repeat it, and its controls, with fresh seeds.
     """
 
@@ -44,7 +44,7 @@ class Chosen:
 
     @property
     def weights(self) -> Path:
-        """Its weights, which a study keeps of its winners only."""
+        """Its weights, which a study keeps of its winners, and of their repetitions if asked."""
         return self.results / "trials" / self.id / WEIGHTS
 
     @property
@@ -81,18 +81,7 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         raise DataError(f"{results}: its files cannot be read: {error}") from None
     finished = table[table["status"] == "finished"]
     row, tried = _row(results, finished, metric, stratify, stratum, trial)
-    folder = results / "trials" / str(row["trial"])
-    if not (folder / WEIGHTS).is_file():
-        kept = sorted(path.parent.name for path in results.glob(f"trials/*/{WEIGHTS}"))
-        raise DataError(
-            f"{folder}: has no {WEIGHTS}; a study keeps those of its winners only: "
-            f"{', '.join(kept) or 'none are here'}"
-        )
-    try:
-        settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: cannot be read: {error}") from None
+    settings, result = _trial(results, str(row["trial"]))
     follows = table.get("winner", pd.Series(dtype=str, index=table.index)) == row["trial"]
     phase = table.get("phase", pd.Series(dtype=str, index=table.index))
     return Chosen(
@@ -106,6 +95,43 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         tried=tried,
         confirm=table[follows & (phase == "confirm") & (table["status"] == "finished")],
     )
+
+
+def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[Chosen]:
+    """The trainings of a stratum's winner with fresh seeds, for an ensemble of them.
+
+    Raises:
+        ConfigError: as ``choose`` does; the winner was not trained again.
+        DataError: as ``choose`` does; the study did not keep the weights.
+    """
+    winner = choose(results, stratum=stratum)
+    rows = winner.confirm[winner.confirm["arm"] == "focusnet"].sort_values("seed")
+    if rows.empty:
+        raise ConfigError(f"{results}: {winner.id} was not trained again with fresh seeds (yet)")
+    chosen = []
+    for _, row in rows.iterrows():
+        settings, result = _trial(results, str(row["trial"]))
+        name = str(row["trial"])
+        again = replace(winner, id=name, row=row, trial=settings, result=result, tried=0)
+        chosen.append(again)
+    return chosen
+
+
+def _trial(results: Path, name: str) -> tuple[TrialConfig, dict[str, Any]]:
+    """The settings and the result of a trial that has its weights."""
+    folder = results / "trials" / name
+    if not (folder / WEIGHTS).is_file():
+        kept = sorted(path.parent.name for path in results.glob(f"trials/*/{WEIGHTS}"))
+        raise DataError(
+            f"{folder}: has no {WEIGHTS}; a study keeps those of its winners only, and with "
+            "confirm.keep_weights those of their trainings with fresh seeds: "
+            f"{', '.join(kept) or 'none are here'}"
+        )
+    try:
+        settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
+        return settings, json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: cannot be read: {error}") from None
 
 
 def _row(

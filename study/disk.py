@@ -58,7 +58,8 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     trials = ledger.trials()
     # The winners', and those of trials that have just finished and lose against them.
     weights = _weights(space)
-    kept = len(space.strata) + slots
+    members = len(space.confirm_seeds) * len(space.strata) if space.confirmed_weights else 0
+    kept = len(space.strata) + slots + members
     checkpoint = _COPIES * _checkpoint(example) * weights if _saves(space) else 0
     data = largest_data(space)
     row = 4 * data.scenes + _BYTES_OF_NAMES

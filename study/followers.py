@@ -66,6 +66,18 @@ def all_followers(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Trial
     return {s: followers(space, best[s]) for s in space.strata if s in ended and s in best}
 
 
+def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:
+    """The trials that confirm a winner and keep their weights, by name."""
+    if not space.confirmed_weights:
+        return set()
+    return {
+        follower.id
+        for winner in winners(trials, space.search.metric).values()
+        for follower in followers(space, winner)
+        if follower.phase == "confirm" and follower.arm == ARM
+    }
+
+
 def winner_of(space: Space, trials: Iterable[Trial]) -> Mapping[str, str]:
     """For each trial that follows a search, the winner it belongs to now, both by name.
 

@@ -118,6 +118,7 @@ class ConfirmSettings(Settings):
     """Training each stratum's winner and the controls again, with seeds that chose nothing."""
 
     seeds: NonNegativeInt | list[Seed] = 5  # how many, or which
+    keep_weights: bool = False  # of the winners' trainings, as members of an ensemble
 
     @field_validator("seeds")
     @classmethod
@@ -163,6 +164,7 @@ class Space:
     control_arms: tuple[str, ...] = ()
     control_seeds: tuple[int, ...] = ()  # beside the winner of the search
     confirm_seeds: tuple[int, ...] = ()  # of the winner and its controls, trained again
+    confirmed_weights: bool = False  # kept of the winner's trainings with them
 
     @property
     def strata(self) -> tuple[Any, ...]:
@@ -277,7 +279,10 @@ class Space:
             "search": self.search.model_dump(),
             "resources": self.resources.model_dump(),
             "controls": {"arms": list(self.control_arms), "seeds": list(self.control_seeds)},
-            "confirm": {"seeds": list(self.confirm_seeds)},
+            "confirm": {
+                "seeds": list(self.confirm_seeds),
+                "keep_weights": self.confirmed_weights,
+            },
             "space": {path: domain.content() for path, domain in self.domains.items()},
             "trial": trial,
         }

@@ -71,6 +71,7 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
         control_arms=tuple(settings.controls.arms),
         control_seeds=tuple(control_seeds),
         confirm_seeds=tuple(settings.confirm.resolved({settings.search.seed, *control_seeds})),
+        confirmed_weights=settings.confirm.keep_weights,
     )
     _check_budget(valid, problems)
     if problems:

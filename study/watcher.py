@@ -4,7 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Collection
-from functools import wraps
+from functools import partial, wraps
 from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
 
@@ -13,6 +13,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from focusnet.errors import DiskFullError
 from focusnet.full_disk import disk_full
 from focusnet.store import CHECKPOINT
+from study.followers import ensemble_members
 from study.ledger import ENDED, Ledger, record_end
 from study.optuna_journal import OptunaJournal
 from study.progress import Progress
@@ -64,7 +65,9 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._ledger = ledger
         self._journal = journal
         self._progress = progress
-        self._weights = WinnersWeights(ledger, space.search.metric)
+        self._weights = WinnersWeights(
+            ledger, space.search.metric, partial(ensemble_members, space)
+        )
         self._space = space
         self._stopped = stopped
         self._interrupted = interrupted

@@ -9,7 +9,7 @@ from study_folder import METRIC, row, space
 
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError
-from focusnet.study_results import choose
+from focusnet.study_results import choose, choose_confirmed
 
 
 @pytest.fixture
@@ -55,6 +55,29 @@ def test_the_winner_is_the_best_finished_trial_of_the_search_in_its_stratum(stud
     assert chosen.confirm["trial"].tolist() == ["confirmed", "control5"]
     assert chosen.weights == folder / "trials" / "best" / "weights.safetensors"
     assert choose(folder, stratum="25").id == "small"
+
+
+def test_the_winners_trainings_with_fresh_seeds_are_an_ensemble(study):
+    folder = study(
+        [
+            row("best", 0.6),
+            row("second", 0.9, phase="confirm", winner="best", seed=6),
+            row("first", 0.3, phase="confirm", winner="best", seed=5),
+            row("control", 0.5, phase="confirm", winner="best", seed=5, arm="placebo"),
+            row("former", 0.9, phase="confirm", winner="other", seed=7),
+            row("broken", 0.9, phase="confirm", winner="best", seed=8, status="failed"),
+        ]
+    )
+    chosen = choose_confirmed(folder, stratum="100")
+    assert [(one.id, one.trial.seed) for one in chosen] == [("first", 5), ("second", 6)]
+    (folder / "trials" / "second" / "weights.safetensors").unlink()
+    with pytest.raises(DataError, match=r"second: has no .*confirm\.keep_weights.*best, "):
+        choose_confirmed(folder)
+
+
+def test_a_winner_that_was_not_trained_again_is_no_ensemble(study):
+    with pytest.raises(ConfigError, match=r"best was not trained again with fresh seeds \(yet\)"):
+        choose_confirmed(study([row("best", 0.6)]))
 
 
 def test_another_metric_has_another_winner(study):

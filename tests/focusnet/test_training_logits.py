@@ -106,6 +106,30 @@ def test_an_ensemble_is_the_mean_of_its_teachers(small_study, teacher, tmp_path)
     assert members == ["filenames.txt", "logits.pt", "member1", "member2"]
 
 
+def test_the_winners_trainings_with_fresh_seeds_make_an_ensemble(small_study, teacher, tmp_path):
+    study = shutil.copytree(small_study, tmp_path / "study")
+    rows = pd.read_parquet(study / "trials.parquet")
+    again = (rows["phase"] == "confirm") & (rows["arm"] == "focusnet")
+    for shift, name in enumerate(rows.loc[again, "trial"], start=1):
+        own = shutil.copytree(study / "trials" / "best", study / "trials" / name)
+        predictions = study / "predictions"
+        shutil.copy(predictions / "best.parquet", predictions / f"{name}.parquet")
+        path = own / "weights.safetensors"
+        state = load_file(path)
+        save_file(state | {"head.1.bias": state["head.1.bias"] + shift}, path)
+    arguments = [str(study), "--subset", "50", "--confirmed", "--logits", "--to"]
+    assert main([*arguments, str(tmp_path / "to")]) == 0
+    first = torch.load(teacher / "logits.pt", weights_only=True)
+    mean = torch.load(tmp_path / "to" / "logits.pt", weights_only=True)
+    shift = (mean - first)[first.isfinite().all(dim=1)]
+    # The mean of biases that are 1 and 2 higher.
+    assert shift.std() < 1e-5
+    assert shift.mean().item() == pytest.approx(1.5, abs=1e-5)
+    card = (tmp_path / "to" / "member1" / "README.md").read_text()
+    assert f"# small: {rows.loc[again, 'trial'].iloc[0]}" in card
+    assert "flatters" not in card
+
+
 def test_teachers_of_other_clips_are_no_ensemble(small_study, tiny_dataset, tmp_path, capsys):
     other = shutil.copytree(small_study, tmp_path / "other")
     own = other / "trials" / "best"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,9 @@ def test_a_study_of_300_passt_s_trials_needs_tens_of_gigabytes(make_space, tmp_p
     weights = 4 * parameters(ModelConfig(), 128, 10)
     assert weights == pytest.approx(0.344e9, rel=0.01)
     assert results.parts["weights of winners"] == (2 + 8) * weights
+    confirmed = replace(space, confirm_seeds=(1, 2, 3), confirmed_weights=True)
+    results, _ = needs(confirmed, Ledger(tmp_path / "small"), slots=8)
+    assert results.parts["weights of winners"] == (2 + 8 + 2 * 3) * weights
     # 8 trials, 3 copies of the weights each, the new one beside the old
     assert results.parts["checkpoints"] == 8 * 2 * 3 * weights
     assert cache.parts["templates"] == pytest.approx(2 * weights, rel=0.01)

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from focusnet.errors import ConfigError
-from study.followers import all_followers, followers, searches_ended, winner_of
+from study.followers import (
+    all_followers,
+    ensemble_members,
+    followers,
+    searches_ended,
+    winner_of,
+)
 from study.ledger import Ledger, Trial, record_end
 from study.resume import check_search_ended
 from study.search import LedgerSearch
@@ -59,6 +65,16 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
         assert f"seed{trial.seed}" in trial.id
     assert len({trial.id for trial in found}) == len(found)
     assert found == followers(space, winner())
+
+
+def test_only_the_winners_own_repetitions_are_members_of_an_ensemble(space):
+    won = replace(winner(), status="finished", result={"metrics": {METRIC: 0.5}})
+    assert ensemble_members(space, [won]) == set()
+    keeping = replace(space, confirmed_weights=True)
+    repeated = {t.id for t in followers(space, won) if t.phase == "confirm" and t.arm == "focusnet"}
+    assert len(repeated) == 2
+    assert ensemble_members(keeping, [won]) == repeated
+    assert ensemble_members(keeping, [replace(won, status="running")]) == set()
 
 
 def test_a_control_that_ignores_what_differs_serves_the_next_winner_too(space):

@@ -61,6 +61,18 @@ def test_a_winner_keeps_its_weights_until_a_better_trial_is_finished(ledger):
     assert kept(ledger) == {"better", "other"}
 
 
+def test_members_of_an_ensemble_keep_their_weights_beside_the_winners(ledger):
+    for index, value in enumerate((0.6, 0.4, 0.5)):
+        finish(begin(ledger, f"t{index}", index=index), value)
+
+    def members(trials):
+        return {"t2"} if len(trials) == 3 else {}
+
+    WinnersWeights(ledger, METRIC, members).remove_others()
+    assert kept(ledger) == {"t0", "t2"}
+    assert kept(ledger, "checkpoint.pt") == set()
+
+
 def test_another_driver_goes_on_from_what_the_ledger_says(ledger):
     for index, value in enumerate((0.4, 0.6, 0.5)):
         finish(begin(ledger, f"t{index}", index=index), value)
