@@ -20,8 +20,9 @@ EXAMPLE = """examples:
 
 --logits also writes logits.pt: the network's logits on its training clips, or the mean over an
 ensemble: the winner's trainings with fresh seeds (--confirmed; the study must have kept them:
-confirm.keep_weights), the winners of several studies, or both. It has a row for each row of meta.csv, in that order, NaN where a clip is
-not among the training clips: as the student code of CP-JKU and of DCASE24's baseline reads it.
+confirm.keep_weights), the winners of several studies, or both. It has a row for each row of
+meta.csv, in that order, NaN where a clip is not among the training clips: as the student code of
+CP-JKU and of DCASE24's baseline reads it.
 
 exit status: 0 done, 2 the input is wrong"""
 

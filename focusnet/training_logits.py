@@ -49,8 +49,8 @@ def training_logits(
         elif train != mine or teachers[0][0].classes != chosen.classes:
             raise ConfigError(
                 f"{chosen.results}: {chosen.id} was trained on other clips or scenes than "
-                f"{teachers[0][0].id}; an ensemble needs teachers of one subset (one that is drawn, "
-                "for want of an official list, differs from seed to seed)"
+                f"{teachers[0][0].id}; an ensemble needs teachers of one subset "
+                "(one that is drawn, for want of an official list, differs from seed to seed)"
             )
         model = load_model(folder)
         compute = chosen.trial.compute

@@ -131,7 +131,7 @@ def test_a_study_that_has_not_got_there_says_so(study, tmp_path):
 
 def test_weights_that_are_gone_are_told_with_those_that_are_there(study):
     folder = study([row("a", 0.4), row("b", 0.6)], without=["a"])
-    with pytest.raises(DataError, match=r"keeps those of its winners only: b"):
+    with pytest.raises(DataError, match=r"keeps those of its winners only, .*fresh seeds: b"):
         choose(folder, trial="a")
 
 
