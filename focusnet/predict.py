@@ -66,9 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args(arguments)
     try:
-        if options.batch_size < 1:
-            raise ConfigError(f"--batch-size: must be at least 1, received {options.batch_size}")
-        files = find_files(options.clips)
+        files = _check(options)
         if options.format == "dcase":
             _check_names(files)
         problems = _predict(files, options)
@@ -84,6 +82,23 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(f"  {name}: {why}" for name, why in problems), file=sys.stderr)
         return 1
     return 0
+
+
+def _check(options: argparse.Namespace) -> list[tuple[str, Path]]:
+    """The files to classify, or one error with all that is wrong on the command line."""
+    problems = []
+    if options.batch_size < 1:
+        problems.append(f"--batch-size: must be at least 1, received {options.batch_size}")
+    if not options.model.is_dir():
+        problems.append(f"{options.model}: no such folder; name one that focusnet.export has made")
+    files: list[tuple[str, Path]] = []
+    try:
+        files = find_files(options.clips)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return files
 
 
 def find_files(clips: Sequence[Path]) -> list[tuple[str, Path]]:

@@ -171,6 +171,15 @@ def test_wrong_input_is_told(clips, options, message, exported, folder, tmp_path
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_all_that_is_wrong_is_told_at_once(tmp_path, capsys):
+    assert run(tmp_path / "none", ["nowhere.wav"], tmp_path / "p.csv", "--batch-size", "0") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--batch-size: must be at least 1, received 0",
+        f"{tmp_path / 'none'}: no such folder; name one that focusnet.export has made",
+        "nowhere.wav: no such file or folder",
+    ]
+
+
 def test_a_window_of_ones_own(exported, folder, tmp_path):
     assert run(exported, [folder / "c.wav"], tmp_path / "p.csv", "--window", "0.5") == 0
     assert run(exported, [folder / "c.wav"], tmp_path / "q.csv") == 0
