@@ -1,6 +1,7 @@
 """What many tests need: caches of their own, a small synthetic data set, real recordings."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("tests")
+
+# A shell's background jobs ignore Ctrl-C, and hand that down to all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two test processes on two cores: torch's own threads would only fight.
 torch.set_num_threads(1)

@@ -153,8 +153,6 @@ def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
 
 def run_until_signal(trial: dict, out: Path, number: int) -> None:
     """What a process runs that gets a signal in the second epoch."""
-    # A shell's background jobs ignore Ctrl-C, and so do the tests that run in one.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     handler = signal.getsignal(signal.SIGINT)
     try:
         run_trial(trial, out, partial(signal_in_epoch_2, number))
