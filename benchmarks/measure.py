@@ -89,14 +89,28 @@ def compare(
 ) -> tuple[Spread, Spread, Spread]:
     """Amounts per second of both sides, and the ratio of the two within each round.
 
+    See ``in_turns``.
+    """
+    return rates(in_turns(ours, baseline, settings, rounds=rounds, threads=threads), clock)
+
+
+def in_turns(
+    ours: Setup, baseline: Setup, settings: Mapping[str, Any], *, rounds: int, threads: int = 1
+) -> list[tuple[Sample, Sample]]:
+    """What each round took ours and the baseline.
+
     ``ours(**settings)`` and ``baseline(**settings)`` prepare, each in its process; what they return
     is done once unmeasured and then ``rounds`` times. Both must be importable by name.
     """
     with side(ours, settings, threads) as one, side(baseline, settings, threads) as other:
-        pairs = [(one(), other()) for _ in range(rounds)]
-    rates = [(_rate(a, clock), _rate(b, clock)) for a, b in pairs]
-    ratios = [a / b for a, b in rates]
-    return Spread.of([a for a, _ in rates]), Spread.of([b for _, b in rates]), Spread.of(ratios)
+        return [(one(), other()) for _ in range(rounds)]
+
+
+def rates(pairs: Sequence[tuple[Sample, Sample]], clock: Clock) -> tuple[Spread, Spread, Spread]:
+    """Amounts per second of both sides by ``clock``, and their ratio within each round."""
+    found = [(_rate(a, clock), _rate(b, clock)) for a, b in pairs]
+    ratios = [a / b for a, b in found]
+    return Spread.of([a for a, _ in found]), Spread.of([b for _, b in found]), Spread.of(ratios)
 
 
 def alone(

@@ -199,9 +199,10 @@ def test_both_sides_of_evaluation_count_their_clips():
     assert inference.plain_logits(3, "fp32", size="tiny")() == 3
 
 
+@pytest.mark.parametrize("bits", caching.BITS)
 @pytest.mark.parametrize("rate", [32_000, 44_100])
-def test_both_ways_of_caching_keep_the_same_samples(rate, tmp_path):
-    caching.write_data_set(tmp_path, 400)
+def test_both_ways_of_caching_keep_the_same_samples(rate, bits, tmp_path):
+    caching.write_data_set(tmp_path, 400, bits)
     assert caching.their_cache(tmp_path, rate)() == 400
     cached = open_waveforms(
         read_dataset(tmp_path),
@@ -213,6 +214,7 @@ def test_both_ways_of_caching_keep_the_same_samples(rate, tmp_path):
     )
     for row, (name, *_) in enumerate(tau_layout.clip_names(3)):
         expected = caching.load_clip(tmp_path / name, rate)
+        assert np.array_equal(caching.load_lean(tmp_path / name, rate), expected)
         ours = cached.samples[cached.position[row]] * np.float32(cached.scale)
         assert np.array_equal(ours, expected)
 

@@ -32,8 +32,14 @@ def test_the_small_study_is_valid_with_every_change_that_is_made_to_it():
     assert validate_space(settings, "small.yaml").trials_in_all == 3
     settings["trial"]["template"]["reuse"] = False
     settings["resources"]["max_concurrent"] = 1
-    settings["search"]["scheduler"] = {"name": "asha", "grace_epochs": 1}
-    assert validate_space(settings, "small.yaml").search.scheduler.name == "asha"
+    assert validate_space(settings, "small.yaml").resources.max_concurrent == 1
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "none"])
+def test_the_search_that_stops_early_and_the_one_that_does_not_are_valid(scheduler):
+    space = validate_space(study_cost.demo_search(18, scheduler=scheduler), "search.yaml")
+    assert space.trials_in_all == 18
+    assert space.search.scheduler.name == scheduler
 
 
 def test_ratios_say_how_many_times_dearer_the_other_way_is(monkeypatch, tmp_path):

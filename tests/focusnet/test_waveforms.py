@@ -112,6 +112,19 @@ def test_resampling_is_soxr_hq_with_the_length_of_librosa(
         assert length - len(expected) <= 1
 
 
+def test_a_bad_clip_among_resampled_ones_leaves_its_neighbours_as_they_are(audio_set, cache):
+    dataset = audio_set(clips_each=10, subtype="FLOAT")
+    alone = opened(dataset, cache / "alone", rate=11025)
+    samples, _ = soundfile.read(audio_path(dataset, 3), dtype="float32")
+    samples[5] = np.nan
+    soundfile.write(audio_path(dataset, 3), samples, RATE, subtype="FLOAT")
+    found = opened(dataset, cache, rate=11025, bad="skip")
+    assert found.position[3] == -1
+    for row in {*range(20)} - {3}:
+        expected = alone.samples[alone.position[row]]
+        np.testing.assert_array_equal(found.samples[found.position[row]], expected)
+
+
 def test_the_samples_cannot_be_changed_by_a_trial(audio_set, cache):
     found = opened(audio_set(), cache)
     assert isinstance(found.samples, np.memmap)
