@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
 from focusnet.sending import send
-from focusnet.weights import AUDIOSET, fetch, read_weights
+from focusnet.weights import AUDIOSET, fetch, load_weights, read_weights
 
 __all__ = [
     "PATCH",
@@ -44,7 +44,28 @@ class _PatchEmbed(hear.PatchEmbed):
     """hear21passt's patch embedding without its warning on every other input length."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, n_mels, frames) to (B, embedding, rows, columns)."""
         return self.norm(self.proj(x))
+
+    def grid(self, x: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches in (B, 1, n_mels, frames)."""
+        (height, width), (down, right) = self.proj.kernel_size, self.proj.stride
+        return (x.shape[2] - height) // down + 1, (x.shape[3] - width) // right + 1
+
+    def of_some(self, x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+        """The same of some rows and columns of patches only (None: of all), by a matrix product.
+
+        GPUs have no fast convolution for a single channel. Equal up to rounding.
+        """
+        (height, width), (down, right) = self.proj.kernel_size, self.proj.stride
+        patches = x.squeeze(1).unfold(1, height, down)
+        if rows is not None:
+            patches = patches[:, rows]
+        patches = patches.unfold(2, width, right)
+        if columns is not None:
+            patches = patches[:, :, columns]
+        embedded = F.linear(patches.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
+        return self.norm(embedded.permute(0, 3, 1, 2))
 
 
 class Attention(hear.Attention):
@@ -93,12 +114,28 @@ class Passt(hear.PaSST):
 
     time_offset = False
     class_tokens_only = False
+    patches_as_matrix: bool | None = None  # by default on a GPU
     generator: Generator | None = None
+    _full_batch: int | None = None
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, n_mels, frames) to the class and the distillation token, (B, embedding) each."""
-        x = self.patch_embed(x)
-        rows, columns = x.shape[2:]
+        x = self._embed(x)
+        x = x.flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
+        x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
+        x = self.pos_drop(x)
+        compiled = self._takes_compiled(x)
+        for block in self.blocks[:-1]:
+            x = block(x) if compiled else block.forward(x)
+        last = self.blocks[-1]
+        x = _first_tokens(last, x, tokens.shape[1]) if self.class_tokens_only else last(x)
+        x = self.norm(x)
+        return x[:, 0], x[:, 1]
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """(B, embedding, rows, columns): the patches that patchout leaves, with their positions."""
+        rows, columns = self.patch_embed.grid(x)
         positions = self.time_new_pos_embed.shape[-1]
         if columns > positions:
             raise DataError(
@@ -108,23 +145,36 @@ class Passt(hear.PaSST):
         offset = 0
         if self.training and self.time_offset:
             offset = int(torch.randint(1 + positions - columns, (1,), generator=self.generator))
-        x = x + self.time_new_pos_embed[:, :, :, offset : offset + columns]
-        x = x + self.freq_new_pos_embed
+        in_time = self.time_new_pos_embed[:, :, :, offset : offset + columns]
+        in_frequency = self.freq_new_pos_embed
+        kept_columns = kept_rows = None
         if self.training and self.s_patchout_t:
-            x = x[:, :, :, self._keep(columns, self.s_patchout_t, x.device)]
+            kept_columns = self._keep(columns, self.s_patchout_t, x.device)
         if self.training and self.s_patchout_f:
-            x = x[:, :, self._keep(rows, self.s_patchout_f, x.device), :]
-        x = x.flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
-        x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
-        x = self.pos_drop(x)
-        if self.class_tokens_only:
-            x = self.blocks[:-1](x)
-            x = _first_tokens(self.blocks[-1], x, tokens.shape[1])
-        else:
-            x = self.blocks(x)
-        x = self.norm(x)
-        return x[:, 0], x[:, 1]
+            kept_rows = self._keep(rows, self.s_patchout_f, x.device)
+        as_matrix = self.patches_as_matrix
+        if x.device.type == "cuda" if as_matrix is None else as_matrix:
+            x = self.patch_embed.of_some(x, kept_rows, kept_columns)
+            if kept_columns is not None:
+                in_time = in_time[:, :, :, kept_columns]
+            if kept_rows is not None:
+                in_frequency = in_frequency[:, :, kept_rows]
+            return x + in_time + in_frequency
+        x = self.patch_embed(x) + in_time
+        x = x + in_frequency
+        if kept_columns is not None:
+            x = x[:, :, :, kept_columns]
+        if kept_rows is not None:
+            x = x[:, :, kept_rows]
+        return x
+
+    def _takes_compiled(self, x: Tensor) -> bool:
+        """Only full training batches: each other kind of input would have to be compiled, too."""
+        if not (self.training and torch.is_grad_enabled()):
+            return False
+        if self._full_batch is None:
+            self._full_batch = len(x)  # an epoch's first batch is full
+        return len(x) == self._full_batch
 
     def _keep(self, count: int, drop: int, device: torch.device) -> Tensor:
         kept = torch.randperm(count, generator=self.generator)[: count - drop].sort().values
@@ -182,6 +232,7 @@ def build_model(
     time_offset: bool = False,
     class_tokens_only: bool = False,
     fused_attention: bool | None = None,
+    patches_as_matrix: bool | None = None,
     compiled: bool = False,
     seed: int = 0,
     cache: Path | None = None,
@@ -197,7 +248,9 @@ def build_model(
         time_offset: random offset into the time position embedding in training.
         class_tokens_only: spare the last block what nobody reads; see ``Passt``.
         fused_attention: by torch's fused kernels; by default on a GPU only.
-        compiled: every block but the last by ``torch.compile``, each kind of input once for all.
+        patches_as_matrix: embed patches by a matrix product; by default on a GPU only.
+        compiled: every block but the last by ``torch.compile``, once for all, for full training
+            batches.
         cache: folder for downloads.
 
     Raises:
@@ -227,33 +280,8 @@ def build_model(
             block.compile()
     model.time_offset = time_offset
     model.class_tokens_only = class_tokens_only
+    model.patches_as_matrix = patches_as_matrix
     path = weights_path(config.weights, cache or cache_folder(None))
     if path is not None:
-        _load(model, read_weights(path), path)
+        load_weights(model, read_weights(path), path)
     return model
-
-
-def _load(model: Passt, state: dict[str, Tensor], path: Path) -> None:
-    """Load everything but a head of another size; say what does not fit."""
-    state = dict(state)
-    projection = state.get("patch_embed.proj.weight")
-    if projection is not None and projection.ndim == 4 and projection.shape[1] == 3:
-        # Some checkpoints keep the three image channels; one of audio gets their sum.
-        state["patch_embed.proj.weight"] = projection.sum(dim=1, keepdim=True)
-    expected = model.state_dict()
-    for head in ("head.1", "head_dist"):
-        weight = state.get(f"{head}.weight")
-        if weight is None or weight.shape != expected[f"{head}.weight"].shape:
-            state[f"{head}.weight"] = expected[f"{head}.weight"]
-            state[f"{head}.bias"] = expected[f"{head}.bias"]
-    problems = [f"lacks {name}" for name in expected if name not in state]
-    problems += [f"has the unknown {name}" for name in state if name not in expected]
-    problems += [
-        f"{name} is {tuple(state[name].shape)}, this model's is {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:4]) + (f"; {len(problems) - 4} more" * (len(problems) > 4))
-        raise DataError(f"model.weights: {path} does not fit the model: {shown}")
-    model.load_state_dict(state)

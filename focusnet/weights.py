@@ -1,4 +1,4 @@
-"""Finding, fetching and checking the AudioSet weights of PaSST."""
+"""Finding, fetching and checking the AudioSet weights of PaSST, and loading any of its weights."""
 
 import hashlib
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 import pooch
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from focusnet.errors import DataError
 
@@ -95,3 +95,33 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise DataError(f"model.weights: {path} must hold a state dict of tensors")
     return state
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load the weights of a PaSST, all but a head of another number of classes.
+
+    Raises:
+        DataError: what does not fit, with ``path``, where it came from.
+    """
+    state = dict(state)
+    projection = state.get("patch_embed.proj.weight")
+    if projection is not None and projection.ndim == 4 and projection.shape[1] == 3:
+        # Some checkpoints keep the three image channels; one of audio gets their sum.
+        state["patch_embed.proj.weight"] = projection.sum(dim=1, keepdim=True)
+    expected = model.state_dict()
+    for head in ("head.1", "head_dist"):
+        weight = state.get(f"{head}.weight")
+        if weight is None or weight.shape != expected[f"{head}.weight"].shape:
+            state[f"{head}.weight"] = expected[f"{head}.weight"]
+            state[f"{head}.bias"] = expected[f"{head}.bias"]
+    problems = [f"lacks {name}" for name in expected if name not in state]
+    problems += [f"has the unknown {name}" for name in state if name not in expected]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, this model's is {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:4]) + (f"; {len(problems) - 4} more" * (len(problems) > 4))
+        raise DataError(f"model.weights: {path} does not fit the model: {shown}")
+    model.load_state_dict(state)

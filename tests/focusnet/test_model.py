@@ -117,23 +117,77 @@ def test_fused_attention_changes_neither_logits_nor_gradients(
             assert torch.allclose(ours.grad, expected.grad, rtol=rtol, atol=10 * atol), name
 
 
-def test_compiled_blocks_change_neither_names_nor_logits_nor_gradients(monkeypatch):
-    # The graphs as they are captured; what a GPU's compiler makes of them is another matter.
+@pytest.mark.parametrize("stride", [10, 16])
+@pytest.mark.parametrize(("freq", "time"), [(0, 0), (3, 0), (0, 2), (3, 2)])
+@pytest.mark.parametrize("training", [False, True])
+def test_patches_as_a_matrix_change_neither_logits_nor_gradients(training, freq, time, stride):
+    models, seen = [], []
+    for as_matrix in (None, True):  # on a CPU the former is a convolution
+        model = build_model(
+            tiny(stride=stride),
+            patchout_freq=freq,
+            patchout_time=time,
+            time_offset=True,
+            patches_as_matrix=as_matrix,
+        ).double()
+        model.generator = torch.Generator().manual_seed(5)
+        logits, features = model.train(training)(spectrograms(100).double())
+        (logits.square().sum() + features.sin().sum()).backward()
+        models.append(model)
+        seen.append((logits.detach(), features.detach()))
+    for expected, ours in zip(*seen, strict=True):
+        assert torch.allclose(ours, expected, rtol=1e-10, atol=1e-12)
+    pairs = zip(*(model.named_parameters() for model in models), strict=True)
+    for (name, expected), (_, ours) in pairs:
+        assert (ours.grad is None) == (expected.grad is None), name
+        if ours.grad is not None:
+            assert torch.allclose(ours.grad, expected.grad, rtol=1e-8, atol=1e-11), name
+
+
+@pytest.fixture
+def captured(monkeypatch):
+    """Compiles graphs as they are captured; what a GPU's compiler makes of them is another matter.
+
+    Lists the sizes of the batches that the compiled blocks got.
+    """
+    compile_with = partial(torch.nn.Module.compile, backend="aot_eager")
+    batches = []
+
+    def compile_block(block):
+        compile_with(block)
+        run = block._compiled_call_impl
+        block._compiled_call_impl = lambda x: batches.append(len(x)) or run(x)
+
+    monkeypatch.setattr(hear.Block, "compile", compile_block)
+    return batches
+
+
+def test_compiled_blocks_change_neither_names_nor_logits_nor_gradients(captured):
     plain = build_model(tiny(), patchout_freq=3, class_tokens_only=True, seed=1)
-    captured = partial(torch.nn.Module.compile, backend="aot_eager")
-    monkeypatch.setattr(hear.Block, "compile", lambda block: captured(block))
     ours = build_model(tiny(), patchout_freq=3, class_tokens_only=True, seed=1, compiled=True)
     assert [block._compiled_call_impl is not None for block in ours.blocks] == [True, False]
     assert list(ours.state_dict()) == list(plain.state_dict())
     for model in (plain, ours):
         model.generator = torch.Generator().manual_seed(5)
         model.train()(spectrograms())[0].square().sum().backward()
+    assert captured == [3]
     for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
         if b.grad is not None:
             assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_only_full_training_batches_go_through_compiled_blocks(captured):
+    model = build_model(tiny(), compiled=True)
+    plain = build_model(tiny())
+    for batch in (3, 3, 2):  # the last one of an epoch is not full
+        model.train()(spectrograms(batch=batch))
+    assert captured == [3, 3]
     with torch.inference_mode():
-        logits = [model.eval()(spectrograms())[0] for model in (plain, ours)]
-    assert torch.allclose(*logits, atol=1e-6)
+        found = model.eval()(spectrograms())[0]
+        assert torch.equal(found, plain.eval()(spectrograms())[0])
+    with torch.no_grad():
+        model.train()(spectrograms())
+    assert captured == [3, 3]
 
 
 def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
