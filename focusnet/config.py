@@ -166,12 +166,15 @@ class ComputeConfig(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where it pays, chosen once
-    compile: bool = False  # by torch.compile, on a GPU only; whether it pays is not measured yet
+    compile: Literal["auto"] | bool = False  # by torch.compile, GPU only; auto: where it pays
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     eval_epochs: Count = 1  # from one look at select to the next; the last epoch is seen always
     checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
     non_finite_retries: NonNegativeInt = 0  # where the loss is not finite, from the epoch before
+
+
+LEFT_TO_THE_MACHINE = ("precision", "compile")  # of ComputeConfig, where they are auto
 
 
 class TrialConfig(Settings):
@@ -193,9 +196,9 @@ class TrialConfig(Settings):
     focus: FocusConfig = FocusConfig()
     compute: ComputeConfig = ComputeConfig()
 
-    def with_precision(self, precision: Literal["fp32", "bf16"]) -> "TrialConfig":
-        """The same in another precision."""
-        compute = self.compute.model_copy(update={"precision": precision})
+    def with_compute(self, **values: str | bool) -> "TrialConfig":
+        """The same with other, valid values in ``compute``."""
+        compute = self.compute.model_copy(update=values)
         return self.model_copy(update={"compute": compute})
 
     @model_validator(mode="after")

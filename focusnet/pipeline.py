@@ -24,9 +24,9 @@ from focusnet.cross_fitting import CrossFitting
 from focusnet.errors import Unheard
 from focusnet.metrics import confusion_matrix
 from focusnet.objective import CrossEntropy
-from focusnet.precision import settle_precision
 from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data, training_folds
+from focusnet.settling import settle
 from focusnet.stages import Logits, Stages, Trained, derive_seed
 from focusnet.store import CHECKPOINT
 from focusnet.templates import Elsewhere, Template, get_or_build, template_key, write_template
@@ -117,9 +117,10 @@ class _Trial:
         self.seconds_before = 0.0  # in processes that died
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
-        self.trial, why = settle_precision(trial, self.out_dir)
-        if why:
-            print(f"precision: {why}", file=sys.stderr, flush=True)
+        epochs = trial.template.epochs + (trial.focus.epochs or trial.template.epochs)
+        self.trial, settled = settle(trial, self.out_dir, epochs * len(self.data.train))
+        for name, choice in settled.items():
+            print(f"{name}: {choice}", file=sys.stderr, flush=True)
         self.stages = Stages(self.trial, self.data, self.cache, gpu_share)
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}

@@ -50,16 +50,17 @@ class _Enough(Exception):
 def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
     """Train and predict for about ``seconds`` each, after a warm-up.
 
-    The trial's precision is settled (see ``focusnet.precision``).
+    What the trial leaves to the machine is settled (see ``focusnet.settling``).
 
     Raises:
         ConfigError: the trial's device is not there.
         DataError: its impulse responses cannot be read.
     """
     device, precision = pick_device(trial.compute.device), trial.compute.precision
-    batch_size = trial.focus.batch_size or trial.template.batch_size
+    batch_size = _batch_size(trial)
     clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
-    stage = _Rehearsal(trial, clips, device)
+    compiled = trial.compute.compile is True and device.type == "cuda"
+    stage = _Rehearsal(trial, clips, device, compiled=compiled)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -99,34 +100,7 @@ def bf16_gain(trial: TrialConfig, seconds: float) -> float:
     Raises:
         DataError: the trial's impulse responses cannot be read.
     """
-    count = min(trial.focus.batch_size or trial.template.batch_size, _CLIPS_OF_A_STEP)
-    rehearsal = _Rehearsal(trial, count, CPU)
-    stage = Stage(
-        rehearsal.model.train(),
-        rehearsal.mel.train(),
-        rehearsal.objective,
-        rehearsal.augmentation,
-        rehearsal.generator,
-        optimizer=trial.template.optimizer,
-        lr=_LR,
-        weight_decay=0.0,
-        lr_factor=lambda epoch: 1.0,
-        on_epoch=lambda epoch, means, optimizer: None,
-        done=0,
-        optimizer_state=None,
-    )
-    optimizer = stage.make_optimizer()
-    (batch,) = rehearsal.batches(count, count)
-
-    def step(precision: str) -> float:
-        begun = time.perf_counter()
-        optimizer.zero_grad()
-        with autocast(CPU, precision):
-            loss = stage.training_step(batch, 0)
-        loss.backward()
-        optimizer.step()
-        return time.perf_counter() - begun
-
+    step = _TimedStep(trial, min(_batch_size(trial), _CLIPS_OF_A_STEP), CPU)
     for precision in ("fp32", "bf16"):
         step(precision)
     ratios: list[float] = []
@@ -136,10 +110,82 @@ def bf16_gain(trial: TrialConfig, seconds: float) -> float:
     return statistics.median(ratios)
 
 
+@dataclass(frozen=True)
+class Compilation:
+    """Seconds a clip of a training step, plain and compiled, and seconds that compiling takes."""
+
+    plain: float
+    compiled: float
+    seconds: float
+
+
+def measure_compilation(trial: TrialConfig, device: torch.device, seconds: float) -> Compilation:
+    """What ``torch.compile`` does for a trial, from steps of about ``seconds`` after a warm-up.
+
+    The trial's precision is settled.
+
+    Raises:
+        DataError: the trial's impulse responses cannot be read.
+    """
+    clips, precision = _batch_size(trial), trial.compute.precision
+    firsts, medians = [], []
+    for compiled in (False, True):
+        step = _TimedStep(trial, clips, device, compiled=compiled)
+        firsts.append(step(precision))
+        step(precision)
+        taken: list[float] = []
+        while len(taken) < 5 or sum(taken) < seconds / 2:
+            taken.append(step(precision))
+        medians.append(statistics.median(taken))
+    plain, made = medians
+    return Compilation(plain / clips, made / clips, max(firsts[1] - firsts[0], 0.0))
+
+
+class _TimedStep:
+    """A trial's training step on a batch of noise; a call takes it and returns its seconds."""
+
+    def __init__(
+        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool = False
+    ) -> None:
+        rehearsal = _Rehearsal(trial, clips, device, compiled=compiled)
+        self.device = device
+        self.stage = Stage(
+            rehearsal.model.to(device).train(),
+            rehearsal.mel.to(device).train(),
+            rehearsal.objective,
+            rehearsal.augmentation,
+            rehearsal.generator,
+            optimizer=trial.template.optimizer,
+            lr=_LR,
+            weight_decay=0.0,
+            lr_factor=lambda epoch: 1.0,
+            on_epoch=lambda epoch, means, optimizer: None,
+            done=0,
+            optimizer_state=None,
+        )
+        if rehearsal.augmentation.responses is not None:
+            rehearsal.augmentation.responses.to(device)
+        self.optimizer = self.stage.make_optimizer()
+        (self.batch,) = rehearsal.batches(clips, clips)
+
+    def __call__(self, precision: str) -> float:
+        begun = time.perf_counter()
+        moved = self.stage.transfer_batch_to_device(self.batch, self.device, 0)
+        self.optimizer.zero_grad()
+        with autocast(self.device, precision):
+            loss = self.stage.training_step(moved, 0)
+        loss.backward()
+        self.optimizer.step()
+        _wait_for(self.device)
+        return time.perf_counter() - begun
+
+
 class _Rehearsal:
     """The FocusNet stage of a trial, with so many clips of noise."""
 
-    def __init__(self, trial: TrialConfig, clips: int, device: torch.device) -> None:
+    def __init__(
+        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool
+    ) -> None:
         torch.set_num_threads(trial.compute.threads)
         augment, rate = trial.augment, trial.features.sample_rate
         rng = np.random.default_rng(0)
@@ -154,10 +200,10 @@ class _Rehearsal:
             freq_mask=augment.freq_mask,
             time_mask=augment.time_mask,
         )
-        self.model = _model(trial)
+        self.model = _model(trial, compiled=compiled)
         self.model.generator = self.generator
         online = trial.focus.template_logits == "online"
-        template = _model(trial).to(device) if online else None
+        template = _model(trial, compiled=False).to(device) if online else None
         self.objective = second_stage_objective("focusnet", trial.focus, template)
         self.augmentation = _augmentation(trial, rate)
 
@@ -175,7 +221,16 @@ class _Rehearsal:
         )
 
 
-def _model(trial: TrialConfig) -> Passt:
+def _batch_size(trial: TrialConfig) -> int:
+    return trial.focus.batch_size or trial.template.batch_size
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _model(trial: TrialConfig, *, compiled: bool) -> Passt:
     augment = trial.augment
     return build_model(
         trial.model.model_copy(update={"weights": "none"}),
@@ -185,7 +240,7 @@ def _model(trial: TrialConfig) -> Passt:
         patchout_time=augment.patchout_time,
         time_offset=augment.time_offset,
         class_tokens_only=True,
-        compiled=trial.compute.compile and pick_device(trial.compute.device).type == "cuda",
+        compiled=compiled,
     )
 
 
@@ -208,8 +263,7 @@ def _shortest_epoch(train: Callable[..., None], device: torch.device, seconds: f
     marks: list[float] = []
 
     def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait_for(device)
         marks.append(time.perf_counter())
         if len(marks) > 3 and marks[-1] - marks[0] > seconds:
             raise _Enough

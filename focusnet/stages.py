@@ -78,8 +78,8 @@ class Stages:
         self.cache = cache
         self.classes = data.dataset.classes
         self.device = pick_device(trial.compute.device)
-        if trial.compute.precision == "auto":
-            raise ValueError("the precision is not settled, see focusnet.precision")
+        if "auto" in (trial.compute.precision, trial.compute.compile):
+            raise ValueError("what is left to the machine is not settled, see focusnet.settling")
         if trial.compute.compile and self.device.type == "cpu":
             raise ConfigError("compute.compile: must be false on a CPU, received true")
         torch.set_num_threads(trial.compute.threads)
@@ -108,7 +108,7 @@ class Stages:
             patchout_time=augment.patchout_time if training else 0,
             time_offset=augment.time_offset and training,
             class_tokens_only=True,
-            compiled=self.trial.compute.compile,
+            compiled=self.trial.compute.compile is True,
             seed=derive_seed(self.trial.seed, "model"),
             cache=self.cache,
         )

@@ -76,21 +76,19 @@ def describe_hours(space: Space) -> Iterator[str]:
     if not data.test:
         yield "not worked out: the data set is not there"
         return
-    from focusnet.precision import choose_precision  # imports torch
+    from focusnet.settling import choose  # imports torch
     from focusnet.speed import measure_speed
 
     trial = space.example()
-    choice = None
+    slots = slots_here(space)
+    shared, own = study_work(space, data)
     try:
-        if trial.compute.precision == "auto":
-            choice = choose_precision(trial)
-            trial = trial.with_precision(choice.precision)
+        settled = choose(trial, shared.train / slots)
+        trial = trial.with_compute(**{name: choice.value for name, choice in settled.items()})
         speed = measure_speed(trial)
     except FocusNetError as error:
         yield f"not measured here: {'; '.join(error.problems)}"
         return
-    slots = slots_here(space)
-    shared, own = study_work(space, data)
     busy, alone = (work.seconds(speed.train, speed.predict) for work in (shared, own))
     gpu = space.resources.gpu
     cost = f", {busy * gpu / 3600:.1f} GPU-hours" if gpu else ""
@@ -104,8 +102,8 @@ def describe_hours(space: Space) -> Iterator[str]:
     )
     if space.search.scheduler.name != "none":
         yield "early stopping will save some of it"
-    if choice is not None:
-        yield f"precision: {choice}"
+    for name, choice in settled.items():
+        yield f"{name}: {choice}"
     yield f"memory: {_memory(speed.memory, speed.device_memory)}"
 
 

@@ -56,6 +56,8 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
     rows.append(("stages", _stages(space, example)))
     if "compute.precision" not in space.domains:
         rows.append(("precision", _precision(example)))
+    if example.compute.compile and "compute.compile" not in space.domains:
+        rows.append(("compile", _compilation(example)))
     resources = space.resources
     limit = resources.max_concurrent
     side = "as many side by side as fit" if limit is None else f"at most {limit} side by side"
@@ -144,6 +146,12 @@ def _precision(example: TrialConfig) -> str:
         "bf16 where the GPU has it, on a CPU where it is clearly faster: settled before the first "
         "trial, for all of them"
     )
+
+
+def _compilation(example: TrialConfig) -> str:
+    if example.compute.compile == "auto":
+        return "where it saves more time than it takes: settled likewise"
+    return "by torch.compile"
 
 
 def _data(space: Space, example: TrialConfig) -> str:

@@ -40,18 +40,18 @@ class Provenance:
         seed: int,
         data: Sequence[Mapping[str, Any]],
         nodes: Sequence[Mapping[str, float]],
-        precision: Mapping[str, str] | None = None,
+        settled: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Record a run that starts now.
 
         Args:
             data: for each data set: root, fingerprint, number of clips, skipped clips.
             nodes: resources of each node of the Ray cluster.
-            precision: what was chosen now, and why; None where nothing was.
+            settled: for each setting that was chosen now its value, and why.
         """
         self._content |= {"seed": seed, "data": [dict(one) for one in data]}
-        if precision is not None:
-            self._content["precision"] = dict(precision)
+        if settled:
+            self._content["settled"] = {name: dict(one) for name, one in settled.items()}
         run = {
             "command": list(command),
             "started": _now(),

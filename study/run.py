@@ -25,8 +25,8 @@ from study.driver import current_folder, working_in
 from study.ledger import Ledger
 from study.options import parser
 from study.plan import describe_plan
-from study.precision import as_begun, settle_precision
 from study.resume import check_folder, check_search_ended
+from study.settling import as_begun, settle, shown
 from study.space import Space
 from study.space_file import find_space_file, read_space_file
 from study.validation import validate_space
@@ -136,9 +136,9 @@ def _conduct(
             from study.tuning import run_search
 
             data = (prepare or prepare_data)(space)
-            space, chosen = settle_precision(space)
-            if chosen:
-                print(f"  {'precision':<12} {chosen['precision']} ({chosen['why']})", flush=True)
+            space, settled = settle(space, slots)
+            for name, choice in settled.items():
+                print(f"  {name:<12} {shown(choice['value'])} ({choice['why']})", flush=True)
             ledger.begin(space.content())
             if options.retry_failed:
                 ledger.forget_failures()
@@ -148,7 +148,7 @@ def _conduct(
                 seed=space.search.seed,
                 data=data,
                 nodes=ray.nodes,
-                precision=chosen,
+                settled=settled,
             )
             with gentle_interrupt() as interrupted:
                 run_search(

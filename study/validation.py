@@ -227,11 +227,12 @@ def _check_search(
             "controls.arms: placebo shuffles stored logits among clips, so it cannot go with "
             "focus.template_logits: online; name the other arms"
         )
-    precision = domains.get("compute.precision")
-    if isinstance(precision, Choice) and "auto" in precision.values:
-        problems.append(
-            "space.compute.precision: auto is settled once for a whole study; name fp32 and bf16"
-        )
+    for name, values in (("precision", "fp32 and bf16"), ("compile", "true and false")):
+        searched = domains.get(f"compute.{name}")
+        if isinstance(searched, Choice) and "auto" in searched.values:
+            problems.append(
+                f"space.compute.{name}: auto is settled once for a whole study; name {values}"
+            )
     compute = settings.trial.get("compute")
     for name, value in (("device", "cuda"), ("compile", True)):
         wants_gpu = isinstance(compute, Mapping) and compute.get(name) == value

@@ -165,33 +165,36 @@ def test_the_share_of_a_cards_peak_is_that_of_its_data_sheet():
     assert gpu_step.peak_tflops("NVIDIA GeForce RTX 4090") is None
 
 
-def test_a_gpu_is_measured_in_clips_in_memory_and_in_flops(monkeypatch):
+@pytest.mark.parametrize(
+    ("compiled", "asked"), [(None, "plain"), (9_000.0, "plain"), (12_000.0, "compiled")]
+)
+def test_a_gpu_is_measured_in_clips_in_memory_and_in_flops(compiled, asked, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
     monkeypatch.setattr(gpu_step, "write_clips", lambda folder, clips: None)
     monkeypatch.setattr(gpu_step, "step_flops", lambda *size, **kind: 40e9)
-    rates = Spread(10_000.0, 9_000.0, 11_000.0), Spread(1_000.0, 900.0, 1_100.0)
 
     def compared(ours, plain, settings, **options):
-        if settings.get("compiled"):
+        rate = compiled if settings.get("compiled") else 10_000.0
+        if rate is None:
             raise RuntimeError("a measured process failed:\nTraceback\nno compiler")
-        return *rates, Spread(10.0, 9.0, 11.0)
+        return tuple(Spread(one, one, one) for one in (rate, 1_000.0, rate / 1_000))
 
     monkeypatch.setattr(gpu_step, "compare", compared)
     monkeypatch.setattr(gpu_step, "alone", lambda *a, **k: [Sample(1.0, 1.0, 9.3e9)])
-    rows = gpu_step.measure()
-    assert [row.what.rpartition(", ")[2] for row in rows[::2]] == [
-        "as in a trial",
-        "audio on the host",
-        "compiled",
-    ]
-    assert "peak memory 9.3 GB" in rows[0].how
-    assert rows[0].minimum == 8
-    assert rows[-1].skipped == "no compiler"
-    share = rows[1]
-    assert share.ours.median == pytest.approx(400)  # TFLOP/s
-    assert share.ratio.median == pytest.approx(400 / 989)
-    assert (share.minimum, share.aim) == (0.4, 0.5)
+    rows = {row.what: row for row in gpu_step.measure()}
+    steps = {name: rows[f"training step on a GPU, PaSST-S, {name}"] for name in ("plain", asked)}
+    assert "peak memory 9.3 GB" in steps["plain"].how
+    assert steps[asked].minimum == 8
+    (skipped,) = [row.skipped for row in rows.values() if row.skipped] or [None]
+    assert skipped == (None if compiled else "no compiler")
+    shares = {name.rpartition(", ")[2]: row for name, row in rows.items() if "share" in name}
+    assert shares["plain"].ours.median == pytest.approx(400)  # TFLOP/s
+    assert shares["plain"].ratio.median == pytest.approx(400 / 989)
+    held = [name for name, row in rows.items() if row.minimum]
+    assert len(held) == 2
+    assert all(name.endswith(f", {asked}") for name in held)
+    assert (shares[asked].minimum, shares[asked].aim) == (0.4, 0.5)
 
 
 def test_both_sides_of_evaluation_count_their_clips():

@@ -1,0 +1,106 @@
+"""What a trial's settings leave to the machine: its precision, and whether it is compiled.
+
+Either changes results. So the choice is made once, before anything is trained, and kept beside the
+results: a study's in its space.yaml, a single trial's in its config.yaml.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from focusnet.config import LEFT_TO_THE_MACHINE, ComputeConfig, TrialConfig
+from focusnet.errors import FocusNetError
+from focusnet.speed import bf16_gain, measure_compilation
+from focusnet.stages import pick_device
+from focusnet.yaml_file import read_yaml
+
+CLEARLY = 1.2  # times as fast, for a CPU to compute in bf16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value, and why it was chosen; as text such as ``bf16 (this GPU has it)``."""
+
+    value: str | bool
+    why: str
+
+    def __str__(self) -> str:
+        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"{value} ({self.why})"
+
+    def record(self) -> dict[str, str | bool]:
+        """For a JSON file."""
+        return {"value": self.value, "why": self.why}
+
+
+def choose(trial: TrialConfig, clips: float, seconds: float = 5.0) -> dict[str, Choice]:
+    """What ``auto`` means on this machine for each setting of ``trial.compute`` that has it.
+
+    Precision: on a GPU bf16 wherever the GPU itself computes in it; on a CPU where steps of the
+    trial's own network, measured for about ``seconds``, are clearly faster in it. Compilation: on a
+    GPU where it saves more time than it takes, measured likewise, for a process that trains on so
+    many ``clips``, each counted as often as it is trained on.
+
+    Raises:
+        ConfigError: the trial's device is not there.
+        DataError: its impulse responses cannot be read.
+    """
+    chosen = {}
+    if trial.compute.precision == "auto":
+        chosen["precision"] = _choose_precision(trial, seconds)
+        trial = trial.with_compute(precision=chosen["precision"].value)
+    if trial.compute.compile == "auto":
+        chosen["compile"] = _choose_compilation(trial, clips, seconds)
+    return chosen
+
+
+def _choose_precision(trial: TrialConfig, seconds: float) -> Choice:
+    if pick_device(trial.compute.device).type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Choice("bf16", "this GPU has it")
+        return Choice("fp32", "this GPU has no bf16")
+    gain = bf16_gain(trial, seconds)
+    if gain < CLEARLY:
+        return Choice("fp32", f"bf16 is {gain:.2g} times as fast here")
+    return Choice("bf16", f"{gain:.2g} times as fast as fp32 here")
+
+
+def _choose_compilation(trial: TrialConfig, clips: float, seconds: float) -> Choice:
+    if pick_device(trial.compute.device).type == "cpu":
+        return Choice(False, "only a GPU gains from it")
+    try:
+        found = measure_compilation(trial, torch.device("cuda"), seconds)
+    except FocusNetError:
+        raise
+    except Exception as error:  # no compiler, or one that fails: trials run without it
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Choice(False, f"torch.compile fails here: {cause}")
+    saved = clips * (found.plain - found.compiled)
+    gain = f"{found.plain / found.compiled:.2g} times as fast"
+    time = f"{found.seconds:.0f} s to compile, {max(saved, 0):.0f} s saved"
+    return Choice(saved > found.seconds, f"{gain}; {time}")
+
+
+def settle(
+    trial: TrialConfig, out_dir: Path, clips: float
+) -> tuple[TrialConfig, dict[str, Choice]]:
+    """``trial`` with choices that hold for all of it; where one was begun in ``out_dir``, its own.
+
+    Raises:
+        ConfigError, DataError: as ``choose``.
+    """
+    left = [name for name in LEFT_TO_THE_MACHINE if getattr(trial.compute, name) == "auto"]
+    if not left:
+        return trial, {}
+    begun = out_dir / "config.yaml"
+    if begun.is_file():
+        compute = read_yaml(begun)["compute"]
+        plain = ComputeConfig()  # a setting that did not exist then
+        chosen = {
+            name: Choice(compute.get(name, getattr(plain, name)), "as this trial was begun")
+            for name in left
+        }
+    else:
+        chosen = choose(trial, clips)
+    return trial.with_compute(**{name: one.value for name, one in chosen.items()}), chosen
