@@ -6,7 +6,7 @@ It knows nothing of Ray: a study hands in ``report``.
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from focusnet.checkpoint import Checkpoint, StageState
 from focusnet.config import TrialConfig, cache_folder, validate
 from focusnet.cross_fitting import CrossFitting
 from focusnet.errors import Unheard
-from focusnet.metrics import confusion_matrix
 from focusnet.objective import CrossEntropy
+from focusnet.outcome import TrialResult, compare_stages
 from focusnet.predictions import align_logits, logits_frame, write_frame
 from focusnet.preparation import prepare_data, training_folds
 from focusnet.settling import settle
@@ -36,19 +36,6 @@ from focusnet.trial_folder import Record, TrialFolder
 __all__ = ["TrialResult", "prepare_data", "run_trial"]
 
 Report = Callable[[Record], None]
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a finished trial leaves; ``result.json`` holds the same."""
-
-    metrics: dict[str, float]  # '<stage>/<half>/<metric>', 'gain/...', 'focus/warm_classes', ...
-    template_key: str
-    template_reused: bool
-    confusion: dict[str, list[list[int]]]  # '<stage>/<half>': counts, rows are true scenes
-    classes: tuple[str, ...]
-    clips: dict[str, int]  # train, select, report
-    skipped: tuple[str, ...]  # clips left out, with the reason
 
 
 def run_trial(
@@ -145,30 +132,19 @@ class _Trial:
         focus_logits, last_record, focus_metrics = self._focus(template, training_logits)
         metrics |= focus_metrics
         metrics["template/seconds"] = template_seconds
-        confusion: dict[str, list[list[int]]] = {}
-        frames: list[pd.DataFrame] = []
-        for half, rows in self.data.halves.items():
-            both = {
-                "template": align_logits(template_logits, self.data.names(rows), self.classes),
-                "focus": focus_logits[half],
-            }
-            for stage, logits in both.items():
-                for name, value in self.stages.evaluate(logits, rows).items():
-                    metrics[f"{stage}/{half}/{name}"] = value
-                labels, predicted = self.data.labels(rows), logits.argmax(axis=1)
-                counts = confusion_matrix(labels, predicted, len(self.classes))
-                confusion[f"{stage}/{half}"] = counts.tolist()
-                frames.append(self._predictions(stage, half, rows, logits))
-            for name in ("macro_accuracy", "accuracy"):
-                gain = metrics[f"focus/{half}/{name}"] - metrics[f"template/{half}/{name}"]
-                metrics[f"gain/{half}/{name}"] = gain
-        write_frame(self.out_dir / "predictions.parquet", pd.concat(frames, ignore_index=True))
+        template_halves = {
+            half: align_logits(template_logits, self.data.names(rows), self.classes)
+            for half, rows in self.data.halves.items()
+        }
+        both = compare_stages(self.data, {"template": template_halves, "focus": focus_logits})
+        metrics |= both.metrics
+        write_frame(self.out_dir / "predictions.parquet", both.predictions)
         metrics["seconds"] = time.monotonic() - started + self.seconds_before
         result = TrialResult(
             metrics=metrics,
             template_key=template.key,
             template_reused=template.built_by() != str(self.out_dir),
-            confusion=confusion,
+            confusion=both.confusion,
             classes=self.classes,
             clips={split: len(rows) for split, rows in self.splits.items()},
             skipped=self.data.waveforms.skipped,
@@ -339,12 +315,3 @@ class _Trial:
             self.folder.add(record)
             raise
         self.folder.add(record)
-
-    def _predictions(self, stage: str, half: str, rows: Rows, logits: Logits) -> pd.DataFrame:
-        clips = self.data.dataset.clips.iloc[rows]
-        frame = logits_frame(self.data.names(rows), logits, self.classes)
-        frame.insert(1, "stage", stage)
-        frame.insert(2, "half", half)
-        for place, name in enumerate(("scene", "device", "location"), start=3):
-            frame.insert(place, name, clips[name].to_numpy())
-        return frame
