@@ -188,19 +188,54 @@ def test_an_epoch_waits_as_often_with_many_steps_as_with_few(tiny):
     assert waits(12) == waits(4)
 
 
+def settings(tiny_dataset, **compute):
+    return {
+        "data": {"root": str(tiny_dataset)},
+        "augment": {"patchout_freq": 2},
+        "model": {"size": "tiny", "weights": "none", "max_frames": 200},
+        "template": {"epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
+        "compute": {"device": GPU.type, "precision": "bf16"} | compute,
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_trial_of_each_arm_runs_in_bf16(arm, tiny_dataset, tmp_path):
-    result = run_trial(
-        {
-            "arm": arm,
-            "data": {"root": str(tiny_dataset)},
-            "augment": {"patchout_freq": 2},
-            "model": {"size": "tiny", "weights": "none", "max_frames": 200},
-            "template": {"epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
-            "compute": {"device": "cuda", "precision": "bf16"},
-        },
-        tmp_path,
-    )
+    result = run_trial(settings(tiny_dataset) | {"arm": arm}, tmp_path)
     assert math.isfinite(result.metrics["focus/report/macro_accuracy"])
     assert math.isfinite(result.metrics["focus/report/log_loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left_open", [False, True])
+def test_a_trial_runs_compiled_or_says_why_not(left_open, tiny_dataset, tmp_path, capsys):
+    auto = {"precision": "auto", "compile": "auto"}
+    compute = auto if left_open else {"compile": True}
+    result = run_trial(settings(tiny_dataset, **compute), tmp_path)
+    assert math.isfinite(result.metrics["focus/report/log_loss"])
+    if left_open:
+        told = capsys.readouterr().err
+        assert "compile: false (" in told  # so short a trial saves nothing
+        assert "s to compile" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["template", "focus"])
+def test_a_trial_that_died_goes_on_from_its_last_epoch(stage, tiny_dataset, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def die(record):
+        if (record["stage"], record["epoch"]) == (stage, 1):
+            raise Killed
+
+    whole = settings(tiny_dataset, precision="fp32")
+    whole["template"]["reuse"] = False
+    expected = run_trial(whole, tmp_path / "undisturbed")
+    with pytest.raises(Killed):
+        run_trial(whole, tmp_path / "killed", die)
+    told = []
+    found = run_trial(whole, tmp_path / "killed", told.append)
+    assert (stage, 1) not in {(record["stage"], record["epoch"]) for record in told}
+    name = "focus/report/log_loss"  # a GPU sums in no fixed order
+    assert found.metrics[name] == pytest.approx(expected.metrics[name], rel=0.02)
