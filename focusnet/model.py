@@ -276,8 +276,7 @@ def build_model(
         block.attn.__class__ = Attention  # hear21passt's block takes no other from outside
         block.attn.fused = fused_attention
         if compiled and block is not model.blocks[-1]:
-            # In place: the state dict stays. Whole, the model would be compiled for each offset.
-            block.compile()
+            _compile(block)
     model.time_offset = time_offset
     model.class_tokens_only = class_tokens_only
     model.patches_as_matrix = patches_as_matrix
@@ -285,3 +284,14 @@ def build_model(
     if path is not None:
         load_weights(model, read_weights(path), path)
     return model
+
+
+def _compile(block: Any) -> None:
+    """Let ``torch.compile`` make a graph of ``block`` when it is first called."""
+    import torch._inductor.config  # takes a second, for nothing where nothing is compiled
+
+    # In this process: for some ten kernels a pool of processes gains little, and it would stay
+    # behind where this one is killed.
+    torch._inductor.config.compile_threads = 1
+    # In place: the state dict stays. Whole, the model would be compiled for each time offset.
+    block.compile(dynamic=False)

@@ -153,8 +153,8 @@ def captured(monkeypatch):
     compile_with = partial(torch.nn.Module.compile, backend="aot_eager")
     batches = []
 
-    def compile_block(block):
-        compile_with(block)
+    def compile_block(block, **options):
+        compile_with(block, **options)
         run = block._compiled_call_impl
         block._compiled_call_impl = lambda x: batches.append(len(x)) or run(x)
 
