@@ -4,6 +4,7 @@ Both are chosen where the trials run, before the first of them, and recorded in 
 study that goes on has them from there, on whatever machine, and measures nothing.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,8 +40,11 @@ def settle(space: Space, slots: int) -> tuple[Space, dict[str, Record]]:
     Raises:
         ConfigError: what the nodes lack.
     """
-    if not _left_open(space):
+    left = _left_open(space)
+    if not left:
         return space, {}
+    paths = " and ".join(f"compute.{name}" for name in left)
+    print(f"Measuring what {paths} should be here", file=sys.stderr, flush=True)
     shared, _ = study_work(space, largest_data(space))
     chosen = together(_ask_nodes(space, shared.train / slots))
     return _with(space, {name: one["value"] for name, one in chosen.items()}), chosen

@@ -93,6 +93,7 @@ def test_what_is_left_open_is_chosen_where_the_trials_run_and_recorded(tmp_path)
     small = ["--set", "search.trials=1", "--set", "trial.template.epochs=1"]
     done = run(FAKE, tmp_path, *auto, *small)
     assert done.returncode == 0, done.stderr
+    assert "Measuring what compute.precision and compute.compile should be here\n" in done.stderr
     study = tmp_path / "demo"
     recorded = read_yaml(study / "space.yaml")["trial"]["compute"]
     settled = json.loads((study / "provenance.json").read_text())["settled"]
