@@ -19,13 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data_path import CLASSES, clip_names, write_clips
 from benchmarks.front_end import our_mel, their_mel
 from benchmarks.measure import Row, Spread, Work, alone, compare
 from benchmarks.reference_loader import reference_loader
-from benchmarks.train_step import patchout, plain_model
+from benchmarks.train_step import patchout, plain_model, step_flops
 from focusnet.augment import frequency_mixstyle
 from focusnet.batches import ClipBatches
 from focusnet.config import ModelConfig
@@ -137,23 +136,6 @@ def peak_tflops(card: str) -> float | None:
     if "MIG" in card:  # a part of it
         return None
     return next((peak for name, peak in _PEAKS if name in card), None)
-
-
-def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
-    """FLOPs that a clip costs forward and backward, counted on tensors without memory."""
-    clips = 2
-    model = build_model(
-        ModelConfig.model_validate({"size": size, "weights": "none"}),
-        CLASSES,
-        patchout_freq=patchout(size),
-        class_tokens_only=class_tokens_only,
-        fused_attention=False,
-    )
-    model.to("meta").train()
-    with FlopCounterMode(display=False) as counter:
-        logits, _ = model(torch.empty(clips, 1, 128, frames, device="meta"))
-        logits.sum().backward()
-    return counter.get_total_flops() / clips
 
 
 def our_steps(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Row, Work, compare
 from focusnet.allocator import keep_freed_memory
@@ -45,7 +46,62 @@ def measure(*, quick: bool = False, batch_size: int = 8, rounds: int = 5) -> lis
                 minimum=2.0 if precision == "bf16" and has_bf16_tiles() else None,
             )
         )
+        rows.append(_ceiling(precision, settings, rounds))
     return rows
+
+
+def _ceiling(precision: str, settings: dict[str, Any], rounds: int) -> Row:
+    """How near the step is to doing nothing but its products of matrices."""
+    ours, products, ratio = compare(our_flops, product_flops, settings, rounds=rounds)
+    return Row(
+        what=f"training step, PaSST-S, {precision}, of its ceiling",
+        unit="GFLOP per CPU-second",
+        how="the same step, counted in the products of matrices it needs; baseline: such a product "
+        "alone, of the MLP's first layer, in the same precision",
+        ours=ours,
+        baseline=products,
+        ratio=ratio,
+    )
+
+
+def our_flops(batch_size: int, precision: str, size: str = "passt_s", frames: int = 138) -> Work:
+    """A trial's training step; the work is the FLOPs of its products of matrices, times 1e-9."""
+    step = our_steps(batch_size, precision, size, frames)
+    flops = step_flops(size, frames, class_tokens_only=True)
+    return lambda: step() * flops / 1e9
+
+
+def product_flops(batch_size: int, precision: str, repeats: int = 50) -> Work:
+    """The MLP's first layer, forward, on the tokens of a batch; the work is FLOPs times 1e-9."""
+    width, tokens = 768, batch_size * 80
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    draw = Generator().manual_seed(0)
+    x = torch.randn(tokens, width, generator=draw).to(dtype)
+    weight = torch.randn(4 * width, width, generator=draw).to(dtype)
+
+    def work() -> float:
+        for _ in range(repeats):
+            F.linear(x, weight)
+        return repeats * 2 * tokens * width * 4 * width / 1e9
+
+    return work
+
+
+def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
+    """FLOPs that a clip costs forward and backward, counted on tensors without memory."""
+    clips = 2
+    model = build_model(
+        ModelConfig.model_validate({"size": size, "weights": "none"}),
+        CLASSES,
+        patchout_freq=patchout(size),
+        class_tokens_only=class_tokens_only,
+        fused_attention=False,
+    )
+    model.to("meta").train()
+    with FlopCounterMode(display=False) as counter:
+        logits, _ = model(torch.empty(clips, 1, 128, frames, device="meta"))
+        logits.sum().backward()
+    return counter.get_total_flops() / clips
 
 
 def has_bf16_tiles() -> bool:

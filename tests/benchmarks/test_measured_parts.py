@@ -134,7 +134,7 @@ def test_both_training_steps_begin_with_the_same_network_and_move_it():
     [(100, False, 29.0), (138, False, 41.6), (100, True, 27.0), (138, True, 38.8)],
 )
 def test_a_training_clip_costs_what_the_design_says(frames, class_tokens_only, gflop):
-    flops = gpu_step.step_flops("passt_s", frames, class_tokens_only=class_tokens_only)
+    flops = train_step.step_flops("passt_s", frames, class_tokens_only=class_tokens_only)
     assert flops / 1e9 == pytest.approx(gflop, abs=0.05)
 
 
@@ -146,6 +146,14 @@ def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, resident, tmp_pa
     settings |= {"size": "tiny", "device": "cpu"}
     assert gpu_step.our_steps(**settings)() == 5
     assert gpu_step.plain_steps(**settings)() == 5
+
+
+def test_a_step_is_held_against_products_of_matrices_in_the_same_unit():
+    clip = train_step.step_flops("tiny", 100, class_tokens_only=True)
+    assert train_step.our_flops(3, "fp32", size="tiny", frames=100)() == pytest.approx(
+        3 * clip / 1e9
+    )
+    assert train_step.product_flops(2, "bf16", repeats=3)() == 3 * 2 * 160 * 768 * 3072 / 1e9
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
