@@ -166,7 +166,7 @@ class ComputeConfig(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where it pays, chosen once
-    compile: Literal["auto"] | bool = False  # by torch.compile, GPU only; auto: where it pays
+    compile: Literal["auto", True, False] = False  # by torch.compile, GPU only; auto: where it pays
     threads: Count = 1  # of torch
     eval_batch_size: Count = 256
     eval_epochs: Count = 1  # from one look at select to the next; the last epoch is seen always
@@ -246,6 +246,8 @@ def describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str = "
     if problem["type"] == "missing":
         return f"{path}: must be given"
     rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if problem["type"] == "literal_error":
+        rule = rule.replace("True or False", "true or false")  # as YAML has them
     if problem["type"] in ("model_type", "dict_type"):
         rule = "must be a mapping of keys to values"
     if problem["type"] == "value_error":

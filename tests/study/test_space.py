@@ -91,6 +91,11 @@ WRONG = [
         "those of the winners, received 3",
     ),
     (("trial", "compute"), {"device": "cuda"}, "resources.gpu: must be above 0 where"),
+    (
+        ("trial", "compute"),
+        {"compile": "maybe"},
+        "trial.compute.compile: should be 'auto', true or false, received 'maybe'",
+    ),
     (("trial", "compute"), {"compile": True}, "where trial.compute.compile is true"),
 ]
 
