@@ -9,77 +9,22 @@ import pytest
 import torch
 
 from focusnet.arm_settings import ARMS
-from focusnet.augment import DeviceImpulseResponses
-from focusnet.batches import ClipBatches
-from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
-from focusnet.mel import LogMel
-from focusnet.model import build_model
 from focusnet.objective import FocusObjective
 from focusnet.pipeline import run_trial
-from focusnet.resident import Resident
-from focusnet.training import Augmentation, Stage, autocast, predict_logits, train_stage
+from focusnet.training import autocast, predict_logits, train_stage
+from tests.focusnet.small_stage import BATCH, augmentation, batches, front_end, stage_on, tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
-RATE, BATCH, CLASSES = 8000, 6, 10
-
-
-@pytest.fixture
-def tiny():
-    """Builds a tiny PaSST; all build the same."""
-
-    def build(**changes):
-        config = ModelConfig(size="tiny", weights="none")
-        model = build_model(config, CLASSES, class_tokens_only=True, patchout_freq=2, **changes)
-        model.generator = torch.Generator().manual_seed(0)
-        return model
-
-    return build
-
-
-def front_end() -> LogMel:
-    return LogMel(sample_rate=RATE, fmax_aug_range=500)
-
-
-def batches(count: int, resident: bool) -> ClipBatches:
-    """``count`` batches of noise."""
-    rng = np.random.default_rng(0)
-    clips = count * BATCH
-    samples = rng.integers(-3000, 3000, (clips, RATE), dtype=np.int16)
-    made = ClipBatches(
-        samples,
-        1 / 32768,
-        np.arange(clips),
-        np.arange(clips) % CLASSES,
-        batch_size=BATCH,
-        generator=torch.Generator().manual_seed(0),
-        eligible_for_dir=np.arange(clips) % 3 > 0,
-        template_logits=rng.standard_normal((clips, CLASSES), dtype=np.float32),
-    )
-    if resident:
-        made.resident = Resident(samples, np.arange(clips), GPU)
-    return made
-
-
-def augmentation(device: torch.device) -> Augmentation:
-    """All of it, in every batch."""
-    noise = torch.randn(3, 400, generator=torch.Generator().manual_seed(1))
-    return Augmentation(
-        responses=DeviceImpulseResponses(noise, RATE).to(device),
-        dir_probability=0.6,
-        roll_samples=1000,
-        mixstyle_probability=1.0,
-        mixstyle_alpha=0.4,
-    )
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
     ("precision", "rtol", "atol"), [("fp32", 1e-3, 1e-4), ("bf16", 5e-2, 5e-2)]
 )
-def test_a_gpus_own_ways_give_what_the_plain_ones_give(tiny, precision, rtol, atol, compiled):
+def test_a_gpus_own_ways_give_what_the_plain_ones_give(precision, rtol, atol, compiled):
     spec = torch.randn(BATCH, 1, 128, 100, generator=torch.Generator().manual_seed(0)).to(GPU)
     seen = []
     # By default attention is fused and patches are embedded by a matrix product.
@@ -95,32 +40,31 @@ def test_a_gpus_own_ways_give_what_the_plain_ones_give(tiny, precision, rtol, at
 
 
 def test_resident_clips_are_those_of_the_host_to_the_bit_and_close_to_a_cpus():
-    def waveforms(device, resident):
+    def waveforms(device, resident_on=None):
         draws = torch.Generator().manual_seed(2)
         augment = augmentation(device)
-        return [augment.waveforms(b.to(device), draws).cpu() for b in batches(3, resident)]
+        given = batches(3, resident_on)
+        return [augment.waveforms(batch.to(device), draws).cpu() for batch in given]
 
-    host, kept, cpu = waveforms(GPU, False), waveforms(GPU, True), waveforms(CPU, False)
+    host, kept, cpu = waveforms(GPU), waveforms(GPU, GPU), waveforms(CPU)
     for ours, theirs, expected in zip(kept, host, cpu, strict=True):
         assert torch.equal(ours, theirs)
         assert torch.allclose(ours, expected, atol=1e-5)
 
 
-def test_logits_are_close_to_a_cpus(tiny):
+def test_logits_are_close_to_a_cpus():
     def logits(device):
-        return predict_logits(
-            tiny(), front_end(), batches(2, False), device=device, precision="fp32"
-        )
+        return predict_logits(tiny(), front_end(), batches(2), device=device, precision="fp32")
 
     np.testing.assert_allclose(logits(GPU), logits(CPU), atol=2e-3)
 
 
 @pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_cpu_never_waits_for_the_gpu_within_a_step(tiny, precision, resident):
-    stage = stage_of(tiny().to(GPU).train(), front_end().to(GPU).train())
+def test_the_cpu_never_waits_for_the_gpu_within_a_step(precision, resident):
+    stage = stage_on(GPU)
     optimizer = stage.make_optimizer()
-    given = iter(batches(5, resident))
+    given = iter(batches(5, GPU if resident else None))
 
     def steps(count):
         for index, batch in enumerate(islice(given, count)):
@@ -139,24 +83,7 @@ def test_the_cpu_never_waits_for_the_gpu_within_a_step(tiny, precision, resident
         torch.cuda.set_sync_debug_mode("default")
 
 
-def stage_of(model, mel) -> Stage:
-    return Stage(
-        model,
-        mel,
-        FocusObjective(FocusNetLoss()),
-        augmentation(GPU),
-        torch.Generator().manual_seed(0),
-        optimizer="adamw",
-        lr=1e-3,
-        weight_decay=0.0,
-        lr_factor=lambda epoch: 1.0,
-        on_epoch=lambda epoch, means, optimizer: None,
-        done=0,
-        optimizer_state=None,
-    )
-
-
-def test_an_epoch_waits_as_often_with_many_steps_as_with_few(tiny):
+def test_an_epoch_waits_as_often_with_many_steps_as_with_few():
     """So nothing waits in a step, whatever Lightning does between ours."""
 
     def waits(count: int) -> int:
@@ -168,7 +95,7 @@ def test_an_epoch_waits_as_often_with_many_steps_as_with_few(tiny):
                     tiny(),
                     front_end(),
                     FocusObjective(FocusNetLoss()),
-                    batches(count, True),
+                    batches(count, GPU),
                     augmentation(GPU),
                     torch.Generator().manual_seed(0),
                     epochs=1,
