@@ -127,18 +127,22 @@ def measure_compilation(trial: TrialConfig, device: torch.device, seconds: float
     Raises:
         DataError: the trial's impulse responses cannot be read.
     """
-    clips, precision = _batch_size(trial), trial.compute.precision
-    firsts, medians = [], []
-    for compiled in (False, True):
-        step = _TimedStep(trial, clips, device, compiled=compiled)
-        firsts.append(step(precision))
-        step(precision)
-        taken: list[float] = []
-        while len(taken) < 5 or sum(taken) < seconds / 2:
-            taken.append(step(precision))
-        medians.append(statistics.median(taken))
-    plain, made = medians
-    return Compilation(plain / clips, made / clips, max(firsts[1] - firsts[0], 0.0))
+    clips = _batch_size(trial)
+    _, plain = _first_and_median(_TimedStep(trial, clips, device), trial, seconds / 2)
+    compiled = _TimedStep(trial, clips, device, compiled=True)
+    first, median = _first_and_median(compiled, trial, seconds / 2)
+    return Compilation(plain / clips, median / clips, first - median)
+
+
+def _first_and_median(
+    step: "_TimedStep", trial: TrialConfig, seconds: float
+) -> tuple[float, float]:
+    """Seconds of the first step, and of those after the second one."""
+    first, _ = (step(trial.compute.precision) for _ in range(2))
+    taken: list[float] = []
+    while len(taken) < 5 or sum(taken) < seconds:
+        taken.append(step(trial.compute.precision))
+    return first, statistics.median(taken)
 
 
 class _TimedStep:
