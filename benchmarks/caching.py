@@ -2,7 +2,7 @@
 
 That script is ``librosa.load`` and ``torch.save`` in its first epoch. librosa is no requirement of
 this project. Where it is not installed, the baseline does what its ``load`` does and no more:
-soundfile's read to float32, soxr HQ, the length rounded up. That is faster than librosa.
+soundfile's read to float32, soxr HQ, the length rounded up.
 """
 
 import contextlib

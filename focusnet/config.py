@@ -174,9 +174,6 @@ class ComputeConfig(Settings):
     non_finite_retries: NonNegativeInt = 0  # where the loss is not finite, from the epoch before
 
 
-LEFT_TO_THE_MACHINE = ("precision", "compile")  # of ComputeConfig, where they are auto
-
-
 class TrialConfig(Settings):
     """Everything that determines one trial.
 

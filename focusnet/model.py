@@ -55,7 +55,8 @@ class _PatchEmbed(hear.PatchEmbed):
     def of_some(self, x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
         """The same of some rows and columns of patches only (None: of all), by a matrix product.
 
-        GPUs have no fast convolution for a single channel. Equal up to rounding.
+        For GPUs: it computes only what is kept, and is no convolution of a single channel. Equal up
+        to rounding.
         """
         (height, width), (down, right) = self.proj.kernel_size, self.proj.stride
         patches = x.squeeze(1).unfold(1, height, down)
@@ -116,6 +117,7 @@ class Passt(hear.PaSST):
     class_tokens_only = False
     patches_as_matrix: bool | None = None  # by default on a GPU
     generator: Generator | None = None
+    compiled = False
     _full_batch: int | None = None
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,9 +127,9 @@ class Passt(hear.PaSST):
         tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
         x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
         x = self.pos_drop(x)
-        compiled = self._takes_compiled(x)
+        plainly = self.compiled and not self._is_full(x)
         for block in self.blocks[:-1]:
-            x = block(x) if compiled else block.forward(x)
+            x = block.forward(x) if plainly else block(x)
         last = self.blocks[-1]
         x = _first_tokens(last, x, tokens.shape[1]) if self.class_tokens_only else last(x)
         x = self.norm(x)
@@ -168,8 +170,8 @@ class Passt(hear.PaSST):
             x = x[:, :, kept_rows]
         return x
 
-    def _takes_compiled(self, x: Tensor) -> bool:
-        """Only full training batches: each other kind of input would have to be compiled, too."""
+    def _is_full(self, x: Tensor) -> bool:
+        """Full training batches are what is compiled; any other input would be compiled anew."""
         if not (self.training and torch.is_grad_enabled()):
             return False
         if self._full_batch is None:
@@ -280,6 +282,7 @@ def build_model(
     model.time_offset = time_offset
     model.class_tokens_only = class_tokens_only
     model.patches_as_matrix = patches_as_matrix
+    model.compiled = compiled
     path = weights_path(config.weights, cache or cache_folder(None))
     if path is not None:
         load_weights(model, read_weights(path), path)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from focusnet.metrics import confusion_matrix, evaluate_logits
+from focusnet.metrics import confusion_matrix
 from focusnet.predictions import logits_frame
-from focusnet.stages import Logits
+from focusnet.stages import Logits, Stages
 from focusnet.trial_data import Rows, TrialData
 
 
@@ -33,9 +33,9 @@ class Comparison(NamedTuple):
     predictions: pd.DataFrame
 
 
-def compare_stages(data: TrialData, logits: Mapping[str, Mapping[str, Logits]]) -> Comparison:
+def compare_stages(stages: Stages, logits: Mapping[str, Mapping[str, Logits]]) -> Comparison:
     """Hold ``logits[stage][half]`` against the labels, for the stages template and focus."""
-    classes = data.dataset.classes
+    data = stages.data
     metrics: dict[str, float] = {}
     confusion: dict[str, list[list[int]]] = {}
     frames = []
@@ -43,9 +43,9 @@ def compare_stages(data: TrialData, logits: Mapping[str, Mapping[str, Logits]]) 
         labels = data.labels(rows)
         for stage in ("template", "focus"):
             found = logits[stage][half]
-            for name, value in evaluate_logits(found, labels, data.devices(rows), classes).items():
+            for name, value in stages.evaluate(found, rows).items():
                 metrics[f"{stage}/{half}/{name}"] = value
-            counts = confusion_matrix(labels, found.argmax(axis=1), len(classes))
+            counts = confusion_matrix(labels, found.argmax(axis=1), len(stages.classes))
             confusion[f"{stage}/{half}"] = counts.tolist()
             frames.append(_predictions(data, stage, half, rows, found))
         for name in ("macro_accuracy", "accuracy"):

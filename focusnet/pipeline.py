@@ -136,7 +136,7 @@ class _Trial:
             half: align_logits(template_logits, self.data.names(rows), self.classes)
             for half, rows in self.data.halves.items()
         }
-        both = compare_stages(self.data, {"template": template_halves, "focus": focus_logits})
+        both = compare_stages(self.stages, {"template": template_halves, "focus": focus_logits})
         metrics |= both.metrics
         write_frame(self.out_dir / "predictions.parquet", both.predictions)
         metrics["seconds"] = time.monotonic() - started + self.seconds_before

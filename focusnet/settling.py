@@ -4,34 +4,18 @@ Either changes results. So the choice is made once, before anything is trained, 
 results: a study's in its space.yaml, a single trial's in its config.yaml.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from focusnet.config import LEFT_TO_THE_MACHINE, ComputeConfig, TrialConfig
+from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
+from focusnet.left_open import Choice, begun_with, left_open, with_choices
 from focusnet.speed import bf16_gain, measure_compilation
 from focusnet.stages import pick_device
 from focusnet.yaml_file import read_yaml
 
 CLEARLY = 1.2  # times as fast, for a CPU to compute in bf16
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value, and why it was chosen; as text such as ``bf16 (this GPU has it)``."""
-
-    value: str | bool
-    why: str
-
-    def __str__(self) -> str:
-        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        return f"{value} ({self.why})"
-
-    def record(self) -> dict[str, str | bool]:
-        """For a JSON file."""
-        return {"value": self.value, "why": self.why}
 
 
 def choose(trial: TrialConfig, clips: float, seconds: float = 5.0) -> dict[str, Choice]:
@@ -90,17 +74,13 @@ def settle(
     Raises:
         ConfigError, DataError: as ``choose``.
     """
-    left = [name for name in LEFT_TO_THE_MACHINE if getattr(trial.compute, name) == "auto"]
+    left = left_open(trial)
     if not left:
         return trial, {}
     begun = out_dir / "config.yaml"
     if begun.is_file():
-        compute = read_yaml(begun)["compute"]
-        plain = ComputeConfig()  # a setting that did not exist then
-        chosen = {
-            name: Choice(compute.get(name, getattr(plain, name)), "as this trial was begun")
-            for name in left
-        }
+        values = begun_with(left, read_yaml(begun)["compute"])
+        chosen = {name: Choice(value, "as this trial was begun") for name, value in values.items()}
     else:
         chosen = choose(trial, clips)
-    return trial.with_compute(**{name: one.value for name, one in chosen.items()}), chosen
+    return with_choices(trial, chosen), chosen

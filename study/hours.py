@@ -7,6 +7,7 @@ from typing import Any
 
 from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
+from focusnet.left_open import with_choices
 from study.data_size import DataSize, largest_data
 from study.disk import size, slots_here
 from study.progress import rough_time
@@ -84,7 +85,7 @@ def describe_hours(space: Space) -> Iterator[str]:
     shared, own = study_work(space, data)
     try:
         settled = choose(trial, shared.train / slots)
-        trial = trial.with_compute(**{name: choice.value for name, choice in settled.items()})
+        trial = with_choices(trial, settled)
         speed = measure_speed(trial)
     except FocusNetError as error:
         yield f"not measured here: {'; '.join(error.problems)}"

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from focusnet.atomic import write_json
+from focusnet.left_open import Choice
 
 FILE = "provenance.json"
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +42,7 @@ class Provenance:
         seed: int,
         data: Sequence[Mapping[str, Any]],
         nodes: Sequence[Mapping[str, float]],
-        settled: Mapping[str, Mapping[str, Any]],
+        settled: Mapping[str, Choice],
     ) -> None:
         """Record a run that starts now.
 
@@ -51,7 +53,7 @@ class Provenance:
         """
         self._content |= {"seed": seed, "data": [dict(one) for one in data]}
         if settled:
-            self._content["settled"] = {name: dict(one) for name, one in settled.items()}
+            self._content["settled"] = {name: asdict(one) for name, one in settled.items()}
         run = {
             "command": list(command),
             "started": _now(),

@@ -26,7 +26,7 @@ from study.ledger import Ledger
 from study.options import parser
 from study.plan import describe_plan
 from study.resume import check_folder, check_search_ended
-from study.settling import as_begun, settle, shown
+from study.settling import as_begun, settle
 from study.space import Space
 from study.space_file import find_space_file, read_space_file
 from study.validation import validate_space
@@ -138,7 +138,7 @@ def _conduct(
             data = (prepare or prepare_data)(space)
             space, settled = settle(space, slots)
             for name, choice in settled.items():
-                print(f"  {name:<12} {shown(choice['value'])} ({choice['why']})", flush=True)
+                print(f"  {name:<12} {choice}", flush=True)
             ledger.begin(space.content())
             if options.retry_failed:
                 ledger.forget_failures()

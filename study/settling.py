@@ -9,30 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from focusnet.config import LEFT_TO_THE_MACHINE, ComputeConfig
 from focusnet.errors import ConfigError
+from focusnet.left_open import Choice, begun_with, left_open, plain
 from study.cluster import trials_on
 from study.data_size import largest_data
 from study.hours import study_work
 from study.ledger import Ledger
 from study.space import Space, with_values
 
-Record = dict[str, Any]  # value and why
-_PLAIN: dict[str, Any] = {"precision": "fp32", "compile": False}  # what every machine can
-
 
 def as_begun(space: Space, ledger: Ledger) -> Space:
     """``space`` with what its study was begun with, if it was, where the space does not say."""
-    left = _left_open(space)
+    left = left_open(space.example())
     if not left or not ledger.exists():
         return space
     begun = (ledger.space().get("trial") or {}).get("compute") or {}
-    plain = ComputeConfig()
-    return _with(space, {name: begun.get(name, getattr(plain, name)) for name in left})
+    return _with(space, begun_with(left, begun))
 
 
-def settle(space: Space, slots: int) -> tuple[Space, dict[str, Record]]:
-    """``space`` without ``auto``, and of each setting that had it the value and why.
+def settle(space: Space, slots: int) -> tuple[Space, dict[str, Choice]]:
+    """``space`` without ``auto``, and the choice for each setting that had it.
 
     Each node that trials can land on is asked, as a trial would be: what pays on all of them is
     taken. ``slots`` trials run side by side, each in a process that trial after trial reuses.
@@ -40,37 +36,27 @@ def settle(space: Space, slots: int) -> tuple[Space, dict[str, Record]]:
     Raises:
         ConfigError: what the nodes lack.
     """
-    left = _left_open(space)
+    left = left_open(space.example())
     if not left:
         return space, {}
     paths = " and ".join(f"compute.{name}" for name in left)
     print(f"Measuring what {paths} should be here", file=sys.stderr, flush=True)
     shared, _ = study_work(space, largest_data(space))
     chosen = together(_ask_nodes(space, shared.train / slots))
-    return _with(space, {name: one["value"] for name, one in chosen.items()}), chosen
+    return _with(space, {name: choice.value for name, choice in chosen.items()}), chosen
 
 
-def together(answers: Sequence[Mapping[str, Record]]) -> dict[str, Record]:
-    """One choice out of those of all nodes, for each setting."""
-    return {name: _one([answer[name] for answer in answers], _PLAIN[name]) for name in answers[0]}
+def together(answers: Sequence[Mapping[str, Choice]]) -> dict[str, Choice]:
+    """One choice out of those of all nodes, for each setting: the plain value if one has it."""
+    return {name: _one([answer[name] for answer in answers], plain(name)) for name in answers[0]}
 
 
-def shown(value: str | bool) -> str:
-    """A value as it stands in a space file."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _one(choices: Sequence[Record], plain: str | bool) -> Record:
-    plainly = [choice for choice in choices if choice["value"] == plain]
-    choice = dict((plainly or choices)[0])
-    if len(plainly) not in (0, len(choices)):
-        choice["why"] += f", on {len(plainly)} of {len(choices)} nodes"
-    return choice
-
-
-def _left_open(space: Space) -> list[str]:
-    compute = space.example().compute
-    return [name for name in LEFT_TO_THE_MACHINE if getattr(compute, name) == "auto"]
+def _one(choices: Sequence[Choice], plain_value: str | bool) -> Choice:
+    plainly = [choice for choice in choices if choice.value == plain_value]
+    if len(plainly) in (0, len(choices)):
+        return choices[0]
+    why = f"{plainly[0].why}, on {len(plainly)} of {len(choices)} nodes"
+    return replace(plainly[0], why=why)
 
 
 def _with(space: Space, values: Mapping[str, Any]) -> Space:
@@ -78,7 +64,7 @@ def _with(space: Space, values: Mapping[str, Any]) -> Space:
     return replace(space, trial=with_values(space.trial, paths))
 
 
-def _ask_nodes(space: Space, clips: float) -> list[dict[str, Record]]:
+def _ask_nodes(space: Space, clips: float) -> list[dict[str, Choice]]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -93,21 +79,20 @@ def _ask_nodes(space: Space, clips: float) -> list[dict[str, Record]]:
         for node in ray.nodes()
         if node["Alive"] and trials_on(node["Resources"], cpu, gpu) > 0
     ]
-    answers: list[dict[str, Any]] = ray.get(asked or [task.remote(settings, clips)])
-    problems = [problem for answer in answers for problem in answer.get("problems", [])]
+    answers = ray.get(asked or [task.remote(settings, clips)])
+    problems = [problem for _, found in answers for problem in found]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return answers
+    return [choices for choices, _ in answers]
 
 
-def _choose(settings: dict[str, Any], clips: float) -> dict[str, Any]:
-    """What the node that runs this chooses."""
+def _choose(settings: dict[str, Any], clips: float) -> tuple[dict[str, Choice], list[str]]:
+    """What the node that runs this chooses, and what it lacks."""
     from focusnet.config import TrialConfig
     from focusnet.errors import FocusNetError
     from focusnet.settling import choose
 
     try:
-        chosen = choose(TrialConfig.model_validate(settings), clips)
+        return choose(TrialConfig.model_validate(settings), clips), []
     except FocusNetError as error:
-        return {"problems": list(error.problems)}
-    return {name: choice.record() for name, choice in chosen.items()}
+        return {}, list(error.problems)

@@ -176,6 +176,15 @@ def test_compiled_blocks_change_neither_names_nor_logits_nor_gradients(captured)
             assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_hooks_on_the_blocks_of_a_plain_model_fire_in_training_and_evaluation():
+    model, seen = build_model(tiny()), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda *given: seen.append(model.training))
+    model.train()(spectrograms())
+    model.eval()(spectrograms(batch=1))
+    assert seen == [True, True, False, False]
+
+
 def test_only_full_training_batches_go_through_compiled_blocks(captured):
     model = build_model(tiny(), compiled=True)
     plain = build_model(tiny())

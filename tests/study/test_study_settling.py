@@ -6,16 +6,17 @@ import pytest
 from test_study_command import FAKE, run
 
 from focusnet.errors import ConfigError
+from focusnet.left_open import Choice
 from focusnet.yaml_file import read_yaml
 from study.ledger import Ledger
 from study.plan import describe_plan
 from study.resume import check_folder
 from study.settling import as_begun, settle, together
 
-BF16 = {"value": "bf16", "why": "2 times as fast as fp32 here"}
-FP32 = {"value": "fp32", "why": "bf16 is 0.5 times as fast here"}
-COMPILED = {"value": True, "why": "2 times as fast; 9 s to compile, 90 s saved"}
-PLAIN = {"value": False, "why": "torch.compile fails here: no compiler"}
+BF16 = Choice("bf16", "2 times as fast as fp32 here")
+FP32 = Choice("fp32", "bf16 is 0.5 times as fast here")
+COMPILED = Choice(True, "2 times as fast; 9 s to compile, 90 s saved")
+PLAIN = Choice(False, "torch.compile fails here: no compiler")
 
 
 @pytest.fixture
@@ -61,14 +62,14 @@ def test_what_pays_on_every_node_is_taken():
     assert precision(BF16, BF16) == BF16
     assert precision(FP32, FP32) == FP32
     mixed = precision(BF16, FP32, BF16)
-    assert mixed["value"] == "fp32"
-    assert mixed["why"] == "bf16 is 0.5 times as fast here, on 1 of 3 nodes"
+    assert mixed.value == "fp32"
+    assert mixed.why == "bf16 is 0.5 times as fast here, on 1 of 3 nodes"
     both = together(
         [{"precision": BF16, "compile": COMPILED}, {"precision": BF16, "compile": PLAIN}]
     )
     assert both["precision"] == BF16
-    assert both["compile"]["value"] is False
-    assert both["compile"]["why"] == "torch.compile fails here: no compiler, on 1 of 2 nodes"
+    assert both["compile"].value is False
+    assert both["compile"].why == "torch.compile fails here: no compiler, on 1 of 2 nodes"
 
 
 def test_a_search_cannot_choose_auto(make_space):
