@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":
-    # As in report.py: the files import each other as ``analysis.inference``.
+    # As in report.py: the files import each other as ``analysis.inference.seeds``.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.effects import LEVEL
-from analysis.inference import (
+from analysis.inference.locations import LEVEL
+from analysis.inference.seeds import (
     Components,
     Design,
     bootstrap_effects,
@@ -30,7 +30,7 @@ from analysis.inference import (
     randomisation_p,
     variance_components,
 )
-from analysis.simulation import Plan, simulate_differences
+from analysis.inference.simulation import Plan, simulate_differences
 
 ALPHA = 1 - LEVEL
 DONE, WRONG, MISCALIBRATED = 0, 2, 1

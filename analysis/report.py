@@ -11,28 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python puts this file's folder first; the files import each other as ``analysis.effects``,
+    # Python puts this file's folder first; the files import each other as ``analysis.inference``,
     # here as in tests and notebooks, so that each is one module under one name.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from analysis.arms import arms_section
-from analysis.costs import costs_section
-from analysis.document import Figure, Section, to_markdown, to_text
-from analysis.explanations import (
+from analysis.read_study import NotAStudy, Study, read_study
+from analysis.render.document import Figure, Section, to_markdown, to_text
+from analysis.render.html import to_html
+from analysis.sections.arms import arms_section
+from analysis.sections.costs import costs_section
+from analysis.sections.explanations import (
     classes_section,
     confusions_section,
     devices_section,
     main_evidence,
 )
-from analysis.gaps import missing
-from analysis.origins import provenance_section
-from analysis.sensitivity import parameters_section
-from analysis.study_files import NotAStudy, Study, read_study
-from analysis.subset_curve import subset_section
-from analysis.tradeoff import tradeoff_section
-from analysis.trials import trials_section
-from analysis.verdicts import answer, search_section
-from analysis.webpage import to_html
+from analysis.sections.missing import missing
+from analysis.sections.provenance import provenance_section
+from analysis.sections.sensitivity import parameters_section
+from analysis.sections.subset_curve import subset_section
+from analysis.sections.tradeoff import tradeoff_section
+from analysis.sections.trials import trials_section
+from analysis.sections.verdicts import answer, search_section
 
 DONE, WRONG_INPUT = 0, 2
 

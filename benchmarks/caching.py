@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.measure import Clock, Row, Work, in_turns, rates
 from benchmarks.tau_layout import clip_names, write_tables
-from focusnet.dataset import read_dataset
-from focusnet.waveforms import open_waveforms
+from focusnet.dataset.layout import read_dataset
+from focusnet.dataset.waveforms import open_waveforms
 
 RATE = 44_100
 CORES = 2

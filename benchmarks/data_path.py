@@ -16,10 +16,10 @@ from torch import Tensor
 
 from benchmarks.measure import Row, Work, compare
 from benchmarks.reference_loader import reference_loader, write_clip_files
-from focusnet.allocator import keep_freed_memory
 from focusnet.augment import DeviceImpulseResponses
-from focusnet.batches import ClipBatches
-from focusnet.training import Augmentation
+from focusnet.system.allocator import keep_freed_memory
+from focusnet.training.batches import ClipBatches
+from focusnet.training.loop import Augmentation
 
 Epoch = Callable[[], Iterator[Tensor]]
 

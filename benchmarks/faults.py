@@ -34,7 +34,7 @@ from benchmarks.killed_studies import (
     Victim,
     private_mounts,
 )
-from study.ledger import Trial
+from study.ledger.ledger import Trial
 
 
 def _worker_in(stage: str, epoch: int, phase: str = "search") -> Victim:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Row, Work, compare
-from focusnet.allocator import keep_freed_memory
 from focusnet.mel import LogMel
+from focusnet.system.allocator import keep_freed_memory
 
 RATE = 44_100
 

@@ -26,13 +26,13 @@ from benchmarks.measure import Row, Spread, Work, alone, compare
 from benchmarks.reference_loader import reference_loader
 from benchmarks.train_step import patchout, plain_model, step_flops
 from focusnet.augment import frequency_mixstyle
-from focusnet.batches import ClipBatches
 from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
-from focusnet.model import build_model
-from focusnet.objective import FocusObjective
-from focusnet.resident import Resident
-from focusnet.training import Augmentation, Stage, autocast
+from focusnet.model.passt import build_model
+from focusnet.training.batches import ClipBatches
+from focusnet.training.gpu_clips import Resident
+from focusnet.training.loop import Augmentation, Stage, autocast
+from focusnet.training.objectives import FocusObjective
 
 FRAMES = 138  # of a second at 44.1 kHz
 _WHAT = "training step on a GPU, PaSST-S"

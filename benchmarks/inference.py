@@ -13,11 +13,11 @@ from benchmarks.data_path import CLASSES
 from benchmarks.front_end import RATE, their_mel
 from benchmarks.measure import Row, Work, compare
 from benchmarks.train_step import has_bf16_tiles, plain_model
-from focusnet.batches import ClipBatches
 from focusnet.config import ModelConfig
 from focusnet.mel import LogMel
-from focusnet.model import build_model
-from focusnet.training import predict_logits
+from focusnet.model.passt import build_model
+from focusnet.training.batches import ClipBatches
+from focusnet.training.loop import predict_logits
 
 
 def measure(*, quick: bool = False, clips: int = 16, rounds: int = 5) -> list[Row]:

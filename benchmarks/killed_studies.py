@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from focusnet.synthetic import make_dataset
-from study.ledger import Ledger, Trial
+from focusnet.synthetic.generate import make_dataset
+from study.ledger.ledger import Ledger, Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 6

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path[:] = [str(ROOT.parent), *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
 
 from benchmarks.table import as_markdown, as_text
-from focusnet.atomic import write_json, write_text
+from focusnet.system.atomic import write_json, write_text
 
 PARTS = {
     "data_path": "batches of waveforms, with DIR and roll",

@@ -18,11 +18,11 @@ import torch
 
 from benchmarks.measure import Row, Spread, Work, alone, compare, side
 from benchmarks.tau_layout import clip_names, write_sparse_cache, write_tables
-from focusnet import waveforms
-from focusnet.allocator import keep_freed_memory
-from focusnet.dataset import read_dataset
-from focusnet.training import Augmentation
-from focusnet.trial_data import TrialData, load_trial_data
+from focusnet.dataset import waveforms
+from focusnet.dataset.layout import read_dataset
+from focusnet.system.allocator import keep_freed_memory
+from focusnet.training.loop import Augmentation
+from focusnet.trial.data import TrialData, load_trial_data
 
 RATE = 44_100
 LARGE, SMALL = 200_000, 2_000

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.measure import Row, Spread
-from focusnet.yaml_file import read_yaml
+from focusnet.system.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 _LONGEST = 3000.0  # seconds of one command

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focusnet.dataset import META, TEST, TRAIN
+from focusnet.dataset.layout import META, TEST, TRAIN
 
 SCENES = ("airport", "bus", "metro", "park", "tram")
 _DEVICES = ("a", "a", "a", "b", "c", "s1")
@@ -39,7 +39,7 @@ def write_tables(root: Path, clips: int) -> None:
 
 
 def write_sparse_cache(folder: Path, names: list[str], sample_rate: int) -> None:
-    """The decoded audio of ``names`` as ``focusnet.waveforms`` keeps it: all holes, no disk."""
+    """Decoded audio of ``names`` as ``focusnet.dataset.waveforms`` keeps it: sparse."""
     folder.mkdir(parents=True)
     array = np.lib.format.open_memmap(
         folder / "samples.npy", mode="w+", dtype=np.int16, shape=(len(names), sample_rate)

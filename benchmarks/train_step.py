@@ -15,10 +15,10 @@ from torch import Generator, Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Row, Work, compare
-from focusnet.allocator import keep_freed_memory
 from focusnet.config import ModelConfig
-from focusnet.model import SIZES, build_model, patch_stride
-from focusnet.training import autocast
+from focusnet.model.passt import SIZES, build_model, patch_stride
+from focusnet.system.allocator import keep_freed_memory
+from focusnet.training.loop import autocast
 
 CLASSES = 10
 _PATCHOUT = 6  # rows of patches

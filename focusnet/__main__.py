@@ -8,8 +8,8 @@ from typing import Any
 
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, FocusNetError
-from focusnet.full_disk import disk_full
-from focusnet.yaml_file import read_yaml
+from focusnet.system.full_disk import disk_full
+from focusnet.system.yaml_file import read_yaml
 
 EXAMPLE = """example:
   trial.yaml:

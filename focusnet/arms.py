@@ -1,86 +1,46 @@
-"""The arms of a trial: what its second stage is, FocusNet or a control.
+"""Which settings the second stage of each arm uses: known without torch, for plans and tables.
 
-"Training twice helps" is not "FocusNet helps". So the second stage can also be, with the same
-budget, initial weights, order of the clips and template: cross-entropy again, label smoothing,
-self-distillation, FocusNet as the paper sets it (reference), or FocusNet on the masks of other
-clips (placebo). Only a gain over the placebo is a gain from knowing what the template confused.
+What an arm does not use cannot change its result. A search need not vary it, a table leaves it
+empty, and two trials that differ in nothing else are one.
 """
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Generator, nn
+from typing import get_args
 
-from focusnet.arm_settings import settings_of_arm
-from focusnet.config import FocusConfig
-from focusnet.loss import FocusNetLoss, warm_classes
-from focusnet.objective import CrossEntropy, Distillation, FocusObjective
+from focusnet.config import Arm, FocusConfig
+
+ARMS: tuple[str, ...] = get_args(Arm)
+MASKED = ("focusnet", "reference", "placebo")  # their loss has a confusion mask
+
+_BUDGET = ("epochs", "batch_size", "lr", "weight_decay")
+_TEMPLATE = ("template_logits", "folds")
+_LOSS = ("weight", "threshold", "temperature", "entropy_weight", "label_smoothing")
+_USED: dict[str, tuple[str, ...]] = {
+    "focusnet": (*_BUDGET, *_TEMPLATE, *_LOSS),
+    "cross_entropy": _BUDGET,
+    "label_smoothing": (*_BUDGET, "label_smoothing"),
+    "distillation": (*_BUDGET, *_TEMPLATE, "distillation"),
+    "reference": (*_BUDGET, *_TEMPLATE),
+    "placebo": (*_BUDGET, *_TEMPLATE, *_LOSS),
+}
 
 
-def second_stage_objective(
-    arm: str, focus: FocusConfig, template: nn.Module | None = None
-) -> CrossEntropy | Distillation | FocusObjective:
-    """What the second stage of ``arm`` minimises under the trial's settings ``focus``.
+def uses(arm: str, path: str) -> bool:
+    """Whether a trial of ``arm`` depends on the setting ``path``, such as ``focus.weight``.
 
-    ``template`` is there if it runs on every batch; without it the batches bring stored logits.
+    Settings outside ``focus`` matter to every arm.
     """
-    focus = settings_of_arm(arm, focus)
-    if arm == "cross_entropy":
-        return CrossEntropy(label_smoothing=0.0)
-    if arm == "label_smoothing":
-        return CrossEntropy(focus.label_smoothing)
-    if arm == "distillation":
-        return Distillation(focus.distillation.temperature, focus.distillation.weight, template)
-    loss = FocusNetLoss(
-        weight=focus.weight,
-        entropy_weight=focus.entropy_weight,
-        threshold=focus.threshold,
-        temperature=focus.temperature,
-        label_smoothing=focus.label_smoothing,
-    )
-    return FocusObjective(loss, template)
+    section, _, name = path.partition(".")
+    return section != "focus" or name.partition(".")[0] in _USED[arm]
 
 
-def shuffle_within_classes(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], generator: Generator
-) -> NDArray[np.float32]:
-    """Template logits of the placebo: each clip gets those of another clip of its class.
+def settings_of_arm(arm: str, focus: FocusConfig) -> FocusConfig:
+    """The settings that the second stage of ``arm`` trains with.
 
-    The masks keep their number and kind of warm classes for each scene, and say nothing about
-    their clip.
-
-    Args:
-        logits: (N, C). labels: (N,).
-        generator: draws one cycle through the clips of each class, so that no clip keeps its own
-            logits unless it is the only one of its class.
+    They are ``focus`` itself, but for ``reference``: there those of the loss are the paper's
+    (weight 1, entropy weight 1, threshold 1 / C, temperature 2, label smoothing 0.1), which are
+    the defaults, whatever a search has found.
     """
-    shuffled = logits.copy()
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        cycle = rows[torch.randperm(len(rows), generator=generator).numpy()]
-        shuffled[cycle] = logits[np.roll(cycle, 1)]
-    return shuffled
-
-
-def mask_statistics(
-    template_logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    threshold: float | None,
-    temperature: float,
-) -> dict[str, float]:
-    """How much the masks of clips hold.
-
-    ``focus/warm_classes`` is the mean number of warm classes, ``focus/only_label_warm`` the share
-    of clips with none but the label. Near 1, FocusNet cannot differ from label smoothing.
-    """
-    warm = warm_classes(
-        torch.from_numpy(template_logits),
-        torch.from_numpy(labels),
-        threshold=threshold,
-        temperature=temperature,
-    )
-    counts = warm.sum(dim=1)
-    return {
-        "focus/warm_classes": float(counts.double().mean()),
-        "focus/only_label_warm": float((counts == 1).double().mean()),
-    }
+    if arm != "reference":
+        return focus
+    paper = FocusConfig()
+    return focus.model_copy(update={name: getattr(paper, name) for name in _LOSS})

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from focusnet.errors import DataError
-from focusnet.sending import send
+from focusnet.system.device import send
 
 
 def draw_shifts(

@@ -12,13 +12,13 @@ import yaml
 from pydantic import Field
 from torch import Tensor, nn
 
-from focusnet.atomic import write_text
 from focusnet.config import FeatureConfig, ModelConfig, Positive, Settings, TrialConfig, validate
 from focusnet.errors import DataError
 from focusnet.mel import LogMel
-from focusnet.model import PATCH, SIZES, build_model, patch_stride
-from focusnet.weights import read_weights
-from focusnet.yaml_file import read_yaml
+from focusnet.model.passt import PATCH, SIZES, build_model, patch_stride
+from focusnet.model.weights import read_weights
+from focusnet.system.atomic import write_text
+from focusnet.system.yaml_file import read_yaml
 
 MODEL, TRIAL, WEIGHTS, CARD = "model.yaml", "trial.yaml", "weights.safetensors", "README.md"
 

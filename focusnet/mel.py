@@ -12,7 +12,7 @@ import torch
 import torchaudio.compliance.kaldi as kaldi
 from torch import Generator, Tensor, nn
 
-from focusnet.sending import send
+from focusnet.system.device import send
 
 CLIPS_AT_A_TIME_ON_CPU = 8
 

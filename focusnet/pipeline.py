@@ -15,23 +15,27 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from focusnet.arm_settings import MASKED, settings_of_arm
-from focusnet.arms import mask_statistics, second_stage_objective, shuffle_within_classes
-from focusnet.atomic import replacing, write_json, write_text
-from focusnet.checkpoint import Checkpoint, StageState
+from focusnet.arms import MASKED, settings_of_arm
 from focusnet.config import TrialConfig, cache_folder, validate
-from focusnet.cross_fitting import CrossFitting
 from focusnet.errors import Unheard
-from focusnet.objective import CrossEntropy
-from focusnet.outcome import TrialResult, compare_stages
-from focusnet.predictions import align_logits, logits_frame, write_frame
-from focusnet.preparation import prepare_data, training_folds
 from focusnet.settling import settle
-from focusnet.stages import Logits, Stages, Trained, derive_seed
 from focusnet.store import CHECKPOINT
-from focusnet.templates import Elsewhere, Template, get_or_build, template_key, write_template
-from focusnet.trial_data import Rows
-from focusnet.trial_folder import Record, TrialFolder
+from focusnet.system.atomic import replacing, write_json, write_text
+from focusnet.training.checkpoint import Checkpoint, StageState
+from focusnet.training.objectives import CrossEntropy
+from focusnet.training.second_stage import (
+    mask_statistics,
+    second_stage_objective,
+    shuffle_within_classes,
+)
+from focusnet.trial.cross_fitting import CrossFitting
+from focusnet.trial.data import Rows
+from focusnet.trial.folder import Record, TrialFolder
+from focusnet.trial.logits import align_logits, logits_frame, write_frame
+from focusnet.trial.preparation import prepare_data, training_folds
+from focusnet.trial.result import TrialResult, compare_stages
+from focusnet.trial.stages import Logits, Stages, Trained, derive_seed
+from focusnet.trial.templates import Elsewhere, Template, get_or_build, template_key, write_template
 
 __all__ = ["TrialResult", "prepare_data", "run_trial"]
 

@@ -11,9 +11,9 @@ import torch
 from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
 from focusnet.left_open import Choice, begun_with, left_open, with_choices
-from focusnet.speed import bf16_gain, measure_compilation
-from focusnet.stages import pick_device
-from focusnet.yaml_file import read_yaml
+from focusnet.system.device import pick_device
+from focusnet.system.yaml_file import read_yaml
+from focusnet.training.speed import bf16_gain, measure_compilation
 
 CLEARLY = 1.2  # times as fast, for a CPU to compute in bf16
 

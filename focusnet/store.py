@@ -23,9 +23,10 @@ from typing import Any
 
 from filelock import Timeout
 
-from focusnet.atomic import write_json
 from focusnet.config import cache_folder
-from focusnet.locks import held as lock_held
+from focusnet.system.atomic import write_json
+from focusnet.system.locks import held as lock_held
+from focusnet.system.units import age_text, size_text
 
 CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the store and of a trial
 ABOUT, USES = "about.json", "uses"
@@ -55,7 +56,7 @@ def locked(
     wait: bool = True,
     while_waiting: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of ``key``; ``while_waiting`` is as in ``focusnet.locks``.
+    """Hold the lock of ``key``; ``while_waiting`` is as in ``focusnet.system.locks``.
 
     Raises:
         Timeout: another process has it, and ``wait`` is false.
@@ -256,25 +257,6 @@ def _list(cache: Path) -> None:
                 print(f"      used by {study} ({trials} trial{'s' * (trials > 1)})")
             if entry.unused is not None:
                 print(f"      unused: {entry.unused}")
-
-
-def size_text(size: int) -> str:
-    """Such as ``345.1 MB``."""
-    value, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
-
-
-def age_text(seconds: float) -> str:
-    """Such as ``3 days``."""
-    for unit, length in (("day", _DAY), ("hour", 3600.0), ("minute", 60.0)):
-        count = int(seconds / length)
-        if count:
-            return f"{count} {unit}{'s' * (count > 1)}"
-    return "moments"
 
 
 def _days(text: str) -> int:

@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # Run as a script, Python looks for modules in study/ first; the packages are one level up.
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
-from focusnet.atomic import write_text
 from focusnet.errors import ConfigError, FocusNetError
-from focusnet.store import size_text
-from study.address import check_place, open_place, remove_leftovers
-from study.persistence import Persistence
-from study.remote_ledger import is_record
-from study.working_copy import WorkingCopy
+from focusnet.system.atomic import write_text
+from focusnet.system.units import size_text
+from study.remote.files import check_place, open_place, remove_leftovers
+from study.remote.ledger import is_record
+from study.remote.mirror import WorkingCopy
+from study.remote.retry import Persistence
 
 _ORIGIN = ".fetched-from"  # says that a folder is such a copy, and of what
 _WEIGHTS = "weights.safetensors"

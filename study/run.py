@@ -16,24 +16,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # Run as a script, Python looks for modules in study/ first; the packages are one level up.
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
-from focusnet.atomic import write_text
 from focusnet.config import cache_folder
 from focusnet.errors import DiskFullError, FocusNetError
-from focusnet.full_disk import disk_full
-from study.disk import check_disk, fullest, needs
-from study.driver import current_folder, working_in
-from study.ledger import Ledger
-from study.options import parser
-from study.plan import describe_plan
-from study.resume import check_folder, check_search_ended
+from focusnet.system.atomic import write_text
+from focusnet.system.full_disk import disk_full
+from study.console.options import parser
+from study.ledger.driver import current_folder, working_in
+from study.ledger.ledger import Ledger
+from study.plan.describe import describe_plan
+from study.plan.disk import check_disk, fullest, needs
+from study.plan.resume import check_folder, check_search_ended
 from study.settling import as_begun, settle
-from study.space import Space
-from study.space_file import find_space_file, read_space_file
-from study.validation import validate_space
+from study.space.file import find_space_file, read_space_file
+from study.space.space import Space
+from study.space.validation import validate_space
 
 if TYPE_CHECKING:
-    from study.remote_trial import Far
-    from study.trainable import RunTrial
+    from study.remote.trial import RemoteTrialRunner
+    from study.worker.trainable import RunTrial
 
 DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 Prepare = Callable[[Space], list[dict[str, Any]]]
@@ -86,12 +86,12 @@ def _conduct(
     run_trial: "RunTrial | None",
     prepare: Prepare | None,
 ) -> int:
-    from study.interrupts import gentle_interrupt, interrupt_by_signal
+    from study.tune.signals import gentle_interrupt, interrupt_by_signal
 
     interrupt_by_signal()
     folder = ledger.folder
     if prepare is None:
-        from study.data import check_data
+        from study.plan.data import check_data
 
         check_data(space)  # what can be seen without decoding is said before Ray starts
     how_to_resume = _command(given, "--resume")
@@ -104,9 +104,9 @@ def _conduct(
         if not options.ignore_disk:
             check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
         _print_plan(space, ledger)
-        from study import cluster
-        from study.nodes import check_nodes, paths_read
-        from study.provenance import Provenance, command_line
+        from study.outputs.provenance import Provenance, command_line
+        from study.tune import cluster
+        from study.tune.nodes import check_nodes, paths_read
 
         ray = cluster.start(options.address, options.dashboard_port)
         outcome = "failed"
@@ -132,8 +132,8 @@ def _conduct(
                     "`ray get-auth-token` prints)",
                     flush=True,
                 )
-            from study.data import prepare_data, shared_settings
-            from study.tuning import run_search
+            from study.plan.data import prepare_data, shared_settings
+            from study.tune.run_search import run_search
 
             data = (prepare or prepare_data)(space)
             space, settled = settle(space, slots)
@@ -157,7 +157,7 @@ def _conduct(
                     trial=shared_settings(space),
                     slots=slots,
                     interrupted=interrupted,
-                    far=_far(space, ledger.address) if ledger.address else None,
+                    remote=_remote(space, ledger.address) if ledger.address else None,
                     run_trial=run_trial,
                 )
             outcome = "interrupted" if interrupted.is_set() else "done"
@@ -202,18 +202,18 @@ def _ledger(space: Space, results: str) -> Ledger:
     """Where the study's records are: in a folder, or at an address."""
     if "://" not in results:
         return Ledger((Path(results).expanduser() / space.name).absolute())
-    from study.remote_ledger import open_ledger
+    from study.remote.ledger import open_ledger
 
     return open_ledger(results, space.name, cache_folder(space.example().data.cache))
 
 
-def _far(space: Space, address: str) -> "Far":
-    from study.data import shared_settings
-    from study.remote_trial import far
+def _remote(space: Space, address: str) -> "RemoteTrialRunner":
+    from study.plan.data import shared_settings
+    from study.remote.trial import remote_trials
 
     named = "data.cache" in space.domains or (space.trial.get("data") or {}).get("cache")
     results = address.removesuffix(f"/{space.name}")
-    return far(results, space.name, shared_settings(space), own_caches=not named)
+    return remote_trials(results, space.name, shared_settings(space), own_caches=not named)
 
 
 def _print_plan(space: Space, ledger: Ledger, measure: bool = False) -> None:
@@ -223,7 +223,7 @@ def _print_plan(space: Space, ledger: Ledger, measure: bool = False) -> None:
 
 
 def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
-    from study.summary import print_summary
+    from study.console.summary import print_summary
 
     trials = ledger.trials()
     folder = ledger.folder

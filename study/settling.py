@@ -11,11 +11,11 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from focusnet.left_open import Choice, begun_with, left_open, plain
-from study.cluster import trials_on
-from study.data_size import largest_data
-from study.hours import study_work
-from study.ledger import Ledger
-from study.space import Space, with_values
+from study.ledger.ledger import Ledger
+from study.plan.data_size import largest_data
+from study.plan.duration import study_work
+from study.space.space import Space, with_values
+from study.tune.cluster import trials_on
 
 
 def as_begun(space: Space, ledger: Ledger) -> Space:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
 
 from focusnet.errors import ConfigError, FocusNetError
-from study.driver import last_driver
-from study.ledger import Ledger
-from study.state import describe_study, utc_now
+from study.console.status_text import describe_study, utc_now
+from study.ledger.driver import last_driver
+from study.ledger.ledger import Ledger
 
 _CLEAR = "\x1b[2J\x1b[H"  # as clear(1): the screen, then the cursor to its first line
 
@@ -63,7 +63,7 @@ def looked_up(name: str, results: str) -> Iterator[Callable[[], Ledger]]:
         folder = find_study(name, Path(results))
         yield lambda: Ledger(folder)
         return
-    from study.remote_ledger import open_ledger, studies_at
+    from study.remote.ledger import open_ledger, studies_at
 
     above, _, study = address.rstrip("/").rpartition("/")
     known = studies_at(above)

@@ -40,7 +40,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic data set of 2 + 2 locations a class, 2 clips each."""
-    from focusnet.synthetic import make_dataset
+    from focusnet.synthetic.generate import make_dataset
 
     root = tmp_path_factory.mktemp("tiny") / "dataset"
     make_dataset(

@@ -7,10 +7,10 @@ import nbformat
 import pytest
 from results_folder import confirmed_study, two_strata
 
-from analysis import pages
+from analysis import notebooks as pages
 from analysis.execute import FOLDER, execute, main
-from analysis.pages import compare_setting
-from analysis.study_files import NotAStudy
+from analysis.notebooks import compare_setting
+from analysis.read_study import NotAStudy
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 300_000  # bytes

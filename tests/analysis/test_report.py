@@ -4,9 +4,9 @@ import copy
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 from results_folder import (
     RUN,
     SELECT,
@@ -21,12 +21,11 @@ from results_folder import (
 )
 
 from analysis.report import main
-from focusnet.predictions import write_frame
-from study.ledger import Ledger, Trial, record_end, record_start
-from study.tables import write_tables
-from study.validation import validate_space
+from focusnet.trial.logits import write_frame
+from study.ledger.ledger import Ledger, Trial, record_end, record_start
+from study.outputs.tables import write_tables
+from study.space.validation import validate_space
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "analysis" / "report.py"
 
 

@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from benchmarks.faults import matrix
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow

@@ -21,9 +21,9 @@ from benchmarks import (
 from benchmarks.measure import Row, Sample, Spread
 from benchmarks.table import as_markdown, as_text
 from focusnet.config import ModelConfig
-from focusnet.dataset import read_dataset
-from focusnet.model import build_model
-from focusnet.waveforms import open_waveforms
+from focusnet.dataset.layout import read_dataset
+from focusnet.dataset.waveforms import open_waveforms
+from focusnet.model.passt import build_model
 
 
 def test_both_data_paths_give_the_same_clips(tmp_path):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import study_cost
-from study.validation import validate_space
+from study.space.validation import validate_space
 
 
 def trials(*spans, day="2026-01-01"):

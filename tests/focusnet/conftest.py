@@ -79,7 +79,7 @@ def small_study(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def exported(small_study: Path) -> Path:
     """The winner of that study, exported."""
-    from focusnet.export import main
+    from focusnet.export.__main__ import main
 
     folder = small_study.parent / "exported"
     assert main([str(small_study), "--subset", "50", "--to", str(folder)]) == 0

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from focusnet.__main__ import _show, main
 from focusnet.errors import DiskFullError
 
-ROOT = Path(__file__).resolve().parents[2]
 TRIAL = """\
 data: {{root: {root}}}
 augment: {{patchout_freq: 0}}

@@ -7,13 +7,13 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from small_stage import BATCH, augmentation, batches, front_end, stage_on, tiny
 
-from focusnet.arm_settings import ARMS
+from focusnet.arms import ARMS
 from focusnet.loss import FocusNetLoss
-from focusnet.objective import FocusObjective
 from focusnet.pipeline import run_trial
-from focusnet.training import autocast, predict_logits, train_stage
-from tests.focusnet.small_stage import BATCH, augmentation, batches, front_end, stage_on, tiny
+from focusnet.training.loop import autocast, predict_logits, train_stage
+from focusnet.training.objectives import FocusObjective
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 

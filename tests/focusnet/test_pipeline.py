@@ -14,15 +14,15 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from focusnet.arm_settings import ARMS
+from focusnet.arms import ARMS
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, DataError, TrainingError
 from focusnet.loss import confusion_mask
 from focusnet.mel import LogMel
-from focusnet.model import build_model
+from focusnet.model.passt import build_model
 from focusnet.pipeline import TrialResult, prepare_data, run_trial
-from focusnet.predictions import align_logits
-from focusnet.yaml_file import read_yaml
+from focusnet.system.yaml_file import read_yaml
+from focusnet.trial.logits import align_logits
 
 pytestmark = pytest.mark.slow
 
@@ -308,7 +308,7 @@ def test_every_control_shares_the_template_and_trains_its_own_second_stage(
     assert mine != theirs
     assert ("focus/warm_classes" in control.metrics) == (arm == "placebo")
     if arm == "placebo":
-        same = focusnet.metrics["focus/warm_classes"]
+        same = focusnet.training.metrics["focus/warm_classes"]
         assert control.metrics["focus/warm_classes"] == pytest.approx(same)
 
 

@@ -8,8 +8,8 @@ from focusnet.config import TrialConfig
 from focusnet.errors import DataError
 from focusnet.pipeline import run_trial
 from focusnet.settling import choose, settle
-from focusnet.speed import Compilation, bf16_gain, measure_compilation
-from focusnet.yaml_file import read_yaml
+from focusnet.system.yaml_file import read_yaml
+from focusnet.training.speed import Compilation, bf16_gain, measure_compilation
 
 
 def trial(**compute) -> TrialConfig:

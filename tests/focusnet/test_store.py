@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from focusnet.store import CHECKPOINT, age_text, locked, main, remove_unused, size_text, templates
-from focusnet.templates import get_or_build
+from focusnet.store import CHECKPOINT, locked, main, remove_unused, templates
+from focusnet.system.units import age_text, size_text
+from focusnet.trial.templates import get_or_build
 
 ABOUT = {"data": "TAU", "subset": "25 %", "seed": 0, "model": "tiny", "epochs": 3}
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from small_space import CONTENT, put
 
-from study.space import Space
-from study.validation import validate_space
+from study.space.space import Space
+from study.space.validation import validate_space
 
 
 @pytest.fixture

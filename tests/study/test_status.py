@@ -7,20 +7,19 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from focusnet.errors import ConfigError
-from study.driver import is_running
-from study.ledger import Ledger, Trial, record_end, record_start
-from study.state import describe_study, utc_now
+from study.console.status_text import describe_study, utc_now
+from study.ledger.driver import is_running
+from study.ledger.ledger import Ledger, Trial, record_end, record_start
 from study.status import find_study, main
 
-ROOT = Path(__file__).resolve().parents[2]
 METRIC = "focus/select/macro_accuracy"
 HOLD = (
-    "import sys; from pathlib import Path; from study.ledger import Ledger\n"
+    "import sys; from pathlib import Path; from study.ledger.ledger import Ledger\n"
     "with Ledger(Path(sys.argv[1])).locked('python study/run.py --space x.yaml --resume'):\n"
     "    print('locked', flush=True); sys.stdin.read()"
 )

@@ -7,33 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from paths import ROOT
+from study_command import FAKE, command, run
 
-ROOT = Path(__file__).resolve().parents[2]
-FAKE = Path(__file__).with_name("fake_study.py")
 SMALL = ["--set", "trial.template.epochs=2"]
-# Without these the demo's winners would be trained again.
-SEARCH_ONLY = ["--set", "controls.arms=[]", "--set", "confirm.seeds=0"]
-
-
-def command(script, results, *options):
-    return [sys.executable, str(script), "--results", str(results), *SEARCH_ONLY, *options]
-
-
-def run(script, results, *options, **environment):
-    """Run the command to its end from a folder that is not the repository's."""
-    results.mkdir(exist_ok=True)
-    return subprocess.run(
-        command(script, results, *options),
-        capture_output=True,
-        text=True,
-        cwd=results,
-        env={**os.environ, **environment},
-        timeout=280,
-    )
 
 
 def table(results, name="demo"):

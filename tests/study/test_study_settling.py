@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from test_study_command import FAKE, run
+from study_command import FAKE, run
 
 from focusnet.errors import ConfigError
 from focusnet.left_open import Choice
-from focusnet.yaml_file import read_yaml
-from study.ledger import Ledger
-from study.plan import describe_plan
-from study.resume import check_folder
+from focusnet.system.yaml_file import read_yaml
+from study.ledger.ledger import Ledger
+from study.plan.describe import describe_plan
+from study.plan.resume import check_folder
 from study.settling import as_begun, settle, together
 
 BF16 = Choice("bf16", "2 times as fast as fp32 here")

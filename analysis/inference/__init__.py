@@ -1,0 +1,1 @@
+"""Statistics: effects, intervals, tests, and simulations that check them."""

@@ -1,0 +1,238 @@
+"""The files that a study leaves, as data frames; nothing here knows how they were made.
+
+A study may be running, interrupted or partly failed: only its space must be there.
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from analysis.inference.confirmation import FOCUSNET, Confirmation, read_confirmation
+from analysis.tables.parameters import Parameter, read_parameters, show
+from analysis.tables.predictions import PredictionsError, read_clips
+
+# What a table always has; a study that has just begun has no table yet.
+_TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error", "phase", "winner")
+SEARCH = "search"  # the phase whose trials winners are picked from
+_EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
+
+
+class NotAStudy(Exception):
+    """The folder holds no study that can be read; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """One independent search and what followed it.
+
+    Attributes:
+        value: of the stratifying parameter; None where there is one search only.
+        label: such as ``subset 25``.
+        trials: of the search.
+        winner: the finished one that is best on select.
+        clips: the winner's predictions on report, see ``predictions.paired_clips``.
+        problem: why there are no clips, though there is a winner.
+        controls: the arms beside the winner, with its template.
+        confirmation: winner and arms with fresh seeds.
+    """
+
+    value: Any
+    label: str
+    trials: pd.DataFrame
+    winner: pd.Series | None
+    clips: pd.DataFrame | None
+    problem: str | None
+    controls: pd.DataFrame
+    confirmation: Confirmation
+
+    @property
+    def finished(self) -> int:
+        return int((self.trials["status"] == "finished").sum())
+
+    @property
+    def tried(self) -> int:
+        """Trials that the winner was picked from; one that was stopped lost on select, too."""
+        return int(self.trials["status"].isin(["finished", "stopped"]).sum())
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's space, trials (one row each), epochs and provenance."""
+
+    folder: Path
+    space: dict[str, Any]
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    provenance: dict[str, Any]
+    strata: tuple[Stratum, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.space.get("name", self.folder.name))
+
+    @property
+    def search(self) -> dict[str, Any]:
+        return dict(self.space["search"])
+
+    @property
+    def metric(self) -> str:
+        """What the search maximised."""
+        return str(self.search["metric"])
+
+    @property
+    def stratify(self) -> str | None:
+        return self.search.get("stratify")
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What each stratum's search chose, by dotted path."""
+        every = read_parameters(self.space["space"])
+        return {path: one for path, one in every.items() if path != self.stratify}
+
+    @property
+    def trials_asked(self) -> int:
+        """Per stratum."""
+        trials = self.search.get("trials")
+        if trials is None:  # a grid
+            trials = math.prod(parameter.size for parameter in self.parameters.values())
+        return int(trials)
+
+    def arms_asked(self, phase: str) -> dict[str, int]:
+        """Trials of each arm that follow a stratum's search, in ``controls`` or ``confirm``."""
+        seeds = len((self.space.get(phase) or {}).get("seeds") or [])
+        arms = (self.space.get("controls") or {}).get("arms") or []
+        names = [*([FOCUSNET] if phase == "confirm" else []), *arms]
+        return dict.fromkeys(names, seeds) if seeds else {}
+
+    def of_stratum(self, value: Any) -> pd.DataFrame:
+        """All trials of a stratum, whatever their phase and arm."""
+        if self.stratify is None or self.stratify not in self.trials:
+            return self.trials
+        column = self.trials[self.stratify]
+        return self.trials[column.isna() if value is None else column == value]
+
+    def resources(self, name: str) -> float:
+        """``cpu`` or ``gpu``: how many of them a trial occupies."""
+        return float((self.space.get("resources") or {}).get(name) or 0)
+
+    @property
+    def confirmed(self) -> tuple[Stratum, ...]:
+        """The strata of which claims can be made: nothing of their confirmation is to come."""
+        return tuple(stratum for stratum in self.strata if stratum.confirmation.is_complete)
+
+    @property
+    def winners(self) -> tuple[Stratum, ...]:
+        """The strata that have a winner."""
+        return tuple(stratum for stratum in self.strata if stratum.winner is not None)
+
+    @property
+    def largest(self) -> Stratum | None:
+        """Of the strata whose winner has predictions, the one with the most data."""
+        ready = [stratum for stratum in self.winners if stratum.clips is not None]
+        if all(isinstance(stratum.value, int | float) for stratum in ready):
+            ready.sort(key=lambda stratum: stratum.value)
+        return ready[-1] if ready else None
+
+
+def read_study(folder: Path) -> Study:
+    """Read what there is.
+
+    Raises:
+        NotAStudy: there is no study in ``folder``, or a file of it cannot be read.
+    """
+    space_path = folder / "space.yaml"
+    if not folder.is_dir():
+        raise NotAStudy(f"{folder}: there is no such folder; give one such as results/demo")
+    if not space_path.is_file():
+        inside = sorted(path.parent.name for path in folder.glob("*/space.yaml"))
+        hint = f" (it holds the studies: {', '.join(inside)})" if inside else ""
+        raise NotAStudy(
+            f"{folder}: not the results of a study, because it has no space.yaml{hint}; give a "
+            "folder such as results/demo"
+        )
+    try:
+        space = yaml.safe_load(space_path.read_text(encoding="utf-8"))
+        provenance_path = folder / "provenance.json"
+        provenance = (
+            json.loads(provenance_path.read_text(encoding="utf-8"))
+            if provenance_path.is_file()
+            else {}
+        )
+        study = Study(
+            folder=folder,
+            space=space,
+            trials=_read_table(folder / "trials.parquet", _TRIAL_COLUMNS),
+            epochs=_read_table(folder / "epochs.parquet", _EPOCH_COLUMNS),
+            provenance=provenance,
+        )
+        strata = tuple(_read_stratum(study, value) for value in _strata_values(study))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise NotAStudy(f"{folder}: its files cannot be read ({reason})") from error
+    return replace(study, strata=strata)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+    for name in columns:
+        if name not in table:
+            table[name] = pd.Series(dtype=object)
+    if "phase" in columns:  # studies begun before there were others have the search only
+        table["phase"] = table["phase"].astype(object).fillna(SEARCH)
+    return table
+
+
+def _strata_values(study: Study) -> tuple[Any, ...]:
+    if study.stratify is None:
+        return (None,)
+    return read_parameters(study.space["space"])[study.stratify].values
+
+
+def _read_stratum(study: Study, value: Any) -> Stratum:
+    every = study.of_stratum(value)
+    label = "all trials"
+    if study.stratify is not None:
+        label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
+    trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
+    winner = _best(trials, study.metric)
+    clips, problem = None, None
+    followers = every.iloc[:0]  # trials of a former winner say nothing about this one
+    if winner is not None:
+        followers = every[every["winner"] == winner["trial"]]
+        try:
+            clips = read_clips(study.folder, str(winner["trial"]))
+        except PredictionsError as error:
+            problem = str(error)
+    return Stratum(
+        value,
+        label,
+        trials,
+        winner,
+        clips,
+        problem,
+        controls=followers[followers["phase"] == "controls"],
+        confirmation=read_confirmation(
+            study.folder,
+            followers[followers["phase"] == "confirm"],
+            asked=sum(study.arms_asked("confirm").values()),
+        ),
+    )
+
+
+def _best(trials: pd.DataFrame, metric: str) -> pd.Series | None:
+    """The finished trial with the highest ``metric``; the first of equals, as the study says."""
+    if metric not in trials:
+        return None
+    values = trials.loc[trials["status"] == "finished", metric].dropna()
+    return None if values.empty else trials.loc[values.idxmax()]
+
+
+def value_of(trial: pd.Series | None, name: str) -> float:
+    """A metric of a trial; NaN where it has none (yet)."""
+    value = None if trial is None else trial.get(name)
+    return math.nan if value is None or pd.isna(value) else float(value)

@@ -1,0 +1,181 @@
+"""What the searches came to, per stratum, and how little one seed may be believed."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from analysis.inference.locations import LEVEL, Effect, macro_gain
+from analysis.read_study import Stratum, Study, value_of
+from analysis.render.document import (
+    MISSING,
+    Block,
+    Bullets,
+    Table,
+    counted,
+    number,
+    percent,
+    points,
+)
+from analysis.sections.sensitivity import edge_notes
+from analysis.tables.parameters import short_names, show
+from analysis.tables.predictions import scenes_of
+
+# Below this mean the masks hold hardly more than the label; the study's console warns at it too.
+FEW_WARM_CLASSES = 1.05
+STAGE_METRIC = "{}/report/macro_accuracy"
+
+
+def search_blocks(study: Study) -> list[Block]:
+    """One row a stratum, what each row says, and what none of them says."""
+    outcomes = [
+        (stratum, None if stratum.clips is None else macro_gain(stratum.clips))
+        for stratum in study.strata
+    ]
+    effects = [effect for _, effect in outcomes if effect is not None]
+    names = short_names(study.parameters)
+    table = Table(
+        header=(
+            *((study.stratify.rpartition(".")[2],) if study.stratify else ()),
+            "trials",
+            *names.values(),
+            "template %",
+            "FocusNet %",
+            "gain",
+            f"{100 * LEVEL:g} % interval",
+            "warm classes",
+            "only label warm %",
+        ),
+        rows=[_row(study, stratum, effect) for stratum, effect in outcomes],
+    )
+    blocks: list[Block] = [
+        "The winner of each search, on the half of the test locations that no search has seen "
+        "(report). Accuracies are macro averages over scenes; gain is FocusNet minus its own "
+        "template, in points; trials are finished / asked.",
+        table,
+    ]
+    if not study.winners:
+        return [*blocks, "No trial has finished yet: there is no answer."]
+    blocks.append(
+        Bullets(
+            [
+                _sentence(study, stratum, stratum.winner, effect)
+                for stratum, effect in outcomes
+                if stratum.winner is not None
+            ]
+        )
+    )
+    blocks.append(_reservation(study, effects))
+    notes = [] if study.confirmed else list(weak_points(study))
+    lone = max((effect.lone_locations for effect in effects), default=0)
+    if lone:
+        notes.append(
+            f"{counted(lone, 'scene')} with a single test location: the noise between locations "
+            "cannot be seen there, and the intervals are too narrow."
+        )
+    if notes:
+        blocks.append(Bullets(notes))
+    return blocks
+
+
+def weak_points(study: Study) -> Iterable[str]:
+    """What makes the winners weak answers, whatever their accuracies."""
+    for stratum in study.winners:
+        yield from _mask_notes(study, stratum)
+    yield from edge_notes(study, study.winners)
+
+
+def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ...]:
+    winner = stratum.winner
+    before, after, gain = _outcome(stratum, effect)
+    return (
+        *((show(stratum.value),) if study.stratify else ()),
+        f"{stratum.finished}/{study.trials_asked}",
+        *(MISSING if winner is None else show(winner.get(path)) for path in study.parameters),
+        percent(before),
+        percent(after),
+        points(gain),
+        MISSING if effect is None else _interval(effect),
+        number(value_of(winner, "focus/warm_classes"), 2),
+        percent(value_of(winner, "focus/only_label_warm")),
+    )
+
+
+def _outcome(stratum: Stratum, effect: Effect | None) -> tuple[float, float, float]:
+    """Accuracies and gain on report: from the predictions, else as the trial recorded them."""
+    if effect is not None:
+        return effect.before, effect.after, effect.gain
+    before, after = (
+        value_of(stratum.winner, STAGE_METRIC.format(stage)) for stage in ("template", "focus")
+    )
+    return before, after, after - before
+
+
+def _interval(effect: Effect) -> str:
+    return f"{points(effect.low)} to {points(effect.high)}"
+
+
+def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect | None) -> str:
+    chosen = ", ".join(
+        f"{name} {show(winner.get(path))}" for path, name in short_names(study.parameters).items()
+    )
+    before, after, gain = _outcome(stratum, effect)
+    where = f"{stratum.label}: " if study.stratify else ""
+    if math.isnan(gain):
+        return f"{where}the best of {stratum.tried} on select ({chosen}) has no result on report."
+    text = (
+        f"{where}the best of {stratum.tried} on select ({chosen}) has {percent(after)} % on "
+        f"report, its template {percent(before)} %: {points(gain)} points"
+    )
+    if effect is None:
+        return f"{text}, without an interval, because {stratum.problem}."
+    text += f" ({100 * LEVEL:g} % interval {_interval(effect)})."
+    if effect.low <= 0 <= effect.high:
+        return f"{text} No evidence of a difference: the interval includes 0."
+    side = "higher" if effect.low > 0 else "lower"
+    return (
+        f"{text} FocusNet is {side} than its template on these locations, for this one pair of "
+        "trainings."
+    )
+
+
+def _reservation(study: Study, effects: Sequence[Effect]) -> str:
+    tried = [one.tried for one in study.winners]
+    most = f"{min(tried)} to {max(tried)}" if len(set(tried)) > 1 else str(tried[0])
+    done = [one.trials[one.trials["status"] == "finished"] for one in study.strata]
+    seeds = sorted({seed for trials in done for seed in trials["seed"].dropna()})
+    trained = f"seed {show(seeds[0])}" if len(seeds) == 1 else f"one of {len(seeds)} seeds"
+    locations = sorted({effect.locations for effect in effects})
+    which = f"the {locations[0]} test locations" if len(locations) == 1 else "test locations"
+    classes = next((len(scenes_of(one.clips)) for one in study.winners if one.clips is not None), 0)
+    chance = f" Chance is {100 / classes:.1f} %." if classes else ""
+    claim = (
+        "The answer above rests on fresh seeds instead."
+        if study.confirmed
+        else "A claim needs fresh seeds, and controls with the same budget: cross-entropy again, "
+        "label smoothing, self-distillation, and FocusNet with placebo masks."
+    )
+    return (
+        "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
+        f"picked as the best of {most} on select, and every trial was trained "
+        f"once ({trained}). The interval covers the choice of {which} only, not the noise "
+        "between trainings, and training a second time may help by itself. "
+        f"{claim}{chance}"
+    )
+
+
+def _mask_notes(study: Study, stratum: Stratum) -> Iterable[str]:
+    """Where the winner's masks hold too little or too much."""
+    winner = stratum.winner
+    where = f"{stratum.label}: " if study.stratify else ""
+    warm = value_of(winner, "focus/warm_classes")
+    if warm < FEW_WARM_CLASSES:
+        yield (
+            f"{where}the winner's masks hold {warm:.2f} classes on average, hardly more than the "
+            "label: there FocusNet cannot differ from label smoothing."
+        )
+    if stratum.clips is not None and warm > len(scenes_of(stratum.clips)) - (FEW_WARM_CLASSES - 1):
+        yield (
+            f"{where}the winner's masks hold all {len(scenes_of(stratum.clips))} classes for "
+            "nearly every clip: they say nothing about what the template confuses."
+        )

@@ -1,0 +1,165 @@
+"""The report's table of all arms: FocusNet, its template and its controls, over their seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.confirmation import draw_arms
+from analysis.inference.claims import TEMPLATE, family_table
+from analysis.inference.confirmation import FOCUSNET, Confirmation, label_of
+from analysis.inference.locations import LEVEL
+from analysis.read_study import Stratum, Study
+from analysis.render.document import MISSING, Block, Figure, Section, Table, percent, points
+
+_REPORT = "{}/report/macro_accuracy"
+BEST = "best control"
+
+
+def arms_section(study: Study) -> Section | None:
+    """Mean accuracy on report and its spread over seeds; None for a study of FocusNet alone."""
+    table = arms_table(study)
+    if set(table["arm"]) <= {TEMPLATE, FOCUSNET} and not study.arms_asked("confirm"):
+        return None
+    rows = [
+        (
+            one["stratum"],
+            one["label"] + (f" ({BEST})" if one["best"] else ""),
+            percent(one["searched"]),
+            str(one["seeds"]),
+            percent(one["mean"]),
+            percent(one["sd"]),
+            points(one["gain"]),
+            points(one["effect"]),
+            MISSING if math.isnan(one["low"]) else f"{points(one['low'])} to {points(one['high'])}",
+        )
+        for _, one in table.iterrows()
+    ]
+    header = (
+        "stratum",
+        "arm",
+        "search's seed %",
+        "fresh seeds",
+        "mean %",
+        "sd",
+        "over template",
+        "FocusNet over it",
+        f"{100 * LEVEL:g} % interval",
+    )
+    blocks: list[Block] = [
+        "Macro accuracies on report. The search's seed: the winner, picked as the best on select, "
+        "and the controls that share its template (mean over their seeds if there are several). "
+        "Fresh seeds: mean and standard deviation over seeds, the arm's mean difference from the "
+        "template of the same seed, and FocusNet's from the arm, in points. These intervals are "
+        "not corrected for their number; the verdicts stand in the answer.",
+        Table(header, rows, words=frozenset({"stratum", "arm"})),
+        *arms_figures(study),
+    ]
+    return Section("Arms", blocks)
+
+
+def arms_table(study: Study) -> pd.DataFrame:
+    """A row a stratum and arm; accuracies and differences are fractions.
+
+    ``stratum``, ``arm``, ``label``, ``best`` (control), ``searched`` (accuracy with the search's
+    seed), and with the fresh seeds ``seeds``, ``mean``, ``sd``, ``gain`` (over the template),
+    ``effect`` (of FocusNet against the arm), ``low``, ``high``.
+    """
+    rows = [row for stratum in study.strata for row in _stratum_rows(study, stratum)]
+    columns = ["stratum", "arm", "label", "best", "searched", "seeds", "mean", "sd", "gain",
+               "effect", "low", "high"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _stratum_rows(study: Study, stratum: Stratum) -> list[dict[str, object]]:
+    confirmation = stratum.confirmation
+    best = confirmation.best_control
+    rows = []
+    for arm, fresh in confirmed_accuracies(stratum, _arms(study, stratum)).items():
+        template = _accuracies(confirmation.trials, arm, TEMPLATE)
+        gains = fresh - template if arm != TEMPLATE else np.full(len(fresh), math.nan)
+        rows.append(
+            {
+                "stratum": stratum.label,
+                "arm": arm,
+                "label": label_of(arm),
+                "best": arm == best,
+                "searched": _searched(stratum, arm),
+                "seeds": len(fresh),
+                "mean": fresh.mean() if len(fresh) else math.nan,
+                "sd": fresh.std(ddof=1) if len(fresh) > 1 else math.nan,
+                "gain": gains.mean() if len(gains) else math.nan,
+            }
+            | effect_of(confirmation, arm)
+        )
+    return rows
+
+
+def effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
+    """FocusNet against one arm: ``effect``, ``low``, ``high``; NaN where there are none."""
+    counts = None if arm == FOCUSNET else confirmation.counts(arm)
+    if counts is None:
+        return dict.fromkeys(("effect", "low", "high"), math.nan)
+    row = family_table([(None, counts)], (FOCUSNET, arm)).iloc[0]
+    return {name: float(row[name]) for name in ("effect", "low", "high")}
+
+
+def _arms(study: Study, stratum: Stratum) -> list[str]:
+    """Template, FocusNet, and every control that was asked for or is there."""
+    asked = [*study.arms_asked("controls"), *study.arms_asked("confirm")]
+    found = [*stratum.controls["arm"], *stratum.confirmation.trials["arm"]]
+    return list(dict.fromkeys([TEMPLATE, FOCUSNET, *asked, *found]))
+
+
+def confirmed_accuracies(stratum: Stratum, arms: Sequence[str]) -> dict[str, np.ndarray]:
+    """Macro accuracies on report of each arm with the fresh seeds, as fractions."""
+    trials = stratum.confirmation.trials
+    return {
+        arm: _accuracies(trials, FOCUSNET, TEMPLATE)
+        if arm == TEMPLATE
+        else _accuracies(trials, arm, "focus")
+        for arm in arms
+    }
+
+
+def _accuracies(trials: pd.DataFrame, arm: str, stage: str) -> np.ndarray:
+    done = trials[(trials["status"] == "finished") & (trials["arm"] == arm)]
+    name = _REPORT.format(stage)
+    return done[name].to_numpy(float) if name in done else np.array([])
+
+
+def _searched(stratum: Stratum, arm: str) -> float:
+    """Accuracy beside the winner of the search: its own, its template's, or a control's mean."""
+    if arm in (TEMPLATE, FOCUSNET):
+        trials = pd.DataFrame() if stratum.winner is None else stratum.winner.to_frame().T
+        name = _REPORT.format(TEMPLATE if arm == TEMPLATE else "focus")
+    else:
+        controls = stratum.controls
+        trials = controls[(controls["status"] == "finished") & (controls["arm"] == arm)]
+        name = _REPORT.format("focus")
+    if name not in trials or trials[name].dropna().empty:
+        return math.nan
+    return float(trials[name].astype(float).mean())
+
+
+def arms_figures(study: Study) -> list[Figure]:
+    """Every training with a fresh seed."""
+    accuracies: dict[str, Mapping[str, Sequence[float]]] = {}
+    for stratum in study.strata:
+        of_arms = confirmed_accuracies(stratum, _arms(study, stratum))
+        named = {label_of(arm): list(values) for arm, values in of_arms.items() if len(values)}
+        if named:
+            accuracies[stratum.label] = named
+    if not accuracies:
+        return []
+    return [
+        Figure(
+            "arms.png",
+            "Macro accuracy on report of every training with a fresh seed (points) and each arm's "
+            "mean (bar). Look for single trainings that failed: they make intervals and p-values "
+            "too small.",
+            "Strip plots of accuracies by arm, one for each stratum.",
+            draw_arms(accuracies),
+        )
+    ]

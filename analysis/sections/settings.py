@@ -1,0 +1,162 @@
+"""One setting against another: trials that differ in it alone, paired by seed.
+
+For questions beside the search, such as whether cross-fitted template logits do better than stored
+ones. The trials may be of one study that searches over the setting, or of several studies that
+have it fixed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.inference.claims import family_table, paired_counts
+from analysis.inference.confirmation import FOCUSNET
+from analysis.inference.locations import LEVEL, macro_gain
+from analysis.read_study import Study, value_of
+from analysis.render.document import MISSING, Section, Table, number, percent, points
+from analysis.tables.parameters import short_names, show
+from analysis.tables.predictions import PredictionsError, read_clips
+
+_ARM = "focus"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    value: Any
+    cell: tuple[Any, ...]  # the other searched parameters
+    seed: int
+    clips: pd.DataFrame
+    row: pd.Series
+
+
+def setting_section(studies: Sequence[Study], path: str) -> Section:
+    """Compare the values of a setting where everything else is the same.
+
+    Args:
+        studies: of which the finished FocusNet trials are used, whatever their phase.
+        path: of the setting, such as ``focus.template_logits``.
+    """
+    title = f"{path}: {', '.join(study.name for study in studies)}"
+    others = _other_parameters(studies, path)
+    trials = [one for study in studies for one in _trials(study, path, others)]
+    values = list(dict.fromkeys(one.value for one in trials))
+    if len(values) < 2:
+        found = ", ".join(show(value) for value in values) or "none"
+        return Section(
+            title, [f"Nothing to compare: finished trials have one value of {path} ({found})."]
+        )
+    names = short_names(others)
+    header = [*names.values(), "seeds"]
+    for value in values:
+        header += [f"{show(value)}: warm classes", f"{show(value)} %"]
+    for value in values[1:]:
+        header += [f"{show(value)} over {show(values[0])}", f"{100 * LEVEL:g} % interval"]
+    rows = []
+    for cell in dict.fromkeys(one.cell for one in trials):
+        of_cell = [one for one in trials if one.cell == cell]
+        rows.append(_row(cell, of_cell, values))
+    return Section(
+        title,
+        [
+            "Macro accuracy on report of FocusNet trials that differ in this setting alone, mean "
+            "over their common seeds, and the paired difference in points. Intervals are over "
+            "seeds and locations, with one seed over locations only; they are not corrected for "
+            "the number of rows, and one that excludes 0 is no claim.",
+            Table(tuple(header), rows),
+        ],
+    )
+
+
+def _other_parameters(studies: Sequence[Study], path: str) -> list[str]:
+    """What else was searched; seeds are what trials are paired by."""
+    paths = [one for study in studies for one in study.space["space"]]
+    return [one for one in dict.fromkeys(paths) if one not in (path, "seed")]
+
+
+def _trials(study: Study, path: str, others: Sequence[str]) -> list[_Trial]:
+    trials = study.trials
+    done = trials[(trials["status"] == "finished") & (trials["arm"] == FOCUSNET)]
+    found = []
+    for _, row in done.iterrows():
+        try:
+            clips = read_clips(study.folder, str(row["trial"]))
+        except PredictionsError:
+            continue
+        cell = tuple(_plain(_value(study, row, one)) for one in others)
+        value = _plain(_value(study, row, path))
+        found.append(_Trial(value, cell, int(row["seed"]), clips, row))
+    return found
+
+
+def _value(study: Study, row: pd.Series, path: str) -> Any:
+    """A trial's setting: searched, or what all trials of its study share."""
+    if path in row.index:
+        return row[path]
+    inside: Any = study.space["trial"]
+    for name in path.split("."):
+        inside = inside.get(name) if isinstance(inside, dict) else None
+    return inside
+
+
+def _plain(value: Any) -> Any:
+    """Equal to itself, as NaN is not."""
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _row(cell: tuple[Any, ...], trials: list[_Trial], values: list[Any]) -> tuple[str, ...]:
+    by_value = {value: {t.seed: t for t in trials if t.value == value} for value in values}
+    seeds = sorted(set.intersection(*(set(of_value) for of_value in by_value.values())))
+    cells = [*(show(value) for value in cell), str(len(seeds))]
+    for of_value in by_value.values():
+        common = [of_value[seed] for seed in seeds]
+        warm = [value_of(one.row, "focus/warm_classes") for one in common]
+        accuracy = [_macro_accuracy(one.clips) for one in common]
+        cells += [number(_mean(warm), 2), percent(_mean(accuracy))]
+    for value in values[1:]:
+        cells += _difference(by_value[values[0]], by_value[value], seeds)
+    return tuple(cells)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _right(clips: pd.DataFrame) -> pd.Series:
+    return (clips[_ARM].astype(str) == clips["scene"].astype(str)).astype(int)
+
+
+def _macro_accuracy(clips: pd.DataFrame) -> float:
+    return float(_right(clips).groupby(clips["scene"].astype(str)).mean().mean())
+
+
+def _difference(
+    base: dict[int, _Trial], other: dict[int, _Trial], seeds: Sequence[int]
+) -> tuple[str, str]:
+    if not seeds:
+        return MISSING, MISSING
+    if len(seeds) == 1:
+        columns = ["filename", _ARM]
+        both = base[seeds[0]].clips.merge(
+            other[seeds[0]].clips[columns].rename(columns={_ARM: "other"}), on="filename"
+        )
+        one = macro_gain(both, before=_ARM, after="other")
+        return points(one.gain), f"{points(one.low)} to {points(one.high)}"
+    judged = pd.concat(
+        [
+            trial.clips[["filename", "scene", "location"]].assign(
+                arm=name,
+                seed=seed,
+                stage=_ARM,
+                right=_right(trial.clips),
+            )
+            for name, of_value in (("base", base), ("other", other))
+            for seed, trial in of_value.items()
+        ],
+        ignore_index=True,
+    )
+    table = family_table([(None, paired_counts(judged, "other", "base"))], ("other", "base"))
+    row = table.iloc[0]
+    return points(row["effect"]), f"{points(row['low'])} to {points(row['high'])}"

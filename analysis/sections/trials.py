@@ -1,0 +1,101 @@
+"""The report's table of every trial of the search, and how the winners learnt."""
+
+import pandas as pd
+
+from analysis.figures.models import draw_learning_curves, learning_curves
+from analysis.read_study import Stratum, Study, value_of
+from analysis.render.document import Block, Figure, Section, Table, number, percent, points
+from analysis.tables.parameters import short_names, show
+
+SELECT = "{}/select/macro_accuracy"
+WINNER = "winner"
+
+
+def trials_section(study: Study) -> Section:
+    """Every trial of the search with its parameters and what it reached on select."""
+    names = short_names(study.parameters)
+    header = (
+        *((study.stratify.rpartition(".")[2],) if study.stratify else ()),
+        *names.values(),
+        "template %",
+        "FocusNet %",
+        "gain",
+        "warm classes",
+        "only label warm %",
+        "seconds",
+        "status",
+        "trial",
+    )
+    rows = [
+        _trial_row(study, stratum, trial)
+        for stratum in study.strata
+        for _, trial in _best_first(stratum.trials, study.metric).iterrows()
+    ]
+    if not rows:
+        return Section("Trials", ["No trial has been handed out yet."])
+    blocks: list[Block] = [
+        "Macro accuracies on select, the half of the test locations that the search sees; the "
+        f"best first by {study.metric}, each winner named. A trial that did not finish "
+        "has what its last epoch had. The last column is the end of the trial's name in "
+        "trials.parquet and predictions/.",
+        Table(header, rows, words=frozenset({"status", "trial"})),
+        *curve_figures(study),
+    ]
+    return Section("Trials", blocks)
+
+
+def curve_figures(study: Study) -> list[Figure]:
+    """How each winner and its template learnt."""
+    strata = [stratum for stratum in study.winners if learning_curves(study, stratum)]
+    if not strata:
+        return []
+    return [
+        Figure(
+            "learning_curves.png",
+            "Macro accuracy on select by epoch: each stratum's winner and its template.",
+            "Line plots of accuracy by epoch, one for each stratum.",
+            draw_learning_curves(study, strata),
+        )
+    ]
+
+
+def _best_first(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    rank = {"finished": 0, "stopped": 1, "running": 2, "pending": 3, "failed": 4}
+    keys = pd.DataFrame(
+        {
+            "status": trials["status"].map(lambda status: rank.get(status, len(rank))),
+            "value": -trials[metric] if metric in trials else 0.0,
+        }
+    )
+    return trials.loc[keys.sort_values(["status", "value"], kind="stable").index]
+
+
+def _trial_row(study: Study, stratum: Stratum, trial: pd.Series) -> tuple[str, ...]:
+    before, after = (value_of(trial, SELECT.format(stage)) for stage in ("template", "focus"))
+    seconds = value_of(trial, "seconds")
+    won = stratum.winner is not None and stratum.winner["trial"] == trial["trial"]
+    return (
+        *((show(stratum.value),) if study.stratify else ()),
+        *(show(trial.get(path)) for path in study.parameters),
+        percent(before),
+        percent(after),
+        # Before its end, a trial's FocusNet is compared with a template that trained longer.
+        points(value_of(trial, "gain/select/macro_accuracy")),
+        number(value_of(trial, "focus/warm_classes"), 2),
+        percent(value_of(trial, "focus/only_label_warm")),
+        number(seconds, 0),
+        _status(study, trial) + (f", {WINNER}" if won else ""),
+        str(trial["trial"]).rpartition("-")[2],
+    )
+
+
+def _status(study: Study, trial: pd.Series) -> str:
+    """With the epoch that it reached, where a trial is under way or was stopped there."""
+    status = str(trial["status"])
+    if status not in ("stopped", "running"):
+        return status
+    epochs = study.epochs[study.epochs["trial"] == trial["trial"]]
+    if epochs.empty:
+        return status
+    last = epochs.iloc[-1]
+    return f"{status} ({last['stage']} epoch {last['epoch']}/{last['epochs']})"

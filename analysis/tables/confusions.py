@@ -1,0 +1,61 @@
+"""Which scenes are taken for which, before and after FocusNet."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.tables.predictions import scenes_of
+
+MOST_CONFUSED = 5
+
+
+def confusion_percent(clips: pd.DataFrame, stage: str) -> NDArray[np.float64]:
+    """Percent of the clips of each true scene (row) that are taken for each scene (column).
+
+    The row of a scene without clips is NaN.
+    """
+    scenes = scenes_of(clips)
+    cells = clips["scene"].cat.codes.to_numpy(np.int64) * len(scenes)
+    cells = cells + clips[stage].cat.codes.to_numpy(np.int64)
+    counts = np.bincount(cells, minlength=len(scenes) ** 2).reshape(len(scenes), len(scenes))
+    with np.errstate(invalid="ignore"):
+        return 100 * counts / counts.sum(axis=1, keepdims=True)
+
+
+def pair_confusions(clips: pd.DataFrame) -> pd.DataFrame:
+    """How much each two scenes are confused, in percent, before and after.
+
+    A pair's confusion is the mean of the share of clips of the one taken for the other and the
+    share of clips of the other taken for the one.
+
+    Returns:
+        One row a pair: ``one``, ``other``, ``template``, ``focus``, and each stage's rank
+        (``template_rank``, ``focus_rank``; 1 is the most confused). Pairs with a scene that has
+        no clips are left out.
+    """
+    scenes = scenes_of(clips)
+    shares = {stage: confusion_percent(clips, stage) for stage in ("template", "focus")}
+    rows = [
+        {"one": scenes[i], "other": scenes[j]}
+        | {stage: (share[i, j] + share[j, i]) / 2 for stage, share in shares.items()}
+        for i, j in itertools.combinations(range(len(scenes)), 2)
+    ]
+    pairs = pd.DataFrame(rows, columns=["one", "other", *shares]).dropna()
+    for stage in shares:
+        ranks = pairs[stage].rank(method="first", ascending=False)
+        pairs[f"{stage}_rank"] = ranks.astype(int)
+    return pairs.reset_index(drop=True)
+
+
+def most_confused(clips: pd.DataFrame, most: int = MOST_CONFUSED) -> pd.DataFrame:
+    """The ``most`` confused pairs before, and those after: a pair that enters is seen too.
+
+    Sorted by the template's confusion. Pairs that are not confused at all are left out.
+    """
+    pairs = pair_confusions(clips)
+    chosen = pd.Series(False, index=pairs.index)
+    for stage in ("template", "focus"):
+        chosen |= (pairs[f"{stage}_rank"] <= most) & (pairs[stage] > 0)
+    return pairs[chosen].sort_values("template_rank").reset_index(drop=True)

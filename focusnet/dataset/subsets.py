@@ -1,0 +1,100 @@
+"""Which training clips a trial sees, so that the study can ask how the answer depends on data.
+
+DCASE 2024 publishes subsets of TAU22 as ``evaluation_setup/split{percent}.csv``. Where a data set
+has such a file, it is used as it is; elsewhere a subset is drawn in the same spirit: nested, by
+whole recording (pieces of one recording are near copies), balanced by scene and device.
+"""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from focusnet.dataset.layout import SETUP, Dataset, read_clip_list
+from focusnet.errors import DataError
+
+
+def training_subset(dataset: Dataset, percent: int, seed: int) -> np.ndarray:
+    """Rows of ``dataset.clips`` (ascending, int64) that make up ``percent`` of the training clips.
+
+    ``seed`` matters for drawn subsets only; one seed's drawn subsets are nested. 100 percent are
+    all training clips unless there is an official ``split100.csv``.
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"percent must be above 0 and at most 100, received {percent}")
+    official = dataset.root / SETUP / f"split{percent}.csv"
+    if official.is_file():
+        return _official_subset(dataset, percent)
+    if percent == 100:
+        return dataset.train
+    return _drawn_subset(dataset.clips.iloc[dataset.train], percent, seed)
+
+
+def _official_subset(dataset: Dataset, percent: int) -> np.ndarray:
+    path = dataset.root / SETUP / f"split{percent}.csv"
+    rows = read_clip_list(path, dataset.clips)
+    problems = []
+    outside = np.setdiff1d(rows, dataset.train)
+    if len(outside):
+        example = dataset.clips["filename"].iloc[outside[0]]
+        problems.append(
+            f"{path}: names {len(outside):,} clips outside the training split, such as '{example}'"
+        )
+    absent = sorted(set(dataset.classes).difference(dataset.clips["scene"].iloc[rows]))
+    if absent:
+        problems.append(f"{path}: has no clip of {', '.join(absent)}")
+    if problems:
+        raise DataError(problems)
+    return rows
+
+
+def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray:
+    """The head of one fixed order of the recordings, so that subsets are nested.
+
+    The order is a systematic sample at two levels. Within a scene, a device's recordings stand
+    evenly spaced, from a drawn start; then the scenes are interleaved in the same manner. Any head
+    of the order thus holds about the same share of each scene and of each device within it.
+    """
+    recordings = (
+        training.groupby("recording", sort=True)
+        .agg(scene=("scene", "first"), device=("device", "first"), clips=("scene", "size"))
+        .reset_index()
+    )
+    recordings["place"] = [_draw(seed, name) for name in recordings["recording"]]
+    recordings["stratum"] = recordings["scene"] + "/" + recordings["device"]
+    recordings["all"] = "all"
+    for stratum, within in (("stratum", "device"), ("scene", "all")):
+        recordings = recordings.sort_values("place", kind="stable")
+        recordings["place"] = _spread(recordings, stratum, within, seed)
+    recordings = recordings.sort_values("place", kind="stable")
+
+    # No class may be lost, however small the share: each one's first recording leads the order.
+    follows = recordings["scene"].duplicated().to_numpy()
+    recordings = recordings.iloc[np.argsort(follows, kind="stable")]
+    clips = recordings["clips"].to_numpy()
+    middle = np.cumsum(clips) - clips / 2
+    kept = middle < clips.sum() * percent / 100
+    kept[: len(follows) - follows.sum()] = True
+    chosen = training["recording"].isin(recordings["recording"][kept])
+    return training.index.to_numpy()[chosen.to_numpy()].astype(np.int64)
+
+
+def _spread(recordings: pd.DataFrame, stratum: str, within: str, seed: int) -> pd.Series:
+    """Where in [0, 1) of its stratum each recording stands, counted in clips.
+
+    The strata of one value of ``within`` start at evenly spaced points, so that their first
+    recordings do not all come early or all late.
+    """
+    strata = recordings.drop_duplicates(stratum).set_index(stratum)
+    draws = pd.Series([_draw(seed, name) for name in strata.index], strata.index)
+    groups = draws.groupby(strata[within])
+    starts = recordings[stratum].map((groups.rank() - 0.5) / groups.transform("size"))
+    clips = recordings["clips"]
+    totals = clips.groupby(recordings[stratum])
+    return (totals.cumsum() - clips + starts * clips) / totals.transform("sum")
+
+
+def _draw(seed: int, name: str) -> float:
+    """A number in [0, 1) that depends on the seed and the name alone, not on the rows' order."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

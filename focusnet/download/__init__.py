@@ -1,0 +1,1 @@
+"""Downloads TAU22, its subset lists and the AudioSet weights: ``python -m focusnet.download``."""

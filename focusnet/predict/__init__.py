@@ -1,0 +1,1 @@
+"""Classifies audio files with an exported network: ``python -m focusnet.predict``."""

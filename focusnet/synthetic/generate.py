@@ -1,0 +1,244 @@
+"""A synthetic data set in the TAU22 layout, so that the whole study runs without a download.
+
+It behaves like the real thing where that matters to the study: scenes are confusable in groups,
+test locations are unknown from training, some devices occur in the test split only, and smaller
+training subsets consist of fewer locations (``focusnet.synthetic.soundscape`` makes the sounds).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from focusnet.errors import ConfigError, DataError
+from focusnet.synthetic.scenes import SCENES, draw_location
+from focusnet.synthetic.soundscape import (
+    SAMPLE_RATE,
+    Device,
+    draw_device,
+    equaliser,
+    record,
+    soundscape,
+)
+from focusnet.system import atomic
+from focusnet.system.locks import held
+
+GENERATOR_VERSION = 1  # raise it whenever the same options give other files
+
+CITIES = ("barcelona", "helsinki", "lyon", "prague")
+DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
+TRAINING_DEVICES = DEVICES[:6]
+SUBSETS = (5, 10, 25, 50, 100)  # percent of the training locations
+
+# What a random stream is for; part of its seed.
+_CITY, _DEVICE, _LOCATION = range(3)
+
+
+class Recording(NamedTuple):
+    """One recording of one location with one device, cut into clips of 1 s."""
+
+    split: str  # train | test
+    scene: str
+    place: int  # position of the location in its split and scene
+    city: str
+    location: int  # unique in the data set
+    device: str
+    clips: int
+
+    @property
+    def identifier(self) -> str:
+        return f"{self.city}-{self.location}"
+
+    @property
+    def filenames(self) -> list[str]:
+        stem = f"audio/{self.scene}-{self.identifier}-0"  # one recording (segment) a location
+        return [f"{stem}-{piece}-{self.device}.wav" for piece in range(self.clips)]
+
+
+def make_dataset(
+    root: Path,
+    *,
+    train_locations: int = 26,
+    test_locations: int = 12,
+    clips_per_location: int = 4,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write a data set to ``root``, which must be empty or not exist yet.
+
+    Per scene there are ``train_locations`` and ``test_locations`` (at least 2: the test split is
+    halved by location), one recording each, cut into ``clips_per_location`` clips of 1 s (44.1 kHz,
+    mono, 16 bit). The same options give the same bytes, whatever the number of ``workers``
+    (threads; default: one per CPU). ``meta.csv`` comes last: a folder without it is not complete.
+
+    Raises ConfigError for options out of range and DataError where ``root`` is in use.
+    """
+    _check_options(train_locations, test_locations, clips_per_location, seed, workers)
+    root = Path(root)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(f"{root}: must be an empty or a new folder to make a data set in")
+    recordings = list(_plan(train_locations, test_locations, clips_per_location, seed))
+    if progress:
+        _announce(recordings, root)
+    (root / "audio").mkdir(parents=True, exist_ok=True)
+    colours = {city: equaliser(_stream(seed, _CITY, i), 1.0) for i, city in enumerate(CITIES)}
+    devices = {name: draw_device(_stream(seed, _DEVICE, i), name) for i, name in enumerate(DEVICES)}
+    # Threads, not processes: the work is array operations and writing files, which run without the
+    # interpreter lock, and threads neither import the caller's main module again nor fork.
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        make = partial(_make_recording, root, colours=colours, devices=devices, seed=seed)
+        for _ in pool.map(make, recordings):
+            pass
+    _write_tables(root, recordings, train_locations)
+
+
+def ensure_dataset(
+    cache: Path,
+    *,
+    train_locations: int = 26,
+    test_locations: int = 12,
+    clips_per_location: int = 4,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Return the folder under ``cache`` that holds the data set with these options; make it once.
+
+    Processes that ask at the same time wait for the one that makes it; an interrupted one leaves
+    nothing that looks finished. Options and errors as in ``make_dataset``; DataError also where
+    ``cache`` cannot be written.
+    """
+    _check_options(train_locations, test_locations, clips_per_location, seed, workers)
+    key = (
+        f"v{GENERATOR_VERSION}-train{train_locations}-test{test_locations}"
+        f"-clips{clips_per_location}-seed{seed}"
+    )
+    root = Path(cache) / "synthetic" / key
+    if root.is_dir():
+        return root
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with held(root.with_name(f"{key}.lock")):
+            if not root.is_dir():
+                if progress:
+                    plan = _plan(train_locations, test_locations, clips_per_location, seed)
+                    _announce(list(plan), root)
+                with atomic.new_folder(root) as part:
+                    make_dataset(
+                        part,
+                        train_locations=train_locations,
+                        test_locations=test_locations,
+                        clips_per_location=clips_per_location,
+                        seed=seed,
+                        workers=workers,
+                        progress=False,
+                    )
+    except OSError as error:
+        raise DataError(f"{root}: the synthetic data set cannot be made: {error}") from error
+    return root
+
+
+def _check_options(train: int, test: int, clips: int, seed: int, workers: int | None) -> None:
+    rules: list[tuple[str, int, int, int | None]] = [
+        ("train_locations", train, 1, None),
+        ("test_locations", test, 2, None),
+        ("clips_per_location", clips, 1, None),
+        ("seed", seed, 0, 2**32 - 1),
+        ("workers", 1 if workers is None else workers, 1, None),
+    ]
+    problems = []
+    for name, value, low, high in rules:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < low or (high is not None and value > high):
+            limit = f"of at least {low}" if high is None else f"from {low} to {high}"
+            problems.append(f"{name}: must be a whole number {limit}, received {value!r}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _announce(recordings: list[Recording], root: Path) -> None:
+    clips = sum(recording.clips for recording in recordings)
+    print(f"making the synthetic data set ({clips:,} clips) in {root}", file=sys.stderr, flush=True)
+
+
+def _stream(seed: int, *indices: int) -> np.random.Generator:
+    """The random numbers of one thing in the data set: they depend on nothing but its indices."""
+    return np.random.default_rng([seed, *indices])
+
+
+def _location_stream(seed: int, split: str, scene: str, place: int) -> np.random.Generator:
+    return _stream(
+        seed, _LOCATION, ("train", "test").index(split), list(SCENES).index(scene), place
+    )
+
+
+def _plan(train: int, test: int, clips: int, seed: int) -> Iterator[Recording]:
+    """Lay out all recordings: locations of a scene in the order in which subsets take them."""
+    location = 0
+    for split, places in (("train", train), ("test", test)):
+        for index, scene in enumerate(SCENES):
+            for place in range(places):
+                if split == "test":
+                    device = DEVICES[(index * places + place) % len(DEVICES)]
+                elif (index + place) % 2 == 0:  # half of each subset, too, is device a
+                    device = "a"
+                else:
+                    device = TRAINING_DEVICES[1 + (index + place // 2) % 5]
+                city = CITIES[_location_stream(seed, split, scene, place).integers(len(CITIES))]
+                yield Recording(split, scene, place, city, location, device, clips)
+                location += 1
+
+
+def _make_recording(
+    root: Path,
+    recording: Recording,
+    *,
+    colours: dict[str, np.ndarray],
+    devices: dict[str, Device],
+    seed: int,
+) -> None:
+    rng = _location_stream(seed, recording.split, recording.scene, recording.place)
+    rng.integers(len(CITIES))  # the city, drawn in _plan
+    location = draw_location(rng, SCENES[recording.scene])
+    colour = colours[recording.city] + equaliser(rng, 1.5)
+    sound = soundscape(rng, location, colour, recording.clips)
+    sound = record(rng, sound, devices[recording.device])
+    samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
+    clips = samples.reshape(recording.clips, SAMPLE_RATE)
+    for filename, clip in zip(recording.filenames, clips, strict=True):
+        soundfile.write(root / filename, clip, SAMPLE_RATE, subtype="PCM_16")
+
+
+def _write_tables(root: Path, recordings: list[Recording], train_locations: int) -> None:
+    setup = root / "evaluation_setup"
+    labelled = "filename\tscene_label"
+    rows: dict[str, list[str]] = {"train": [], "test": []}
+    meta = []
+    for recording in recordings:
+        for name in recording.filenames:
+            rows[recording.split].append(f"{name}\t{recording.scene}")
+            meta.append(f"{name}\t{recording.scene}\t{recording.identifier}\t{recording.device}")
+    _write_table(setup / "fold1_train.csv", labelled, rows["train"])
+    _write_table(setup / "fold1_evaluate.csv", labelled, rows["test"])
+    _write_table(setup / "fold1_test.csv", "filename", [row.split("\t")[0] for row in rows["test"]])
+    for percent in SUBSETS:
+        places = max(1, round(train_locations * percent / 100))
+        kept = [
+            f"{name}\t{recording.scene}"
+            for recording in recordings
+            if recording.split == "train" and recording.place < places
+            for name in recording.filenames
+        ]
+        _write_table(setup / f"split{percent}.csv", labelled, kept)
+    _write_table(root / "meta.csv", "filename\tscene_label\tidentifier\tsource_label", meta)
+
+
+def _write_table(path: Path, header: str, rows: list[str]) -> None:
+    atomic.write_text(path, "\n".join([header, *sorted(rows)]) + "\n")

@@ -1,0 +1,1 @@
+"""Files, locks, processes and devices: what any program of this kind needs from its machine."""

@@ -1,0 +1,1 @@
+"""Training one network: batches, loop, objectives, checkpoints, metrics."""

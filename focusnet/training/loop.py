@@ -1,0 +1,278 @@
+"""Training one stage with Lightning, and predicting logits with what came out."""
+
+import logging
+import math
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixstyle, roll_into
+from focusnet.errors import TrainingError
+from focusnet.mel import LogMel
+from focusnet.system.allocator import keep_freed_memory
+from focusnet.training.batches import Batch, ClipBatches
+
+Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
+OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
+
+
+class Augmentation:
+    """The augmentation of a training batch around the log-mel front end."""
+
+    def __init__(
+        self,
+        *,
+        responses: DeviceImpulseResponses | None,
+        dir_probability: float,
+        roll_samples: int,
+        mixstyle_probability: float,
+        mixstyle_alpha: float,
+    ) -> None:
+        self.responses = responses
+        self.dir_probability = dir_probability
+        self.roll_samples = roll_samples
+        self.mixstyle_probability = mixstyle_probability
+        self.mixstyle_alpha = mixstyle_alpha
+
+    def waveforms(self, batch: Batch, generator: Generator) -> Tensor:
+        """DIR, then roll: (B, samples)."""
+        clips = batch.clips
+        rows = None
+        if self.responses is not None:
+            rows, chosen = self.responses.draw(
+                batch.eligible_for_dir, self.dir_probability, generator
+            )
+        samples = clips.samples.shape[1]
+        shifts = draw_shifts(len(clips.rows), samples, self.roll_samples, generator)
+        waveforms = clips.gather(shifts)
+        if self.responses is not None and rows is not None and len(rows):
+            padded = clips.take(rows).gather(length=self.responses.n_fft)
+            convolved = self.responses.convolve(padded, chosen)[:, :samples]
+            roll_into(waveforms, rows, convolved, shifts[rows])
+        return waveforms
+
+    def spectrogram(self, batch: Batch, mel: LogMel, generator: Generator) -> Tensor:
+        """DIR, roll, log-mel with its masks, mix-style: (B, 1, n_mels, frames)."""
+        spec = mel(self.waveforms(batch, generator), generator).unsqueeze(1)
+        return frequency_mixstyle(spec, self.mixstyle_probability, self.mixstyle_alpha, generator)
+
+
+class Stage(lightning.LightningModule):
+    """One stage of a trial as Lightning sees it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mel: LogMel,
+        objective: Objective,
+        augmentation: Augmentation,
+        generator: Generator,
+        *,
+        optimizer: str,
+        lr: float,
+        weight_decay: float,
+        lr_factor: Callable[[int], float],
+        on_epoch: OnEpoch,
+        done: int,
+        optimizer_state: dict[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.mel = mel
+        self.objective = objective
+        self.augmentation = augmentation
+        self.generator = generator
+        self.optimizer_name = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_factor = lr_factor
+        self.on_epoch = on_epoch
+        self.done = done
+        self.optimizer_state = optimizer_state
+        self._sums: dict[str, Tensor] = {}
+        self._clips = 0
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Fused Adam or AdamW."""
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer_name]
+        return kind(self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser; the schedule steps once an epoch."""
+        optimizer = self.make_optimizer()
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, self.done - 1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move all of a batch but what random decisions on the CPU need."""
+        return batch.to(device)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the sums of the last epoch."""
+        self._sums, self._clips = {}, 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; its terms are summed on the device, so that nothing waits for it."""
+        spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
+        logits, _ = self.model(spec)
+        terms = self.objective(logits, batch, spec)
+        clips = len(batch.labels)
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * clips
+        self._clips += clips
+        return terms["loss"]
+
+    def on_train_epoch_end(self) -> None:
+        """Hand the epoch's means over; a loss that is not finite ends the stage."""
+        epoch = self.done + self.current_epoch + 1
+        # All at once: each look at the GPU waits for all that it has still to do.
+        totals = torch.stack(list(self._sums.values())).tolist()
+        means = {name: total / self._clips for name, total in zip(self._sums, totals, strict=True)}
+        if not math.isfinite(means["loss"]):
+            raise TrainingError(
+                f"the training loss became {means['loss']} in epoch {epoch}; "
+                "a smaller learning rate or focus weight may help"
+            )
+        finite = torch.stack([value.isfinite().all() for value in self.model.parameters()])
+        if not bool(finite.all()):
+            # The loss is that of the weights before the last step.
+            raise TrainingError(
+                f"weights are not finite after epoch {epoch}; "
+                "a smaller learning rate or focus weight may help"
+            )
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        self.on_epoch(epoch, means, optimizer.state_dict())
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a model of ``precision`` ('fp32' or 'bf16') computes."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def predict_logits(
+    model: nn.Module,
+    mel: LogMel,
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    precision: str,
+) -> NDArray[np.float32]:
+    """Logits (N, C) in evaluation mode and without augmentation, in the order of ``batches``.
+
+    The modes of ``model`` and ``mel`` are restored.
+    """
+    keep_freed_memory()
+    modes = [(module, module.training) for module in (model, mel)]
+    for module, _ in modes:
+        module.to(device).eval()
+    parts = []
+    with torch.inference_mode(), autocast(device, precision):
+        for batch in batches:
+            spec = mel(batch.to(device).clips.gather()).unsqueeze(1)
+            parts.append(model(spec)[0].float())
+    for module, training in modes:
+        module.train(training)
+    return torch.cat(parts).cpu().numpy()  # only here does the CPU wait for a GPU
+
+
+def train_stage(
+    model: nn.Module,
+    mel: LogMel,
+    objective: Objective,
+    batches: ClipBatches,
+    augmentation: Augmentation,
+    generator: Generator,
+    *,
+    epochs: int,
+    optimizer: str,
+    lr: float,
+    weight_decay: float,
+    lr_factor: Callable[[int], float],
+    device: torch.device,
+    precision: str,
+    on_epoch: OnEpoch,
+    done: int = 0,
+    optimizer_state: dict[str, Any] | None = None,
+) -> None:
+    """Train ``model`` in place.
+
+    ``on_epoch`` gets the epoch (from 1), the means of the objective's terms over its clips and the
+    optimiser's state dict; it may evaluate the model, and what it raises ends the training.
+    Where ``done`` epochs were trained before, ``optimizer_state`` is what it got after them, and
+    model and generators are as they were then.
+
+    Raises:
+        TrainingError: the loss, or what it made of the weights, is not finite.
+    """
+    keep_freed_memory()
+    mel.to(device).train()
+    model.to(device).train()
+    if augmentation.responses is not None:
+        augmentation.responses.to(device)
+    stage = Stage(
+        model,
+        mel,
+        objective,
+        augmentation,
+        generator,
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=weight_decay,
+        lr_factor=lr_factor,
+        on_epoch=on_epoch,
+        done=done,
+        optimizer_state=optimizer_state,
+    )
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # Lightning advises loader processes, which this feed replaces.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            max_epochs=epochs - done,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
+            plugins=[LightningEnvironment()],
+        )
+        if done < epochs:
+            _fit(trainer, stage, batches)
+
+
+def _fit(trainer: lightning.Trainer, stage: Stage, batches: ClipBatches) -> None:
+    """Fit, and end at a signal as other programs do.
+
+    Lightning makes of Ctrl-C an exit with status 1, after which it is ignored, and of SIGTERM one
+    with status 0.
+    """
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(stage, train_dataloaders=batches)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
+        raise

@@ -1,0 +1,303 @@
+"""How fast this machine trains and predicts with a trial's settings, from some seconds of work.
+
+A plan needs it before there is data: random clips cost what real ones do. Weights are not loaded.
+"""
+
+import contextlib
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from focusnet.augment import DeviceImpulseResponses, read_impulse_responses
+from focusnet.config import TrialConfig
+from focusnet.mel import LogMel
+from focusnet.model.passt import Passt, build_model
+from focusnet.system.device import pick_device
+from focusnet.training.batches import CPU, ClipBatches
+from focusnet.training.loop import (
+    Augmentation,
+    OnEpoch,
+    Stage,
+    autocast,
+    predict_logits,
+    train_stage,
+)
+from focusnet.training.second_stage import second_stage_objective
+
+_CLASSES = 10
+_BATCHES = 2  # of an epoch that is timed
+_CLIPS_OF_A_STEP = 8  # at most, where precisions are compared: more change times, not their ratio
+_LR = 1e-9  # the loss of noise is no matter, but it must stay finite
+_SHARE_OF_DEVICE_A = 0.73  # of TAU22's training clips: those that DIR may be applied to
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Clips a second of one trial that has the device for itself."""
+
+    device: str
+    train: float  # of the FocusNet stage
+    predict: float
+    memory: int  # bytes: on a GPU the most that was reserved, else the process's largest size
+    device_memory: int | None  # bytes that a GPU has
+
+
+class _Enough(Exception):
+    pass
+
+
+def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
+    """Train and predict for about ``seconds`` each, after a warm-up.
+
+    What the trial leaves to the machine is settled (see ``focusnet.settling``).
+
+    Raises:
+        ConfigError: the trial's device is not there.
+        DataError: its impulse responses cannot be read.
+    """
+    device, precision = pick_device(trial.compute.device), trial.compute.precision
+    batch_size = _batch_size(trial)
+    clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
+    compiled = trial.compute.compile is True and device.type == "cuda"
+    stage = _Rehearsal(trial, clips, device, compiled=compiled)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+    def train(on_epoch: OnEpoch) -> None:
+        train_stage(
+            stage.model,
+            stage.mel,
+            stage.objective,
+            stage.batches(_BATCHES * batch_size, batch_size),
+            stage.augmentation,
+            stage.generator,
+            epochs=10**6,
+            optimizer=trial.template.optimizer,
+            lr=_LR,
+            weight_decay=0.0,
+            lr_factor=lambda epoch: 1.0,
+            device=device,
+            precision=precision,
+            on_epoch=on_epoch,
+        )
+
+    def predict() -> None:
+        test = stage.batches(clips, trial.compute.eval_batch_size)
+        predict_logits(stage.model, stage.mel, test, device=device, precision=precision)
+
+    train_rate = _BATCHES * batch_size / _shortest_epoch(train, device, seconds)
+    predict_rate = clips / _shortest(predict, seconds)
+    memory, device_memory = _memory(device)
+    return Speed(device.type, train_rate, predict_rate, memory, device_memory)
+
+
+def bf16_gain(trial: TrialConfig, seconds: float) -> float:
+    """How many times as fast as in fp32 a training step on the CPU is in bf16.
+
+    The median over steps that take turns, for about ``seconds`` after one of each to warm up.
+
+    Raises:
+        DataError: the trial's impulse responses cannot be read.
+    """
+    step = _TimedStep(trial, min(_batch_size(trial), _CLIPS_OF_A_STEP), CPU)
+    for precision in ("fp32", "bf16"):
+        step(precision)
+    ratios: list[float] = []
+    begun = time.perf_counter()
+    while len(ratios) < 3 or time.perf_counter() - begun < seconds:
+        ratios.append(step("fp32") / step("bf16"))
+    return statistics.median(ratios)
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """Seconds a clip of a training step, plain and compiled, and seconds that compiling takes."""
+
+    plain: float
+    compiled: float
+    seconds: float
+
+
+def measure_compilation(trial: TrialConfig, device: torch.device, seconds: float) -> Compilation:
+    """What ``torch.compile`` does for a trial, from steps of about ``seconds`` after a warm-up.
+
+    The trial's precision is settled.
+
+    Raises:
+        DataError: the trial's impulse responses cannot be read.
+    """
+    clips = _batch_size(trial)
+    _, plain = _first_and_median(_TimedStep(trial, clips, device), trial, seconds / 2)
+    compiled = _TimedStep(trial, clips, device, compiled=True)
+    first, median = _first_and_median(compiled, trial, seconds / 2)
+    return Compilation(plain / clips, median / clips, first - median)
+
+
+def _first_and_median(
+    step: "_TimedStep", trial: TrialConfig, seconds: float
+) -> tuple[float, float]:
+    """Seconds of the first step, and of those after the second one."""
+    first, _ = (step(trial.compute.precision) for _ in range(2))
+    taken: list[float] = []
+    while len(taken) < 5 or sum(taken) < seconds:
+        taken.append(step(trial.compute.precision))
+    return first, statistics.median(taken)
+
+
+class _TimedStep:
+    """A trial's training step on a batch of noise; a call takes it and returns its seconds."""
+
+    def __init__(
+        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool = False
+    ) -> None:
+        rehearsal = _Rehearsal(trial, clips, device, compiled=compiled)
+        self.device = device
+        self.stage = Stage(
+            rehearsal.model.to(device).train(),
+            rehearsal.mel.to(device).train(),
+            rehearsal.objective,
+            rehearsal.augmentation,
+            rehearsal.generator,
+            optimizer=trial.template.optimizer,
+            lr=_LR,
+            weight_decay=0.0,
+            lr_factor=lambda epoch: 1.0,
+            on_epoch=lambda epoch, means, optimizer: None,
+            done=0,
+            optimizer_state=None,
+        )
+        if rehearsal.augmentation.responses is not None:
+            rehearsal.augmentation.responses.to(device)
+        self.optimizer = self.stage.make_optimizer()
+        (self.batch,) = rehearsal.batches(clips, clips)
+
+    def __call__(self, precision: str) -> float:
+        begun = time.perf_counter()
+        moved = self.stage.transfer_batch_to_device(self.batch, self.device, 0)
+        self.optimizer.zero_grad()
+        with autocast(self.device, precision):
+            loss = self.stage.training_step(moved, 0)
+        loss.backward()
+        self.optimizer.step()
+        _wait_for(self.device)
+        return time.perf_counter() - begun
+
+
+class _Rehearsal:
+    """The FocusNet stage of a trial, with so many clips of noise."""
+
+    def __init__(
+        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool
+    ) -> None:
+        torch.set_num_threads(trial.compute.threads)
+        augment, rate = trial.augment, trial.features.sample_rate
+        rng = np.random.default_rng(0)
+        self.samples = rng.integers(-3000, 3000, (clips, rate), dtype=np.int16)
+        self.template_logits = rng.standard_normal((clips, _CLASSES), dtype=np.float32)
+        self.eligible_for_dir = rng.random(clips) < _SHARE_OF_DEVICE_A
+        self.generator = torch.Generator().manual_seed(0)
+        self.mel = LogMel(
+            **trial.features.model_dump(),
+            fmin_aug_range=augment.fmin_aug_range,
+            fmax_aug_range=augment.fmax_aug_range,
+            freq_mask=augment.freq_mask,
+            time_mask=augment.time_mask,
+        )
+        self.model = _model(trial, compiled=compiled)
+        self.model.generator = self.generator
+        online = trial.focus.template_logits == "online"
+        template = _model(trial, compiled=False).to(device) if online else None
+        self.objective = second_stage_objective("focusnet", trial.focus, template)
+        self.augmentation = _augmentation(trial, rate)
+
+    def batches(self, count: int, size: int) -> ClipBatches:
+        """The first ``count`` clips in batches of ``size``."""
+        return ClipBatches(
+            self.samples,
+            1 / 2**15,
+            np.arange(count),
+            np.arange(count) % _CLASSES,
+            batch_size=size,
+            generator=self.generator,
+            eligible_for_dir=self.eligible_for_dir[:count],
+            template_logits=self.template_logits[:count],
+        )
+
+
+def _batch_size(trial: TrialConfig) -> int:
+    return trial.focus.batch_size or trial.template.batch_size
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _model(trial: TrialConfig, *, compiled: bool) -> Passt:
+    augment = trial.augment
+    return build_model(
+        trial.model.model_copy(update={"weights": "none"}),
+        _CLASSES,
+        n_mels=trial.features.n_mels,
+        patchout_freq=augment.patchout_freq,
+        patchout_time=augment.patchout_time,
+        time_offset=augment.time_offset,
+        class_tokens_only=True,
+        compiled=compiled,
+    )
+
+
+def _augmentation(trial: TrialConfig, rate: int) -> Augmentation:
+    augment, responses = trial.augment, None
+    if augment.dir_folder is not None:
+        found = read_impulse_responses(Path(augment.dir_folder), rate)
+        responses = DeviceImpulseResponses(found, rate)
+    return Augmentation(
+        responses=responses,
+        dir_probability=augment.dir_probability,
+        roll_samples=augment.roll,
+        mixstyle_probability=augment.mixstyle_probability,
+        mixstyle_alpha=augment.mixstyle_alpha,
+    )
+
+
+def _shortest_epoch(train: Callable[..., None], device: torch.device, seconds: float) -> float:
+    """Seconds of the fastest epoch but the first two, which warm up."""
+    marks: list[float] = []
+
+    def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
+        _wait_for(device)
+        marks.append(time.perf_counter())
+        if len(marks) > 3 and marks[-1] - marks[0] > seconds:
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        train(on_epoch)
+    return float(np.diff(marks)[1:].min())
+
+
+def _shortest(run: Callable[[], None], seconds: float) -> float:
+    """Seconds of the fastest of the runs that fit into ``seconds``, after one to warm up."""
+    run()
+    taken: list[float] = []
+    while not taken or sum(taken) < seconds:
+        begun = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+def _memory(device: torch.device) -> tuple[int, int | None]:
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        return torch.cuda.max_memory_reserved(device), total
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, None

@@ -1,0 +1,1 @@
+"""The parts of one trial: its data, both stages, shared templates, results."""

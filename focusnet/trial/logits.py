@@ -1,0 +1,47 @@
+"""Logits on disk, by the name of their clip: row numbers change when a data set does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from focusnet.errors import DataError
+from focusnet.system.atomic import replacing
+
+PREFIX = "logit/"
+
+
+def logits_frame(
+    names: Sequence[str], logits: NDArray[np.float32], classes: Sequence[str]
+) -> pd.DataFrame:
+    """One row a clip: ``filename`` and a column ``logit/<scene>`` for each class."""
+    columns = [PREFIX + scene for scene in classes]
+    frame = pd.DataFrame(logits, columns=columns)
+    frame.insert(0, "filename", list(names))
+    return frame
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a Parquet file, whole or not at all."""
+    with replacing(path) as part:
+        frame.to_parquet(part, index=False)
+
+
+def align_logits(
+    frame: pd.DataFrame, names: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.float32]:
+    """Logits (N, C) of the clips ``names``, in that order.
+
+    Raises:
+        DataError: clips without logits, or classes that are not those of the frame.
+    """
+    stored = [column.removeprefix(PREFIX) for column in frame if column.startswith(PREFIX)]
+    if stored != list(classes):
+        raise DataError(f"stored logits are of the classes {stored}, needed: {list(classes)}")
+    aligned = frame.set_index("filename")[[PREFIX + scene for scene in classes]].reindex(names)
+    missing = aligned.index[aligned.isna().any(axis=1)]
+    if len(missing):
+        raise DataError(f"{len(missing)} clips have no stored logits, such as {missing[0]}")
+    return np.ascontiguousarray(aligned.to_numpy(dtype=np.float32))

@@ -1,0 +1,193 @@
+"""What a study's folder says of its state, in words: for another terminal, also afterwards."""
+
+import json
+import shlex
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from focusnet.system.units import rough_time
+from focusnet.trial.folder import WAITING
+from study.ledger.driver import Driver, current_folder, last_driver
+from study.ledger.ledger import ENDED, Ledger, Phase, Trial
+from study.outputs.provenance import FILE as PROVENANCE
+from study.search.winners import winners
+from study.space.space import Space
+from study.space.validation import validate_space
+
+# In the order in which a person looks for them; 'left' is what a driver that is gone had begun.
+_COUNTED = ("finished", "stopped", "failed", "running", "left", "pending")
+_LAST_FINISHED = 3
+
+
+def describe_study(ledger: Ledger, now: datetime) -> str:
+    """Driver, counts, what runs, what failed, and the best of each stratum.
+
+    ``now`` is in UTC. Raises ConfigError where ``space.yaml`` is not a space.
+    """
+    folder = ledger.folder
+    driver, alive = last_driver(folder), ledger.is_running()
+    if not ledger.exists():
+        state = "is preparing its data" if alive else "ended before the study began"
+        return f"Study {folder.name}: {driver or 'its process'} {state}; no trial yet"
+    space = validate_space(ledger.space(), str(ledger.space_path))
+    since = driver.since if driver and alive else None
+    trials = ledger.trials()
+    in_state: dict[str, list[Trial]] = {}
+    for trial in trials:
+        in_state.setdefault(_state(trial, since), []).append(trial)
+    total = space.trials_in_all
+    count = Counter({state: len(those) for state, those in in_state.items()})
+    count["pending"] += max(0, total - len(trials))
+    lines = [f"Study {space.name}: {total} trials ({_counts(count)})"]
+    if space.followers_per_stratum:
+        lines.append(_phases(space, trials))
+    lines += _driver(driver, alive, count, folder, now)
+
+    def section(heading: str, state: str, line: Callable[[Trial], str]) -> None:
+        if state in in_state:
+            lines.extend(["", heading])
+            lines.extend(f"  {line(trial)}" for trial in in_state[state])
+
+    def under_way(trial: Trial) -> str:
+        return _under_way(ledger, trial, now)
+
+    section("Running", "running", under_way)
+    section(
+        "Left midway, to be taken up by --resume" if not alive else "Waiting", "left", under_way
+    )
+    section("Failed", "failed", lambda trial: f"{trial.id}: {trial.error}")
+    metric = space.search.metric
+    section(
+        "Stopped early",
+        "stopped",
+        lambda trial: f"{trial.id}: after FocusNet epoch {max(trial.curve(metric), default=0)}",
+    )
+    finished = sorted(in_state.get("finished", []), key=lambda trial: trial.ended or "")
+    if finished:
+        lines += ["", f"Finished last ({len(finished)} in all: trials.parquet)"]
+        for trial in finished[: -_LAST_FINISHED - 1 : -1]:
+            when = f", {_ago(trial.ended, now)} ago" if trial.ended else ""
+            lines.append(f"  {trial.id}{when}")
+    lines += ["", f"Best by {metric}", *_best(space, trials)]
+    return "\n".join(lines)
+
+
+def _state(trial: Trial, since: str | None) -> str:
+    """The status; 'left' for what was begun before the driver that lives (``since`` when)."""
+    if trial.status == "running" and (since is None or (trial.started or "") < since):
+        return "left"
+    return trial.status
+
+
+def _counts(count: Counter[str]) -> str:
+    words = {"left": "left midway", "pending": "to come"}
+    shown = [f"{count[name]} {words.get(name, name)}" for name in _COUNTED if count[name]]
+    return ", ".join(shown)
+
+
+def _phases(space: Space, trials: list[Trial]) -> str:
+    """How far the search is, and what follows it."""
+    arms, strata = len(space.control_arms), len(space.strata)
+    asked: dict[Phase, int] = {
+        "search": strata * space.trials_per_stratum,
+        "controls": strata * arms * len(space.control_seeds),
+        "confirm": strata * (1 + arms) * len(space.confirm_seeds),
+    }
+    ended = Counter(trial.phase for trial in trials if trial.status in ENDED)
+    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in asked.items() if n or ended[phase]]
+    return f"  ended   {', '.join(parts)}"
+
+
+def _driver(
+    driver: Driver | None, alive: bool, count: Counter[str], folder: Path, now: datetime
+) -> Iterator[str]:
+    if driver is None:
+        yield "  driver  none has left a record"
+    elif alive:
+        yield f"  driver  {driver}, running for {_ago(driver.since, now)}"
+    else:
+        yield f"  driver  not running; {driver}{_last_end(folder, now)}"
+        steps = []
+        if count["left"] or count["pending"]:
+            steps.append(("go on", driver.resume))
+        elif count["failed"]:
+            steps.append(("run what failed again", f"{driver.resume} --retry-failed"))
+        for what, command in steps:
+            elsewhere = Path(driver.folder) != current_folder()
+            where = f"cd {shlex.quote(driver.folder)} && " if elsewhere else ""
+            yield f"  {what}: {where}{command}"
+
+
+def _last_end(folder: Path, now: datetime) -> str:
+    """How the last run went out, as far as it could still say it."""
+    try:
+        run = json.loads((folder / PROVENANCE).read_text())["runs"][-1]
+    except (OSError, ValueError, LookupError):
+        return " was the last"
+    if not run.get("outcome"):
+        return " died without a word (killed, or its machine went down)"
+    return f" ended {_ago(run['ended'], now)} ago ({run['outcome']})"
+
+
+def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
+    waiting = ledger.trial_folder(trial.id) / WAITING
+    if waiting.is_file():
+        at = _waiting(waiting)
+    elif trial.epochs:
+        last = trial.epochs[-1]
+        at = f"{last['stage']} {last['epoch']}/{last['epochs']}"
+    else:
+        at = "starting"
+    started = datetime.fromisoformat(trial.started) if trial.started else now
+    text = f"{trial.id}: {at}; since {started.astimezone():%H:%M} ({_ago(trial.started, now)})"
+    if trial.host and trial.host != socket.gethostname():
+        text += f" on {trial.host}"
+    if trial.attempts > 1:
+        text += f", attempt {trial.attempts}"
+    epochs = ledger.trial_folder(trial.id) / "epochs.jsonl"
+    if trial.epochs and epochs.is_file():
+        text += f", last epoch {_time(now.timestamp() - epochs.stat().st_mtime)} ago"
+    return text
+
+
+def _waiting(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text())["at"])
+    except (OSError, ValueError, LookupError):  # it has just begun a stage
+        return "waiting for template"
+
+
+def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
+    metric = space.search.metric
+    best = winners(trials, metric)
+    for stratum in space.strata:
+        own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
+        finished = sum(trial.status == "finished" for trial in own)
+        label = space.label(stratum) or "all"
+        text = f"  {label}: {finished} of {space.trials_per_stratum} finished"
+        if stratum in best:
+            trial = best[stratum]
+            text += f", best {100 * trial.metrics[metric]:.1f} %"
+            gain = trial.metrics.get("gain/select/macro_accuracy")
+            if gain is not None:
+                text += f" (gain {100 * gain:+.1f})"
+            text += f", {trial.id}"
+        yield text
+
+
+def _ago(moment: str | None, now: datetime) -> str:
+    if moment is None:
+        return "?"
+    return _time((now - datetime.fromisoformat(moment)).total_seconds())
+
+
+def _time(seconds: float) -> str:
+    # The clocks of two machines may differ a little.
+    return f"{max(0.0, seconds):.0f} s" if seconds < 90 else rough_time(seconds)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,118 @@
+"""The last words of a study: the best trial of each stratum, and where to look further."""
+
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from study.console.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE, second_stage
+from study.ledger.driver import current_folder
+from study.ledger.ledger import ARM, Trial
+from study.ledger.trial_id import short_names
+from study.outputs.optuna_journal import FILE as JOURNAL
+from study.search.follow_up import winner_of
+from study.search.winners import winners
+from study.space.space import Space
+
+
+def print_summary(
+    space: Space, trials: Iterable[Trial], folder: Path, stream: TextIO | None = None
+) -> None:
+    """Print the best trials on ``select`` and the commands that show the rest."""
+    stream = stream or sys.stdout
+    finished = [trial for trial in trials if trial.status == "finished"]
+    everything, finished = finished, [trial for trial in finished if trial.searched]
+    metric = space.search.metric
+    by_stratum = winners(finished, metric)
+    best = [by_stratum[stratum] for stratum in space.strata if stratum in by_stratum]
+    names = short_names(space.searched)
+    table = Table(title=f"Best trial by {metric}", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in names.values():
+        table.add_column(name, justify="right")
+    for name in ("template %", "FocusNet %", "gain", "warm classes"):
+        table.add_column(name, justify="right")
+    for trial in best:
+        cells = [] if space.search.stratify is None else [str(trial.stratum)]
+        cells += [_cell(trial.parameters[path]) for path in names]
+        for column in ("template", "focus"):
+            cells.append(_percent(trial.metrics.get(f"{column}/select/macro_accuracy")))
+        gain = trial.metrics.get("gain/select/macro_accuracy")
+        cells.append("" if gain is None else f"{100 * gain:+.1f}")
+        warm = trial.metrics.get("focus/warm_classes")
+        cells.append("" if warm is None else f"{warm:.2f}")
+        table.add_row(*cells)
+    console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
+    console.print()
+    if best:
+        console.print(table)
+        console.print(
+            "Accuracies on the half of the test split that the search sees: the best of many "
+            "trials is always\nflattered there. Claims belong to the other half, in the report."
+        )
+    confirmed = _confirmed(space, everything)
+    if confirmed is not None:
+        console.print(confirmed)
+        console.print(
+            "Means on the half of the test split that no search has seen. Whether a difference is "
+            "more than\nnoise, with its interval, is in the report."
+        )
+    few = [t for t in finished if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
+    if few:
+        console.print(f"Note: in {len(few)} of {len(finished)} trials {FEW_WARM_NOTE}.")
+    where = shlex.quote(_shown(folder))
+    journal = shlex.quote(_shown(folder / JOURNAL))
+    ray = shlex.quote(_shown(folder / "ray"))
+    console.print(f"Results: {_shown(folder)} (trials.parquet, epochs.parquet, predictions/)")
+    console.print(f"  python analysis/report.py {where}", soft_wrap=True)
+    console.print(f"  tensorboard --logdir {ray}", soft_wrap=True)
+    console.print(f"  optuna-dashboard {journal}", soft_wrap=True)
+
+
+def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
+    """Mean accuracies of the winners and their controls, trained again with fresh seeds."""
+    belongs = winner_of(space, finished)
+    confirmed = [one for one in finished if one.phase == "confirm" and one.id in belongs]
+    by_stratum = {s: [one for one in confirmed if one.stratum == s] for s in space.strata}
+    by_stratum = {s: trials for s, trials in by_stratum.items() if trials}
+    if not by_stratum:
+        return None
+    table = Table(title="Confirmation: macro accuracy on report, %", title_justify="left")
+    table.add_column("")
+    for stratum in by_stratum:
+        table.add_column(space.label(stratum) or "all", justify="right")
+
+    def row(name: str, metric: str, arm: str) -> None:
+        of_arm = [[one for one in trials if one.arm == arm] for trials in by_stratum.values()]
+        table.add_row(name, *(_mean(trials, metric) for trials in of_arm))
+
+    row("template", "template/report/macro_accuracy", ARM)
+    for arm in (ARM, *space.control_arms):
+        row(second_stage(arm), "focus/report/macro_accuracy", arm)
+    seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
+    table.add_row("seeds", *map(str, seeds))
+    return table
+
+
+def _mean(trials: list[Trial], metric: str) -> str:
+    values = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
+    return f"{100 * sum(values) / len(values):.1f}" if values else ""
+
+
+def _shown(path: Path) -> str:
+    """Relative where it is below the current folder."""
+    here = current_folder()
+    return str(path.relative_to(here)) if here and path.is_relative_to(here) else str(path)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""What a study will do and need, said and checked before it starts."""

@@ -1,0 +1,104 @@
+"""How large a study's data are, from their tables and one clip, without decoding any."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from focusnet.config import TrialConfig
+from study.plan.data import distinct_data
+from study.space.space import Space
+
+_SYNTHETIC_SCENES = 10
+_SYNTHETIC_RATE = 44_100  # Hz
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """Clips of each split, and scenes; zeros where the tables are not there."""
+
+    train: int
+    test: int
+    scenes: int
+
+
+def largest_data(space: Space) -> DataSize:
+    """The most that any data set of the study has."""
+    sizes = [_size(trial) for trial in distinct_data(space)]
+    return DataSize(
+        max(one.train for one in sizes),
+        max(one.test for one in sizes),
+        max(one.scenes for one in sizes),
+    )
+
+
+def data_known(space: Space) -> bool:
+    """Whether the tables of every data set are there."""
+    return all(_size(trial).test for trial in distinct_data(space))
+
+
+def decoded_bytes(space: Space, folder: Path, *, begun: bool) -> dict[str, int]:
+    """Bytes of what the cache ``folder`` still lacks: decoded audio, the synthetic data set.
+
+    ``begun``: the study made its synthetic data already.
+    """
+    parts = {"audio": 0}
+    seen = set(_decoded(folder))
+    for trial in distinct_data(space):
+        root, rate = trial.data.root, trial.features.sample_rate
+        if (root, rate) in seen:
+            continue
+        seen.add((root, rate))
+        size = _size(trial)
+        clips = size.train + size.test
+        if root != "synthetic":
+            parts["audio"] += clips * _clip_bytes(Path(root), rate)
+        elif not begun:
+            made = clips * 2 * _SYNTHETIC_RATE
+            parts["audio"] += made if rate == _SYNTHETIC_RATE else clips * 4 * rate
+            parts["synthetic data set"] = made
+    return parts
+
+
+def _size(trial: TrialConfig) -> DataSize:
+    if trial.data.root != "synthetic":
+        return _size_of_tables(Path(trial.data.root))
+    made = trial.data.synthetic
+    each = _SYNTHETIC_SCENES * made.clips_per_location
+    return DataSize(each * made.train_locations, each * made.test_locations, _SYNTHETIC_SCENES)
+
+
+@cache
+def _size_of_tables(root: Path) -> DataSize:
+    scenes = {line.split("\t")[1] for line in _lines(root / "meta.csv") if "\t" in line}
+    setup = root / "evaluation_setup"
+    train, test = (len(_lines(setup / f"fold1_{split}.csv")) for split in ("train", "evaluate"))
+    return DataSize(train, test, len(scenes))
+
+
+def _clip_bytes(root: Path, rate: int) -> int:
+    """Of a decoded clip; all are like the first, or they are not used."""
+    from focusnet.dataset.decoding import common_form, read_headers
+
+    names = _lines(root / "evaluation_setup" / "fold1_train.csv")[:1]
+    form, _ = common_form(read_headers([str(root / n.split("\t")[0]) for n in names]), rate)
+    return form.clip_bytes
+
+
+def _decoded(folder: Path) -> Iterator[tuple[str, int]]:
+    """Root and sample rate of the audio that is in the cache."""
+    for path in folder.glob("waveforms/*/index.json"):
+        try:
+            index = json.loads(path.read_text())
+            yield index["root"], index["sample_rate"]
+        except (OSError, ValueError, LookupError):
+            continue
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a table below its heading; none where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()[1:]
+    except (OSError, UnicodeDecodeError):
+        return []

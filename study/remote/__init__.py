@@ -1,0 +1,1 @@
+"""Studies whose results are at an fsspec address such as ``s3://``."""

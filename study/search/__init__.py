@@ -1,0 +1,1 @@
+"""Which trial comes next: configurations, winners, controls and confirmation, early stopping."""

@@ -1,0 +1,100 @@
+"""Early stopping that never compares trials of different strata.
+
+A trial on 100 % of the data is always ahead of one on 5 %: one ASHA over both would stop all
+trials of the small subsets. So each stratum has its own.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+
+from study.search.unsaved import Unsaved
+
+
+class StratifiedAsha(Unsaved, FIFOScheduler):
+    """One ASHA for each stratum, in epochs of the FocusNet stage.
+
+    A decision cannot be lost with the driver, nor skipped where the study ends. A decision to stop
+    is on record before Tune carries it out; until then, the trial waits in its report, and an epoch
+    whose report did not return is not in the ledger: the trial, taken up again, reports it again,
+    and is decided on with all that is known by then.
+
+    Args:
+        metric: what is maximised; results without it (the template's epochs) are no ground for a
+            decision.
+        stratify: the parameter whose values are the strata, or None for one stratum.
+        grace_epochs: epochs that every trial gets.
+        max_epochs: the most epochs a trial can have.
+        reduction_factor: at each rung the best 1 / factor go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str,
+        stratify: str | None,
+        grace_epochs: int,
+        max_epochs: int,
+        reduction_factor: float,
+    ) -> None:
+        super().__init__()
+        self._metric = metric
+        self._stratify = stratify
+        self._settings = {
+            "time_attr": "epoch",
+            "metric": metric,
+            "mode": "max",
+            # Reaching max_t stops a trial before it has written its results: out of reach.
+            "max_t": max_epochs + 1,
+            "grace_period": grace_epochs,
+            "reduction_factor": reduction_factor,
+        }
+        self._by_stratum: dict[Any, AsyncHyperBandScheduler] = {}
+        self.stopped: set[str] = set()  # names of the trials that were stopped
+
+    def tell(self, stratum: Any, name: str, curve: dict[int, float]) -> None:
+        """Fill the rungs with what a trial reported in earlier runs of this study.
+
+        One that goes on from there does not report it again.
+        """
+        config = {"trial": name}
+        if self._stratify is not None:
+            config[self._stratify] = stratum
+        trial = SimpleNamespace(config=config)
+        self.on_trial_add(None, trial)
+        for epoch, value in sorted(curve.items()):
+            result = {"epoch": epoch, self._metric: value}
+            self._of(trial).on_trial_result(None, _named(trial), result)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_add(tune_controller, _named(trial))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        follows = trial.config.get("phase", "search") != "search"  # it is compared at its end
+        if follows or self._metric not in result:  # or this is an epoch of the template
+            return TrialScheduler.CONTINUE
+        decision = self._of(trial).on_trial_result(tune_controller, _named(trial), result)
+        if decision == TrialScheduler.STOP:
+            if result["epoch"] >= result["epochs"]:
+                return TrialScheduler.CONTINUE  # nothing is left to save
+            self.stopped.add(trial.config["trial"])
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        # Its last result is in the rungs already.
+        self.on_trial_remove(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        pass  # its rungs go on counting; there is nothing else to give back
+
+    def _of(self, trial: Any) -> AsyncHyperBandScheduler:
+        stratum = trial.config.get(self._stratify) if self._stratify else None
+        if stratum not in self._by_stratum:
+            self._by_stratum[stratum] = AsyncHyperBandScheduler(**self._settings)
+        return self._by_stratum[stratum]
+
+
+def _named(trial: Any) -> Any:
+    """The trial under its own name, which it keeps when a later run gives it another Tune id."""
+    return SimpleNamespace(trial_id=trial.config["trial"], config=trial.config)

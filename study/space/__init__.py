@@ -1,0 +1,1 @@
+"""The search space file: its settings, their validation and their reference."""

@@ -1,0 +1,1 @@
+"""The Ray side of a study: cluster, nodes, the Tune run and its callback."""

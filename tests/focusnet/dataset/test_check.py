@@ -1,0 +1,328 @@
+"""What the check of a data set finds, and what it says it has looked at."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+
+import focusnet.dataset.check
+from focusnet.dataset.__main__ import main
+
+RATE = 8000
+SCENES = ["bus", "tram"]
+
+
+class Clip(NamedTuple):
+    """A row of meta.csv, named as its data set likes."""
+
+    filename: str
+    scene: str
+    location: str
+    device: str
+
+
+@pytest.fixture
+def parts(clip):
+    """Training and test clips of a small sound data set: two scenes, eight locations."""
+    train = [
+        clip(scene, f"paris-{place}", device, segment=place, piece=piece)
+        for scene, places in (("bus", (1, 2)), ("tram", (3, 4)))
+        for place in places
+        for device in ("a", "s1")
+        for piece in (0, 1)
+    ]
+    test = [
+        clip(scene, f"lyon-{place}", device, segment=place)
+        for scene, places in (("bus", (5, 6)), ("tram", (7, 8)))
+        for place in places
+        for device in ("a", "s4")
+    ]
+    return train, test
+
+
+@pytest.fixture
+def build(tmp_path, write_layout):
+    """Writes a data set of noise, a second of it for each clip."""
+
+    def write(train, test, neither=()) -> Path:
+        root = write_layout(tmp_path / "data", train, test, list(neither))
+        (root / "audio").mkdir()
+        generator = np.random.default_rng(0)
+        for name in {clip.filename for clip in [*train, *test, *neither]}:
+            soundfile.write(root / name, generator.normal(0, 0.1, RATE), RATE, subtype="PCM_24")
+        return root
+
+    return write
+
+
+@pytest.fixture
+def root(build, parts) -> Path:
+    return build(*parts)
+
+
+@pytest.fixture
+def check(capsys):
+    """Runs the command; gives back its exit status and what it printed."""
+
+    def run(*arguments) -> tuple[int, str]:
+        status = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+def problems(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("error:", "warning:"))]
+
+
+def write_subset(root: Path, percent: int, clips) -> None:
+    lines = ["filename\tscene_label", *(f"{clip.filename}\t{clip.scene}" for clip in clips)]
+    (root / "evaluation_setup" / f"split{percent}.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_sound_data_set_is_usable_and_its_tables_count_it(check, root):
+    status, text = check(root)
+    assert status == 0
+    assert text.rstrip().endswith("usable: nothing found")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["clips", "16", "8", "0"] in rows
+    assert ["recordings", "8", "8", "0"] in rows
+    assert ["locations", "4", "4", "0"] in rows
+    assert ["devices", "2", "2", "0"] in rows
+    assert ["bus", "8", "2", "4", "2"] in rows
+    assert ["s1", "8", "4", "0", "0"] in rows
+    assert ["paris", "16", "4", "0", "0"] in rows
+    assert "8000 Hz, 1 channel, PCM_24, 1.000 s" in text
+    assert "24 clips, 0.0 hours, 577.1 kB" in text
+
+
+def test_pieces_of_one_recording_on_both_sides_are_a_leak(check, build, parts, clip):
+    train, test = parts
+    status, text = check(build(train, [*test, clip("bus", "paris-1", "a", segment=1, piece=7)]))
+    assert status == 2
+    assert (
+        "error: leak: 1 recordings have clips in training and in test (1 test clips): "
+        "audio/bus-paris-1-1-a" in text
+    )
+
+
+def test_a_location_on_both_sides_is_a_leak_and_worse_with_the_same_scene(
+    check, build, parts, clip
+):
+    train, test = parts
+    moved = [clip("bus", "paris-2", "a", segment=90), clip("tram", "paris-1", "a", segment=91)]
+    status, text = check(build(train, [*test, *moved]))
+    assert status == 1
+    assert problems(text) == [
+        "warning: leak: 1 locations have clips of one scene in training and in test "
+        "(1 test clips): bus at paris-2",
+        "warning: 1 locations are in training and in test with different scenes: paris-1",
+    ]
+
+
+def test_copies_are_told_by_what_they_spoil(check, root, parts):
+    train, test = (sorted(clip.filename for clip in part) for part in parts)
+    bus, tram = train[0], train[-1]
+    (root / train[1]).write_bytes((root / bus).read_bytes())  # the same scene
+    (root / train[-2]).write_bytes((root / train[2]).read_bytes())  # bus and tram
+    (root / test[0]).write_bytes((root / tram).read_bytes())
+    status, text = check(root)
+    assert status == 2
+    assert problems(text) == [
+        f"error: leak: the same audio in training and in test: 1 ({tram} = {test[0]})",
+        f"warning: the same audio with different scenes: 1 ({train[2]} = {train[-2]})",
+        f"warning: the same audio more than once in a split: 1 ({bus} = {train[1]})",
+    ]
+
+
+def test_files_that_differ_in_one_byte_only_are_no_copies(check, root, parts):
+    first, second = (root / clip.filename for clip in parts[0][:2])
+    content = bytearray(first.read_bytes())
+    content[100] ^= 1
+    second.write_bytes(content)
+    assert check(root)[0] == 0
+
+
+def test_the_same_samples_in_another_file_format_take_decoding_all(check, root, parts, monkeypatch):
+    monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 5)
+    first, second = (root / clip.filename for clip in parts[0][:2])
+    samples, _ = soundfile.read(first)
+    soundfile.write(second, samples, RATE, subtype="FLOAT")
+    assert check(root)[0] == 0
+    status, text = check(root, "--full")
+    assert status == 1
+    assert "the same audio more than once in a split: 1" in text
+    assert "all 24 clips of training and test, decoded" in text
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_digital_silence_is_found_outside_the_sample_too(check, root, parts, subtype, monkeypatch):
+    monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
+    name = parts[1][-1].filename
+    soundfile.write(root / name, np.zeros(RATE), RATE, subtype=subtype)
+    status, text = check(root)
+    assert status == 1
+    assert problems(text) == [f"warning: silent (within -80 dBFS): 1 ({name})"]
+    assert "(1 looked silent and were decoded)" in text
+
+
+def test_a_clip_that_is_silent_in_the_middle_only_is_not_silent(check, root, parts):
+    samples = np.zeros(RATE)
+    samples[10] = 0.01
+    soundfile.write(root / parts[0][0].filename, samples, RATE, subtype="PCM_24")
+    assert check(root)[0] == 0
+
+
+def test_near_silence_needs_a_clip_to_be_decoded(check, root, parts, monkeypatch):
+    monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
+    hum = 0.5 + 5e-5 * np.sin(np.arange(RATE))  # -86 dB around an offset
+    soundfile.write(root / parts[0][0].filename, hum, RATE, subtype="PCM_24")
+    status, text = check(root)
+    assert status == 0
+    assert "a sample of 0 clips" in text
+    status, text = check(root, "--full")
+    assert (status, len(problems(text))) == (1, 1)
+    assert "silent (within -80 dBFS): 1" in text
+
+
+def test_two_silent_clips_are_silent_and_no_copies(check, root, parts):
+    for part in parts:
+        soundfile.write(root / part[0].filename, np.zeros(RATE), RATE, subtype="PCM_24")
+    status, text = check(root)
+    assert status == 1
+    assert len(problems(text)) == 1
+
+
+def test_files_that_cannot_be_used_are_counted_by_reason(check, root, parts):
+    names = [clip.filename for clip in parts[0]]
+    (root / names[0]).unlink()
+    (root / names[1]).unlink()
+    (root / names[2]).write_bytes(b"")
+    ramp = np.linspace(-0.5, 0.5, RATE)
+    soundfile.write(root / names[3], ramp, 2 * RATE)
+    soundfile.write(root / names[4], np.stack([ramp, -ramp], axis=1), RATE)
+    (root / names[5]).write_bytes(b"RIFF, it said")
+    status, text = check(root)
+    assert status == 2
+    assert f"error: no such file: 2 ({names[0]}, {names[1]})" in text
+    assert f"error: empty file: 1 ({names[2]})" in text
+    assert f"error: 16000 Hz, most clips have 8000 Hz: 1 ({names[3]})" in text
+    assert f"error: 2 channels, must be mono: 1 ({names[4]})" in text
+    assert f"({names[5]})" in text
+    assert len(problems(text)) == 5
+
+
+def test_damage_behind_the_header_is_found_by_decoding(check, root, parts):
+    path = root / parts[0][0].filename
+    samples, _ = soundfile.read(path)
+    soundfile.write(path, samples, RATE, format="FLAC")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    status, text = check(root)
+    assert status == 2
+    assert "error: cannot be decoded: 1" in text
+
+
+def test_compressed_clips_are_left_out_of_what_is_claimed_of_silence(
+    check, root, parts, monkeypatch
+):
+    monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
+    path = root / parts[0][0].filename
+    soundfile.write(path, np.zeros(RATE), RATE, format="FLAC")
+    status, text = check(root)
+    assert status == 0
+    assert "digital silence: all 24 clips of training and test but the 1 compressed ones" in text
+    assert check(root, "--full")[0] == 1
+
+
+def test_names_that_do_not_tell_the_recording_are_told(check, build):
+    train = [Clip(f"audio/{n}.wav", scene, f"x-{n}", "a") for n, scene in enumerate(SCENES * 2)]
+    test = [Clip(f"audio/t{n}.wav", scene, f"y-{n}", "a") for n, scene in enumerate(SCENES * 2)]
+    status, text = check(build(train, test))
+    assert status == 0
+    assert "recordings: the names do not tell them" in text
+
+
+def test_what_no_split_uses_is_a_warning_only(check, build, parts, clip):
+    root = build(*parts, [clip("zoo", "oslo-9", "c")])
+    (root / "audio" / "zoo-oslo-9-0-0-c.wav").unlink()
+    (root / "audio" / "stranger.wav").write_bytes(b"")
+    status, text = check(root)
+    assert status == 1
+    assert problems(text) == [
+        "warning: in neither split: no such file: 1 (audio/zoo-oslo-9-0-0-c.wav)",
+        "warning: not named in meta.csv: 1 (audio/stranger.wav)",
+    ]
+
+
+def test_subset_lists_are_whole_nested_and_of_their_size(check, root, parts):
+    train, test = parts
+    halves = [clip for clip in train if clip.location in ("paris-1", "paris-3")]
+    write_subset(root, 50, halves)
+    write_subset(root, 100, train)
+    status, text = check(root)
+    assert status == 0
+    rows = [line.split() for line in text.splitlines()]
+    assert ["50", "%", "8", "50.00", "4", "2"] in rows
+
+    write_subset(root, 50, [*halves[:-1], train[6]])
+    write_subset(root, 80, halves)
+    write_subset(root, 25, [*train[:2], test[0]])
+    status, text = check(root)
+    assert status == 2
+    found = problems(text)
+    assert "names 1 clips outside the training split" in found[0]
+    assert "split25.csv: has no clip of tram" in found[1]
+    assert found[2:] == [
+        "warning: evaluation_setup/split50.csv: 2 recordings are in it only in part: "
+        f"audio/bus-paris-2-2-s1, audio/{halves[-1].scene}-paris-3-3-s1",
+        "warning: evaluation_setup/split80.csv: holds 50.0 % of the training clips",
+        "warning: evaluation_setup/split80.csv: lacks 1 clips that split50.csv has: not nested",
+    ]
+
+
+def test_a_test_split_that_cannot_be_halved_is_an_error(check, build, parts):
+    train, test = parts
+    status, text = check(build(train, [clip for clip in test if clip.location != "lyon-5"]))
+    assert status == 2
+    assert "scene 'bus' has 1 test location" in text
+
+
+def test_a_folder_that_cannot_be_read_says_all_that_is_wrong(check, root):
+    (root / "meta.csv").unlink()
+    (root / "evaluation_setup" / "fold1_train.csv").write_text("name\n")
+    status, text = check(root)
+    assert status == 2
+    assert "meta.csv: no such file" in text
+    assert "fold1_train.csv: missing column 'filename'" in text
+    assert "not usable: 2 problems" in text
+
+
+def test_the_sample_does_not_depend_on_the_order_of_the_clips(monkeypatch):
+    monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 3)
+    names = [f"audio/{number}.wav" for number in range(50)]
+    chosen = {names[row] for row in focusnet.dataset.check._sample(names, range(50))}
+    turned = names[::-1]
+    assert {turned[row] for row in focusnet.dataset.check._sample(turned, range(50))} == chosen
+    assert len(chosen) == 3
+
+
+def test_processes_find_what_one_process_finds(check, root, parts, monkeypatch):
+    monkeypatch.setattr("focusnet.dataset.__main__._CLIPS_PER_WORKER", 12)
+    monkeypatch.setattr("focusnet.dataset.__main__._CLIPS_PER_TASK", 5)
+    (root / parts[1][-1].filename).unlink()
+    alone = problems(check(root, "--workers", 1)[1])
+    assert problems(check(root, "--workers", 2)[1]) == alone
+    assert len(alone) == 1
+
+
+def test_help_has_an_example_and_the_exit_statuses(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "python -m focusnet.dataset /data/TAU-urban" in text
+    assert "not usable" in text

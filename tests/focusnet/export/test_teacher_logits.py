@@ -1,0 +1,161 @@
+"""A teacher's logits as CP-JKU's student code takes them, checked by other means."""
+
+import csv
+import json
+import shutil
+import warnings
+
+import hear21passt.models.passt as hear
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import soxr
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors.torch import load_file, save_file
+
+from focusnet.dataset.layout import read_dataset
+from focusnet.dataset.subsets import training_subset
+from focusnet.export.__main__ import main
+from focusnet.mel import LogMel
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def teacher(small_study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher") / "to"
+    arguments = [str(small_study), "--subset", "50", "--to", str(folder), "--logits"]
+    assert main(arguments) == 0
+    return folder
+
+
+def trained_on(root) -> set[str]:
+    dataset = read_dataset(root)
+    return set(dataset.clips["filename"].iloc[training_subset(dataset, 50, 0)])
+
+
+def names_in_meta(root) -> list[str]:
+    with (root / "meta.csv").open(newline="") as file:
+        return [row["filename"] for row in csv.DictReader(file, delimiter="\t")]
+
+
+def test_the_tensor_has_a_row_for_each_row_of_meta(teacher, tiny_dataset):
+    logits = torch.load(teacher / "logits.pt", weights_only=True)
+    names = names_in_meta(tiny_dataset)
+    assert logits.shape == (len(names), 10)
+    assert logits.dtype == torch.float32
+    assert (teacher / "filenames.txt").read_text().splitlines() == names
+    known = [name for name, row in zip(names, logits, strict=True) if row.isfinite().all()]
+    unknown = [name for name, row in zip(names, logits, strict=True) if row.isnan().all()]
+    assert set(known) == trained_on(tiny_dataset)
+    assert len(known) + len(unknown) == len(names)
+    assert 0 < len(known) < len(names)
+
+
+def test_each_row_holds_the_logits_of_the_clip_that_meta_names_there(teacher, tiny_dataset):
+    # Read with csv, soundfile and soxr, computed by hear21passt's class: none of it ours.
+    logits = torch.load(teacher / "logits.pt", weights_only=True)
+    settings = yaml.safe_load((teacher / "model.yaml").read_text())
+    passt = hear.PaSST(**settings["passt"]).eval()
+    passt.load_state_dict(load_file(teacher / "weights.safetensors"))
+    mel = LogMel(**settings["features"]).eval()
+    known = trained_on(tiny_dataset)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for row, name in enumerate(names_in_meta(tiny_dataset)):
+            if name in known:
+                audio, rate = soundfile.read(tiny_dataset / name, dtype="float32")
+                clip = torch.from_numpy(soxr.resample(audio, rate, 32_000))
+                expected = passt(mel(clip[None]).unsqueeze(1))[0][0]
+                np.testing.assert_allclose(logits[row], expected, atol=1e-4)
+
+
+def test_the_steps_of_cpjkus_student_code_find_the_right_clips(teacher, tiny_dataset):
+    # As datasets/dcase23.py of cpjku_dcase23 goes from files to (clip, teacher's logits).
+    meta = pd.read_csv(tiny_dataset / "meta.csv", sep="\t")
+    train_files = sorted(trained_on(tiny_dataset))
+    train_indices = list(meta[meta["filename"].isin(train_files)].index)
+    loaded = torch.load(teacher / "logits.pt", weights_only=True).float()
+    logits = F.log_softmax(loaded / 2, dim=-1)
+    own = torch.stack([logits[index] for index in train_indices])
+    assert own.isfinite().all()
+    labels = torch.tensor(pd.factorize(meta["scene_label"], sort=True)[0])[train_indices]
+    by_row = own.argmax(dim=1) == labels
+    by_wrong_row = own.roll(7, dims=0).argmax(dim=1) == labels
+    assert by_row.float().mean() > by_wrong_row.float().mean()
+
+
+def test_an_ensemble_is_the_mean_of_its_teachers(small_study, teacher, tmp_path):
+    other = shutil.copytree(small_study, tmp_path / "other")
+    path = other / "trials" / "best" / "weights.safetensors"
+    state = load_file(path)
+    save_file(state | {"head.1.bias": state["head.1.bias"] + 1.0}, path)
+    folder = tmp_path / "both"
+    arguments = [str(small_study), str(other), "--to", str(folder), "--logits"]
+    assert main(arguments) == 0
+    first = torch.load(teacher / "logits.pt", weights_only=True)
+    mean = torch.load(folder / "logits.pt", weights_only=True)
+    # A bias that is 1 higher in one of two teachers makes the mean 1/2 higher.
+    shift = (mean - first)[first.isfinite().all(dim=1)]
+    assert shift.std() < 1e-5
+    assert shift.mean().item() == pytest.approx(0.5, abs=1e-5)
+    members = sorted(one.name for one in folder.iterdir())
+    assert members == ["filenames.txt", "logits.pt", "member1", "member2"]
+
+
+def test_the_winners_trainings_with_fresh_seeds_make_an_ensemble(small_study, teacher, tmp_path):
+    study = shutil.copytree(small_study, tmp_path / "study")
+    rows = pd.read_parquet(study / "trials.parquet")
+    again = (rows["phase"] == "confirm") & (rows["arm"] == "focusnet")
+    for shift, name in enumerate(rows.loc[again, "trial"], start=1):
+        own = shutil.copytree(study / "trials" / "best", study / "trials" / name)
+        predictions = study / "predictions"
+        shutil.copy(predictions / "best.parquet", predictions / f"{name}.parquet")
+        path = own / "weights.safetensors"
+        state = load_file(path)
+        save_file(state | {"head.1.bias": state["head.1.bias"] + shift}, path)
+    arguments = [str(study), "--subset", "50", "--confirmed", "--logits", "--to"]
+    assert main([*arguments, str(tmp_path / "to")]) == 0
+    first = torch.load(teacher / "logits.pt", weights_only=True)
+    mean = torch.load(tmp_path / "to" / "logits.pt", weights_only=True)
+    shift = (mean - first)[first.isfinite().all(dim=1)]
+    # The mean of biases that are 1 and 2 higher.
+    assert shift.std() < 1e-5
+    assert shift.mean().item() == pytest.approx(1.5, abs=1e-5)
+    card = (tmp_path / "to" / "member1" / "README.md").read_text()
+    assert f"# small: {rows.loc[again, 'trial'].iloc[0]}" in card
+    assert "flatters" not in card
+
+
+def test_teachers_of_other_clips_are_no_ensemble(small_study, tiny_dataset, tmp_path, capsys):
+    other = shutil.copytree(small_study, tmp_path / "other")
+    own = other / "trials" / "best"
+    settings = yaml.safe_load((own / "config.yaml").read_text())
+    settings["data"]["subset"] = 100
+    (own / "config.yaml").write_text(yaml.safe_dump(settings))
+    result = json.loads((own / "result.json").read_text())
+    result["clips"]["train"] = len(training_subset(read_dataset(tiny_dataset), 100, 0))
+    (own / "result.json").write_text(json.dumps(result))
+    arguments = [str(small_study), str(other), "--to", str(tmp_path / "to"), "--logits"]
+    assert main(arguments) == 2
+    assert "trained on other clips or scenes" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
+
+
+def test_another_data_set_is_refused_and_the_same_elsewhere_is_taken(
+    small_study, teacher, tiny_dataset, tmp_path, capsys
+):
+    moved = shutil.copytree(tiny_dataset, tmp_path / "moved")
+    arguments = [str(small_study), "--logits", "--data", str(moved), "--to"]
+    assert main([*arguments, str(tmp_path / "to")]) == 0
+    first, second = (
+        torch.load(folder / "logits.pt", weights_only=True) for folder in (teacher, tmp_path / "to")
+    )
+    assert torch.equal(first.nan_to_num(), second.nan_to_num())
+    lines = (moved / "evaluation_setup" / "fold1_evaluate.csv").read_text().splitlines()
+    (moved / "evaluation_setup" / "fold1_evaluate.csv").write_text("\n".join(lines[:-1]) + "\n")
+    assert main([*arguments, str(tmp_path / "to2")]) == 2
+    assert "is not the data set that best was trained on" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""A full disk is told as such, costs no file that was whole, and leaves no torn one."""
+
+import errno
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+from focusnet.errors import DataError, DiskFullError
+from focusnet.system.atomic import new_folder, replacing, write_text
+from focusnet.system.full_disk import disk_full
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_it_is_told_from_other_errors_however_a_library_puts_it(tmp_path):
+    named = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "/data/results/trials/a/x.json")
+    assert str(disk_full(named, tmp_path)).startswith("/data/results/trials/a: the disk")
+    for error in (
+        FULL,
+        DataError(f"/cache: decoding stopped: {FULL}"),
+        RuntimeError(f"I/O error: {os.strerror(errno.ENOSPC)} (os error 28)"),  # safetensors
+    ):
+        assert str(disk_full(error, tmp_path)).startswith(f"{tmp_path}: the disk (or the quota)")
+    wrapped = RuntimeError("The Tune run failed")
+    wrapped.__cause__ = FULL
+    assert disk_full(wrapped, tmp_path)
+    assert disk_full(OSError(errno.EACCES, os.strerror(errno.EACCES)), tmp_path) is None
+    assert disk_full(ValueError("no space"), tmp_path) is None
+
+
+def test_it_crosses_process_borders_and_is_told_once(tmp_path):
+    full = disk_full(FULL, tmp_path)
+    again = pickle.loads(pickle.dumps(full))  # noqa: S301
+    assert (type(again), str(again)) == (DiskFullError, str(full))
+    assert disk_full(again, Path("/elsewhere")) is again
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    write_text(path, "before")
+
+    def fsync(descriptor: int) -> None:
+        raise FULL
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(DiskFullError, match=f"^{tmp_path}: the disk"):
+        write_text(path, "after")
+    with pytest.raises(DiskFullError, match=f"^{tmp_path}: the disk"), new_folder(tmp_path / "new"):
+        raise FULL
+    with pytest.raises(ZeroDivisionError), replacing(path):
+        raise ZeroDivisionError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_epoch_that_does_not_fit_leaves_no_part_of_its_line(tmp_path):
+    program = """
+import resource, sys
+from pathlib import Path
+from focusnet.trial.folder import TrialFolder
+folder = TrialFolder(Path(sys.argv[1]))
+record = {"stage": "focus", "epoch": 1}
+folder.add(record)
+size = folder.epochs.stat().st_size
+# A limit that the second line crosses: written in part, as on a disk that fills up.
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 7, resource.RLIM_INFINITY))
+try:
+    folder.add(record)
+except OSError as error:
+    print(error.errno, folder.epochs.stat().st_size == size, folder.reported("focus"))
+folder.say("no room for this")
+"""
+    root = ROOT
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=root
+    )
+    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True {{1}}\n", "")

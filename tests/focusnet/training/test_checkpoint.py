@@ -1,0 +1,127 @@
+"""A stage's checkpoint: what is read back, and what is not trusted."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from focusnet.training.checkpoint import Checkpoint, StageState
+
+DETERMINANTS = {"template": "0123456789abcdef", "focus": {"weight": 1.0, "threshold": None}}
+
+
+def state(epoch: int = 3) -> StageState:
+    parameter = torch.nn.Parameter(torch.arange(6.0))
+    optimizer = torch.optim.AdamW([parameter], lr=1e-3)
+    parameter.sum().backward()
+    optimizer.step()
+    return StageState(
+        epoch=epoch,
+        model={"head.weight": parameter.detach() * epoch},
+        optimizer=optimizer.state_dict(),
+        generators={"order": torch.Generator().manual_seed(7).get_state()},
+        best_score=0.25,
+        best={"head.weight": torch.full((6,), 1 / 3)},
+        records=[{"stage": "focus", "epoch": 1, "epochs": 4, "focus/train/loss": 0.1 + 0.2}],
+        seconds=12.5,
+    )
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, said: list[str]) -> Checkpoint:
+    return Checkpoint(tmp_path, DETERMINANTS, said.append)
+
+
+def test_the_newest_state_comes_back_to_the_bit(checkpoint, said):
+    assert checkpoint.load() is None, "nothing was saved"
+    checkpoint.save(state(3))
+    checkpoint.save(state(4))
+    found, wanted = checkpoint.load(), state(4)
+    assert found.epoch == 4
+    assert found.model["head.weight"].equal(wanted.model["head.weight"])
+    assert found.best["head.weight"].equal(wanted.best["head.weight"])
+    assert found.generators["order"].equal(wanted.generators["order"])
+    assert found.optimizer["param_groups"] == wanted.optimizer["param_groups"]
+    for name, value in wanted.optimizer["state"][0].items():
+        assert found.optimizer["state"][0][name].equal(value)
+    assert (found.records, found.best_score, found.seconds) == (wanted.records, 0.25, 12.5)
+    assert said == []
+    checkpoint.remove()
+    assert checkpoint.load() is None
+
+
+def test_any_damage_is_noticed_and_said(checkpoint, said):
+    checkpoint.save(state())
+    whole = checkpoint.path.read_bytes()
+    places = random.Random(0)
+    damaged = [whole[: len(whole) // 2], whole[:-1], b"", b"not a checkpoint"]
+    # Within the tensors' own bytes, where nothing but a checksum can tell.
+    for value in (state().model["head.weight"], state().generators["order"]):
+        at = whole.index(value.numpy().tobytes()) + places.randrange(16)
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for content in damaged:
+        checkpoint.path.write_bytes(content)
+        assert checkpoint.load() is None
+        assert said.pop().startswith("checkpoint.pt is damaged and not used: ")
+    checkpoint.path.write_bytes(whole)
+    assert checkpoint.load() is not None
+
+
+def test_code_hidden_in_a_file_is_not_run(checkpoint, said, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "trapped",)
+
+    torch.save({"stage": Trap()}, checkpoint.path)
+    assert checkpoint.load() is None
+    assert "damaged" in said[0]
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_a_file_of_another_stage_is_not_used(checkpoint, said, tmp_path):
+    checkpoint.save(state())
+    other = DETERMINANTS | {"focus": {"weight": 2.0, "threshold": None}}
+    assert Checkpoint(tmp_path, other, said.append).load() is None
+    assert said == ["checkpoint.pt is of other settings and not used"]
+    again = dict(reversed(DETERMINANTS.items()))
+    assert Checkpoint(tmp_path, again, said.append).load().epoch == 3
+
+
+def test_states_are_kept_as_often_as_asked(tmp_path, said):
+    every_second = Checkpoint(tmp_path / "second", DETERMINANTS, said.append, every=2)
+    never = Checkpoint(tmp_path / "never", DETERMINANTS, said.append, every=0)
+    for epoch in (1, 2, 3):
+        every_second.save(state(epoch))
+        never.save(state(epoch))
+    assert every_second.load().epoch == 2
+    assert never.load() is None
+
+
+def test_a_full_disk_keeps_the_last_state_and_is_said(checkpoint, said, monkeypatch):
+    checkpoint.save(state(1))
+
+    def write_half(content, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", write_half)
+        checkpoint.save(state(2))
+    folder = checkpoint.path.parent
+    (line,) = said
+    assert line.startswith(f"checkpoint.pt of epoch 2 cannot be written: {folder}: the disk")
+    assert checkpoint.load().epoch == 1
+    assert list(checkpoint.path.parent.iterdir()) == [checkpoint.path]
+
+
+def test_what_a_killed_writer_left_is_removed(checkpoint, tmp_path):
+    checkpoint.save(state())
+    (tmp_path / ".checkpoint.pt.abc123.part").write_bytes(b"half")
+    assert checkpoint.load() is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]

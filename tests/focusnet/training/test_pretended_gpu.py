@@ -1,0 +1,75 @@
+"""A training step as a GPU would see it, on a machine without one."""
+
+from itertools import product
+
+import pytest
+import torch
+from pretend_gpu import pretend_gpu
+from small_stage import BATCH, CLASSES, batches, front_end, stage_on, tiny
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
+
+from focusnet.loss import FocusNetLoss
+from focusnet.training.loop import autocast
+from focusnet.training.objectives import CrossEntropy, Distillation, FocusObjective
+
+CLIPS = 2 * BATCH
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    with pretend_gpu(monkeypatch) as device:
+        yield device
+
+
+OBJECTIVES = {
+    "cross-entropy": lambda gpu: CrossEntropy(0.1),
+    "distillation": lambda gpu: Distillation(2.0, 0.5),
+    "FocusNet": lambda gpu: FocusObjective(FocusNetLoss()),
+    "FocusNet, online": lambda gpu: FocusObjective(FocusNetLoss(), tiny().to(gpu)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "resident"), [*product(OBJECTIVES, ["fp32", "bf16"], [False, True])]
+)
+def test_a_step_stays_on_the_gpu_and_asks_it_for_nothing(gpu, name, precision, resident):
+    stage = stage_on(gpu, OBJECTIVES[name](gpu))
+    optimizer = stage.make_optimizer()
+    for index, batch in enumerate(batches(2, gpu if resident else None)):
+        moved = stage.transfer_batch_to_device(batch, gpu, 0)
+        with autocast(gpu, precision):
+            loss = stage.training_step(moved, index)
+        assert isinstance(loss, FakeTensor)
+        assert (loss.device, loss.dtype, loss.shape) == (gpu, torch.float32, ())
+        assert loss.requires_grad
+        for value in stage.model.parameters():
+            value.grad = torch.zeros_like(value)  # instead of a backward pass
+        optimizer.step()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_evaluation_stays_on_the_gpu_until_all_logits_are_there(gpu, precision):
+    model, mel = tiny().to(gpu).eval(), front_end().to(gpu).eval()
+    parts = []
+    with torch.no_grad(), autocast(gpu, precision):
+        for batch in batches(2, gpu):
+            parts.append(model(mel(batch.to(gpu).clips.gather()).unsqueeze(1))[0].float())
+    assert torch.cat(parts).shape == (CLIPS, CLASSES)
+    assert torch.cat(parts).device == gpu
+
+
+def test_a_look_at_the_gpu_would_be_seen(gpu):
+    loss = torch.zeros(3, device=gpu).sum()
+    with pytest.raises(DataDependentOutputException):
+        loss.item()
+    with pytest.raises(DataDependentOutputException):
+        bool(loss.isfinite())
+
+
+def test_two_devices_in_one_operation_would_be_seen(gpu):
+    with pytest.raises(RuntimeError, match="two different devices"):
+        torch.zeros(3, device=gpu) + torch.zeros(3)
+
+
+def test_what_is_on_the_cpu_is_real(gpu):
+    assert (torch.ones(3) + 1).tolist() == [2, 2, 2]

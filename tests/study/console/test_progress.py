@@ -1,0 +1,243 @@
+"""What a person reads: the plan, the course of a study, its end."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from focusnet.errors import ConfigError
+from focusnet.system.units import clock_time, rough_time
+from study.console.progress import Progress
+from study.console.summary import print_summary
+from study.ledger.ledger import Trial
+from study.outputs.provenance import git_state
+from study.plan.describe import describe_plan
+from study.search.follow_up import followers
+from study.tune.cluster import Cluster, check_request
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def trial(name, subset, gain=None, status="finished", warm=2.0, **result):
+    metrics = {} if gain is None else {"gain/select/macro_accuracy": gain}
+    metrics |= {"template/select/macro_accuracy": 0.5, "focus/select/macro_accuracy": 0.5}
+    metrics |= {"focus/warm_classes": warm, "template/seconds": 100.0}
+    parameters = {"data.subset": subset, "focus.weight": 1.25, "focus.threshold": 0.1}
+    content = {"metrics": metrics, **result}
+    return Trial(name, "focusnet", subset, 0, 0, parameters, status, result=content)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def progress(clock, make_space):
+    return Progress(
+        label=make_space().label,
+        total=6,
+        ended=[trial("before", 100, 0.02)],
+        slots=2,
+        to_come={25: 3, 100: 2},
+        templates_shared=True,
+        stream=io.StringIO(),
+        clock=clock,
+    )
+
+
+def lines(progress):
+    return progress._stream.getvalue().splitlines()
+
+
+def test_the_summary_counts_and_names_the_best_gain_of_each_stratum(progress, clock):
+    for name, gain in (("a", -0.01), ("b", 0.034)):
+        progress.started(trial(name, 25))
+        clock.now += 60
+        progress.ended(trial(name, 25, gain))
+    progress.started(trial("c", 100))
+    progress.ended(replace(trial("c", 100, status="failed"), error="why"))
+    assert lines(progress)[-2] == "[02:00] FAILED   c: why"
+    assert "3 of 6 done, 0 running, 1 failed" in progress.summary()
+    assert "best gain on select: subset 25 +3.4, subset 100 +2.0" in progress.summary()
+
+
+def test_time_left_counts_the_rest_of_what_runs_and_what_is_to_come(progress, clock):
+    assert progress.seconds_left() is None
+    progress.started(trial("a", 25))
+    clock.now = 130.0
+    # It trained the template (100 s), which the others of its stratum will not.
+    progress.ended(trial("a", 25, 0.0, template_reused=False))
+    progress.started(trial("b", 25))
+    clock.now = 140.0
+    # 20 s of b, one more of subset 25 and two of subset 100 of (as far as is known) 30 s each, by 2
+    assert progress.seconds_left() == pytest.approx((20 + 30 + 60) / 2)
+
+
+def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
+    progress = Progress(
+        label=make_space().label,
+        total=4,
+        ended=[],
+        slots=1,
+        to_come={25: 4},
+        templates_shared=True,
+        seeds=(0, 1, 2),
+        stream=io.StringIO(),
+        clock=clock,
+    )
+    progress.started(trial("a", 25))
+    clock.now = 130.0
+    progress.ended(trial("a", 25, 0.0, template_reused=False))
+    # Three trials of 30 s, and templates of 100 s for the seeds 1 and 2.
+    assert progress.seconds_left() == pytest.approx(3 * 30 + 2 * 100)
+    progress.started(replace(trial("b", 25), seed=1))
+    assert progress.seconds_left() == pytest.approx(3 * 30 + 100)
+
+
+def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_space, clock):
+    progress = Progress(
+        label=make_space().label,
+        total=9,
+        ended=[trial("before", 25, 0.02)],
+        slots=1,
+        to_come={25: 4, 100: 3},
+        searches={25: 2, 100: 2},
+        stream=io.StringIO(),
+        clock=clock,
+    )
+    for subset, status in ((100, "failed"), (25, "finished"), (100, "failed")):
+        progress.ended(replace(trial("a", subset, 0.0), status=status))
+    progress.ended(replace(trial("control", 25, 0.0), arm="cross_entropy", phase="controls"))
+    assert [line for line in lines(progress) if "winner" in line] == [
+        "[00:00] winner   search of subset 25: before; its controls and confirmation follow",
+        "[00:00] winner   search of subset 100: none, because no trial finished; nothing follows "
+        "it",
+    ]
+
+
+def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress):
+    control = trial("control", 25, 0.3)
+    del control.result["metrics"]["focus/warm_classes"]
+    progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
+    assert "template 50.0 %, cross entropy 50.0 %, gain +30.0, nan s" in lines(progress)[0]
+    assert "best gain on select: subset 100 +2.0" in lines(progress)[1]
+
+
+def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock):
+    progress.started(trial("a", 25))
+    progress.reported("a", {"stage": "focus", "epoch": 3, "epochs": 12})
+    clock.now = 20.0
+    progress.heartbeat()
+    assert len(lines(progress)) == 1
+    clock.now = 31.0
+    progress.heartbeat()
+    progress.heartbeat()
+    assert lines(progress)[1:] == ["[00:31] running  a: focus 3/12"]
+
+
+def test_masks_that_hold_the_label_alone_are_explained_once(progress):
+    for name in ("a", "b"):
+        progress.started(trial(name, 25))
+        progress.ended(trial(name, 25, 0.0, warm=1.02))
+    assert sum("cannot differ from label smoothing" in line for line in lines(progress)) == 1
+
+
+def test_times_read_as_one_would_say_them():
+    assert [clock_time(s) for s in (5, 125, 3725)] == ["00:05", "02:05", "1:02:05"]
+    assert [rough_time(s) for s in (1, 44, 300, 7200)] == ["10 s", "40 s", "5 min", "2.0 h"]
+
+
+def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path):
+    stream = io.StringIO()
+    better = trial("a", 25, 0.03)
+    better.result["metrics"]["focus/select/macro_accuracy"] = 0.53
+    trials = [trial("b", 25, 0.0), better, trial("c", 100, -0.02, warm=1.0)]
+    print_summary(make_space(), trials, tmp_path / "small", stream)
+    text = stream.getvalue()
+    assert "+3.0" in text
+    assert "+0.0" not in text
+    assert "in 1 of 3 trials" in text
+    assert f"tensorboard --logdir {tmp_path}/small/ray" in text
+
+
+def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path):
+    space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    won = trial("won", 25, 0.03)
+    trials = [won]
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers(space, won)[1:], strict=True):
+        metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
+        trials.append(replace(follower, status="finished", result={"metrics": metrics}))
+    stream = io.StringIO()
+    print_summary(space, trials, tmp_path / "small", stream)
+    table = stream.getvalue().partition("Confirmation")[2]
+    # Seeds 1 and 2: FocusNet 50 and 70 %, placebo 40 and 20 %.
+    rows = re.findall(r"│ (\w+) +│ +([0-9.]+) │", table)
+    assert rows == [("template", "45.0"), ("FocusNet", "60.0"), ("placebo", "30.0"), ("seeds", "2")]
+    trials = [replace(one, phase="search") for one in trials]
+    stream = io.StringIO()
+    print_summary(make_space(), trials[:1], tmp_path / "small", stream)
+    assert "Confirmation" not in stream.getvalue()
+
+
+def test_a_study_in_which_nothing_finished_ends_without_a_table(make_space, tmp_path):
+    stream = io.StringIO()
+    print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, stream)
+    assert "Best trial" not in stream.getvalue()
+
+
+def test_the_plan_counts_strata_trials_and_templates(make_space):
+    plan = describe_plan(make_space(), Path("/r/small"))
+    for part in (
+        "Study small: 6 trials",
+        "data.subset = 25, 100",
+        "2, shared by the trials that differ in focus.* only",
+        "focus.weight: loguniform 0.1 to 10",
+        "template 6 epochs, then FocusNet 6 epochs",
+        "/r/small",
+    ):
+        assert part in plan
+    assert "none, so that the report can make no claim" in plan
+    followed = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    for part in (
+        "Study small: 16 trials",
+        "placebo\n               2 trials beside the winners of the search, seed 0",
+        "8 trials: each winner and its controls again, seeds 1, 2",
+        "6, one for each stratum and seed",
+    ):
+        assert part in describe_plan(followed, Path("r"))
+    own = make_space((("trial", "template", "reuse"), False))
+    assert "6, one in every trial" in describe_plan(own, Path("r"))
+    more = make_space((("space", "template.lr"), {"choice": [1e-5, 1e-4]}))
+    assert "up to 4, because the search changes template.lr" in describe_plan(more, Path("r"))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "slots"), [(1, 0, 12), (4, 1, 2), (1, 0.5, 4), (1, 0.6, 2), (0.5, 0.1, 16)]
+)
+def test_slots_count_what_each_node_can_hold(cpu, gpu, slots):
+    nodes = ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0})
+    assert Cluster(None, False, nodes).slots(cpu, gpu) == slots
+
+
+def test_more_than_any_node_has_is_refused():
+    cluster = Cluster(None, True, ({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}))
+    check_request(cluster, 8, 0)
+    check_request(cluster, 2, 1)
+    with pytest.raises(ConfigError, match="asks for 2 GPU, the largest node has 1"):
+        check_request(cluster, 1, 2)
+    with pytest.raises(ConfigError, match="asks for 9 CPU, the largest node has 8"):
+        check_request(cluster, 9, 0)
+    with pytest.raises(ConfigError, match="no node has both"):
+        check_request(cluster, 4, 1)
+
+
+def test_a_folder_without_git_has_no_revision(tmp_path):
+    assert git_state(tmp_path) is None

@@ -1,0 +1,53 @@
+"""Ray on a machine that is slow to answer."""
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from focusnet.errors import ConfigError
+from study.tune import cluster
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """Let Ray fail to start a number of times; what counts the attempts."""
+
+    def fail(times: int) -> list[int]:
+        attempts = [0]
+
+        def init(**options):
+            attempts[0] += 1
+            if attempts[0] <= times:
+                raise Exception("The current node timed out during startup.")
+            return SimpleNamespace(dashboard_url="127.0.0.1:8265")
+
+        monkeypatch.setattr(ray, "init", init)
+        monkeypatch.setattr(ray, "shutdown", lambda: None)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Resources": {"CPU": 2.0}, "Alive": True}])
+        return attempts
+
+    return fail
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    for name in (*cluster._DRIVER_ENVIRONMENT, "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what the code sets is taken back
+    for name in ("_silence_raylet", "_take_lack_of_memory_for_a_death"):
+        monkeypatch.setattr(cluster, name, lambda: None)
+
+
+def test_ray_is_started_again_where_its_parts_missed_each_other(starts):
+    attempts = starts(2)
+    assert cluster.start(None, None).slots(1, 0) == 2
+    assert attempts[0] == 3
+
+
+def test_a_ray_that_does_not_start_is_told_without_a_traceback(starts):
+    attempts = starts(9)
+    told = r"does not start on this machine \(3 attempts\)\..*timed out during startup"
+    with pytest.raises(ConfigError, match=told):
+        cluster.start(None, None)
+    assert attempts[0] == 3

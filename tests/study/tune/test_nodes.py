@@ -1,0 +1,156 @@
+"""A study on a cluster of several nodes, and what is asked of each of them before it begins."""
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from paths import SUPPORT
+
+from study.tune.cluster import _take_lack_of_memory_for_a_death, words_of_ray
+from study.tune.nodes import _task, paths_read
+
+
+@pytest.fixture
+def probe(tmp_path):
+    path = tmp_path / "results" / ".probe"
+    path.parent.mkdir()
+    path.write_text("word")
+    return path
+
+
+def test_a_node_that_sees_all_has_nothing_to_complain_of(probe, tmp_path):
+    assert _task()(str(probe), "word", [str(tmp_path)], ["json"]) == []
+
+
+def test_a_node_says_what_it_does_not_see_and_cannot_import(probe, tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    another = probe.with_name(".another")
+    assert _task()(
+        str(another), "word", [str(tmp_path), nowhere], ["json", "no_such_a", "no_b"]
+    ) == [
+        f"does not see the results folder {probe.parent}",
+        f"has no {nowhere}",
+        "cannot import no_such_a, no_b",
+    ]
+    # A folder of the same name that is not the same folder.
+    assert _task()(str(probe), "another word", [], []) == [
+        f"does not see the results folder {probe.parent}"
+    ]
+
+
+def test_the_task_travels_without_the_project(probe):
+    from ray import cloudpickle
+
+    program = (
+        "import pickle, sys; look = pickle.loads(sys.stdin.buffer.read())\n"
+        "print(look(sys.argv[1], 'word', [], ['study']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(probe)],
+        input=cloudpickle.dumps(_task()),
+        capture_output=True,
+        cwd=probe.parent,
+        check=False,
+    )
+    assert done.stdout.decode() == "['cannot import study']\n", done.stderr.decode()
+
+
+def test_paths_that_trials_read_are_the_given_ones_and_every_choice(make_space):
+    assert paths_read(make_space()) == []  # synthetic, no weights
+    space = make_space(
+        (("space", "data.root"), {"choice": ["/data/a", "/data/b"]}),
+        (("trial", "data"), ...),
+        (("trial", "augment"), {"dir_folder": "/data/responses"}),
+        (("trial", "model"), {"size": "passt_s", "weights": "audioset"}),
+    )
+    assert paths_read(space) == ["/data/a", "/data/b", "/data/responses"]
+
+
+def test_a_worker_killed_for_memory_counts_as_dead_and_other_words_of_ray_are_told(monkeypatch):
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    error = OutOfMemoryError("the node is low on memory")
+    wrapped = RuntimeError("caught")
+    wrapped.__cause__ = error
+    assert words_of_ray(wrapped) == "the node is low on memory"
+    assert words_of_ray(RuntimeError("ours")) is None
+
+    names = ("ray.air.execution._internal.actor_manager", "ray.tune.execution.tune_controller")
+    modules = [importlib.import_module(name) for name in names]
+    for module in modules:
+        monkeypatch.setattr(module, "RayActorError", RayActorError)
+        assert not isinstance(error, module.RayActorError)
+    _take_lack_of_memory_for_a_death()
+    for module in modules:
+        assert isinstance(error, module.RayActorError)
+        assert isinstance(RayActorError(), module.RayActorError)
+
+
+@pytest.fixture
+def cluster():
+    """A cluster of a head and two nodes; a line written to it kills a node."""
+    command = [sys.executable, str(SUPPORT / "three_nodes.py")]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield process
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+def study(address, results, *options):
+    return [
+        sys.executable,
+        str(SUPPORT / "fake_study.py"),
+        f"--address={address}",
+        f"--results={results}",
+        "--set=controls.arms=[]",
+        "--set=confirm.seeds=0",
+        *options,
+    ]
+
+
+@pytest.mark.slow
+def test_a_study_survives_the_loss_of_a_node_with_a_trial_on_it(tmp_path, cluster):
+    address = cluster.stdout.readline().strip()
+    nowhere = f"--set=trial.augment.dir_folder={tmp_path}/nowhere"
+    refused = subprocess.run(
+        study(address, tmp_path, nowhere), capture_output=True, text=True, timeout=120
+    )
+    assert refused.returncode == 2
+    complaints = refused.stderr.splitlines()
+    assert len(complaints) == 3  # each of the nodes that can run trials, and what to do
+    assert all(line.endswith(f"has no {tmp_path}/nowhere") for line in complaints[:2])
+    assert "storage that all share" in complaints[2]
+
+    log = tmp_path / "log.txt"
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            study(address, tmp_path, "--set=search.trials=3"),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "FAKE_EPOCH_SECONDS": "0.1"},
+        )
+        deadline = time.monotonic() + 120
+        # When the fourth trial starts, each node has begun its second one, of nearly 4 seconds.
+        while log.read_text().count("start    ") < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        cluster.stdin.write("\n")
+        cluster.stdin.flush()
+        assert cluster.stdout.readline() == "killed\n"
+        assert running.wait(timeout=200) == 0, log.read_text()
+    assert "its worker died" in log.read_text()
+    rows = pd.read_parquet(tmp_path / "demo" / "trials.parquet")
+    assert rows["status"].tolist() == ["finished"] * 6
+    assert rows["data.subset"].value_counts().to_dict() == {25: 3, 100: 3}
+    assert rows["attempts"].max() == 2
+    assert not list(tmp_path.rglob(".probe-*"))

@@ -1,0 +1,51 @@
+"""What a person sees when Ray itself gives up in the middle of a study."""
+
+import pytest
+
+import study.tune.cluster
+import study.tune.run_search
+from study.run import INTERRUPTED, WRONG_INPUT, main
+
+
+def run(tmp_path, monkeypatch, error, *options):
+    def give_up(*args, **kwargs):
+        raise error
+
+    node = {"CPU": 2.0}
+    there = study.tune.cluster.Cluster(dashboard=None, local=True, nodes=(node,))
+    monkeypatch.setattr(study.tune.cluster, "start", lambda *args: there)
+    monkeypatch.setattr(study.tune.cluster, "stop", lambda: None)
+    monkeypatch.setattr(study.tune.run_search, "run_search", give_up)
+    return main(["--results", str(tmp_path), *options], prepare=lambda space: [], run_trial=print)
+
+
+def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
+    tmp_path, monkeypatch, capsys, handlers
+):
+    from ray.exceptions import OutOfMemoryError
+
+    # As Tune wraps it.
+    error = RuntimeError("Caught unexpected exception")
+    error.__cause__ = OutOfMemoryError("the node runs low on memory\nTop 10 memory users: ...")
+    assert run(tmp_path, monkeypatch, error) == INTERRUPTED
+    told = capsys.readouterr().err
+    assert "Ray ended the study: the node runs low on memory\n" in told
+    assert told.endswith("--resume\n")
+    assert "Top 10 memory users" not in told
+    assert "Top 10 memory users" in (tmp_path / "demo" / "ray_error.txt").read_text()
+
+
+def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, monkeypatch, ZeroDivisionError("ours"))
+    assert capsys.readouterr().err.endswith("--resume\n")
+    assert not (tmp_path / "demo" / "ray_error.txt").exists()
+
+
+def test_a_disk_that_seems_too_small_can_be_ignored(tmp_path, monkeypatch, capsys, handlers):
+    huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
+    begun = ZeroDivisionError("the search began")
+    assert run(tmp_path, monkeypatch, begun, huge) == WRONG_INPUT
+    assert "--ignore-disk" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError, match="the search began"):
+        run(tmp_path, monkeypatch, begun, huge, "--ignore-disk")

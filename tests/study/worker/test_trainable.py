@@ -1,0 +1,47 @@
+"""What Ray's worker hands to a trial."""
+
+import inspect
+import json
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from focusnet.pipeline import run_trial
+from study.ledger.ledger import Ledger, Trial, read_trial
+from study.remote.trial import remote_trials
+from study.worker.trainable import build_trainable
+
+
+@pytest.mark.parametrize(
+    ("gpu", "options"),
+    [(0, {}), (0.25, {"gpu_share": 0.25}), (1, {"gpu_share": 1}), (2, {"gpu_share": 1})],
+)
+@pytest.mark.parametrize("at_an_address", [False, True])
+def test_a_trial_is_told_how_much_of_a_gpu_is_its_own(
+    gpu, options, at_an_address, tmp_path, monkeypatch
+):
+    ledger = Ledger(tmp_path / "results" / "small")
+    ledger.hand_out(Trial("a", "focusnet", 25, 0, 0, {}))
+    given = {}
+
+    def trial(settings, folder, report, **options):
+        options.pop("elsewhere", None)
+        given.update(options)
+        (folder / "result.json").write_text(json.dumps({"metrics": {}}))
+
+    address = f"file://{tmp_path}/results"
+    shared = {"data": {"cache": str(tmp_path / "cache")}}
+    trainable = build_trainable(
+        ledger.folder / "trials",
+        shared,
+        title=None,
+        gpu=gpu,
+        remote=remote_trials(address, "small", shared, own_caches=False) if at_an_address else None,
+        run_trial=trial,
+    )
+    monkeypatch.setattr("ray.tune.trainable.function_trainable.get_session", Mock())
+    trainable._trainable_func(None, {"trial": "a"})  # what its actor runs
+    assert given == options
+    assert set(given) <= set(inspect.signature(run_trial).parameters)
+    assert read_trial(Path(ledger.trial_folder("a"))).status == "finished"

@@ -1,0 +1,28 @@
+"""Runs ``study/run.py``, or its stand-in with fake trials, as a process."""
+
+import os
+import subprocess
+import sys
+
+from paths import SUPPORT
+
+FAKE = SUPPORT / "fake_study.py"
+# Without these the demo's winners would be trained again.
+SEARCH_ONLY = ["--set", "controls.arms=[]", "--set", "confirm.seeds=0"]
+
+
+def command(script, results, *options):
+    return [sys.executable, str(script), "--results", str(results), *SEARCH_ONLY, *options]
+
+
+def run(script, results, *options, **environment):
+    """Run the command to its end from a folder that is not the repository's."""
+    results.mkdir(exist_ok=True)
+    return subprocess.run(
+        command(script, results, *options),
+        capture_output=True,
+        text=True,
+        cwd=results,
+        env={**os.environ, **environment},
+        timeout=280,
+    )
