@@ -8,11 +8,6 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-if __name__ == "__main__":
-    # As in report.py: the files import each other as ``analysis.inference.seeds``.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 from numpy.typing import NDArray

@@ -10,11 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __name__ == "__main__":
-    # Python puts this file's folder first; the files import each other as ``analysis.inference``,
-    # here as in tests and notebooks, so that each is one module under one name.
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from analysis.read_study import NotAStudy, Study, read_study
 from analysis.render.document import Figure, Section, to_markdown, to_text
 from analysis.render.html import to_html

@@ -22,8 +22,6 @@ from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.killed_studies import (
     ALL_TRIALS,
     EPOCHS,

@@ -278,7 +278,7 @@ class _Nodes:
 
 @contextmanager
 def _cluster() -> Iterator[_Nodes]:
-    script = ROOT / "tests" / "study" / "three_nodes.py"
+    script = ROOT / "tests" / "support" / "three_nodes.py"
     with subprocess.Popen(
         [sys.executable, str(script)],
         stdin=subprocess.PIPE,

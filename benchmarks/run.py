@@ -24,12 +24,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent
-sys.path[:] = [str(ROOT.parent), *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
-
 from benchmarks.table import as_markdown, as_text
 from focusnet.system.atomic import write_json, write_text
 
+FOLDER = Path(__file__).resolve().parent
 PARTS = {
     "data_path": "batches of waveforms, with DIR and roll",
     "front_end": "log-mel",
@@ -152,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         type=Path,
-        default=ROOT,
+        default=FOLDER,
         metavar="DIR",
         help="folder of RESULTS.md and results.json (default: benchmarks/)",
     )

@@ -8,10 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-# Run as a script, Python looks for modules in study/ first; the packages are one level up.
-sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
-
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.atomic import write_text
 from focusnet.system.units import size_text

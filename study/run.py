@@ -12,10 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-# Run as a script, Python looks for modules in study/ first; the packages are one level up.
-sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
-
 from focusnet.config import cache_folder
 from focusnet.errors import DiskFullError, FocusNetError
 from focusnet.system.atomic import write_text
@@ -26,6 +22,7 @@ from study.ledger.ledger import Ledger
 from study.plan.describe import describe_plan
 from study.plan.disk import check_disk, fullest, needs
 from study.plan.resume import check_folder, check_search_ended
+from study.project import ROOT
 from study.settling import as_begun, settle
 from study.space.file import find_space_file, read_space_file
 from study.space.space import Space

@@ -12,10 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-# Run as a script, Python looks for modules in study/ first; the packages are one level up.
-sys.path[:] = [str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != ROOT / "study")]
-
 from focusnet.errors import ConfigError, FocusNetError
 from study.console.status_text import describe_study, utc_now
 from study.ledger.driver import last_driver

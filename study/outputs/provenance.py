@@ -15,9 +15,9 @@ from typing import Any
 
 from focusnet.left_open import Choice
 from focusnet.system.atomic import write_json
+from study.project import ROOT
 
 FILE = "provenance.json"
-ROOT = Path(__file__).resolve().parents[2]
 # fmt: off
 _PACKAGES = (
     "torch", "torchaudio", "torchvision", "hear21passt", "timm", "lightning", "ray", "optuna",

@@ -5,8 +5,9 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from focusnet.system.yaml_file import parse_yaml, read_yaml
+from study.project import ROOT
 
-SHIPPED = Path(__file__).resolve().parents[2] / "search_spaces"
+SHIPPED = ROOT / "search_spaces"
 
 
 def find_space_file(name: str) -> Path:

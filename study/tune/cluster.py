@@ -11,10 +11,9 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from focusnet.system.full_disk import disk_full
+from study.project import ROOT
 
 _STARTS = 3
-ROOT = Path(__file__).resolve().parents[2]
-
 # Read by Ray when it is imported or started, so they are set before; a user's own values stay.
 _DRIVER_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",  # as is Ray's default; set, it does not warn

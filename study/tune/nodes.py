@@ -10,11 +10,11 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from focusnet.system.atomic import write_text
+from study.project import ROOT
 from study.remote.files import open_place
 from study.space.domains import Choice
 from study.space.space import Space
 
-ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 120.0  # a node's first worker process may take a while
 _MODULES = ("focusnet", "study", "torch", "lightning", "hear21passt")
 

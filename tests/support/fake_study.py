@@ -1,6 +1,6 @@
 """The study's command with a trial that takes no time to learn: for tests of everything around it.
 
-    python tests/study/fake_study.py --space ... (as study/run.py)
+    python tests/support/fake_study.py --space ... (as study/run.py)
 
 ``focus.temperature`` tells it what to do, because nothing else here needs it: 99 raises an error,
 98 kills its process, 97 kills it once.
@@ -12,9 +12,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
 
