@@ -1,0 +1,67 @@
+"""What is logged reaches a file and the terminal, and only while somebody asked for it."""
+
+import io
+import logging
+import re
+
+from focusnet.system.logs import log_to_file, log_to_terminal
+
+logger = logging.getLogger("focusnet.some.module")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_file_gets_each_line_with_time_and_level_and_keeps_what_it_had(tmp_path):
+    path = tmp_path / "trial.log"
+    path.write_text("before\n")
+    with log_to_file(path):
+        logger.info("epoch %d of %d", 1, 2)
+        logger.debug("detail")
+    logger.warning("too late")
+    first, second = path.read_text().splitlines()
+    assert first == "before"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO    epoch 1 of 2", second)
+
+
+def test_a_file_that_cannot_be_written_ends_nothing(tmp_path, capsys):
+    with log_to_file(tmp_path / "not there" / "trial.log"):
+        logger.info("lost")
+    with log_to_file(tmp_path):  # a folder
+        logger.info("lost")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stream_that_is_no_terminal_gets_plain_lines():
+    stream = io.StringIO()
+    with log_to_terminal(stream=stream):
+        logger.info("[weight] %s", "x" * 200)
+        logger.warning("disk is nearly full")
+    assert stream.getvalue() == f"[weight] {'x' * 200}\nwarning: disk is nearly full\n"
+
+
+def test_a_clock_leads_each_line():
+    for stream in (io.StringIO(), Terminal()):
+        with log_to_terminal(stream=stream, clock=True):
+            logger.info("start")
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+        assert re.fullmatch(r"\[00:0\d\] start\s*", shown)
+
+
+def test_the_terminal_shows_brackets_as_they_are():
+    stream = Terminal()
+    with log_to_terminal(stream=stream):
+        logger.info("space [bold]focus[/bold]")
+    assert "space [bold]focus[/bold]" in stream.getvalue()
+
+
+def test_the_level_decides_what_is_shown():
+    stream = io.StringIO()
+    with log_to_terminal(logging.WARNING, stream):
+        logger.info("quiet")
+        with log_to_terminal(logging.DEBUG, stream):
+            logger.debug("once")
+        logger.debug("quiet again")
+    assert stream.getvalue() == "once\n"
