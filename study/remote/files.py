@@ -55,6 +55,7 @@ class RemoteFolder:
     is_object_store: bool
 
     def subfolder(self, name: str) -> "RemoteFolder":
+        """The folder of this name (relative, with ``/``) in this one."""
         return replace(self, root=f"{self.root}/{name}", url=f"{self.url}/{name}")
 
     @property

@@ -49,6 +49,7 @@ class LeaseRecord:
         return f"process {self.process} on {self.host}"
 
     def encode(self) -> bytes:
+        """The record as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod

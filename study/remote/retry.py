@@ -89,6 +89,7 @@ class PeriodicTask:
         self._thread = threading.Thread(target=self._run, name="periodic", daemon=True)
 
     def start(self) -> None:
+        """Start the thread; the first call is made at once."""
         self._thread.start()
 
     def wake(self) -> None:

@@ -38,6 +38,7 @@ class Manifest:
     files: dict[str, str]  # SHA-256 by name
 
     def encode(self) -> bytes:
+        """The manifest as JSON."""
         return json.dumps(asdict(self), indent=1).encode()
 
     @classmethod

@@ -124,6 +124,8 @@ class _Attempt:
         run_trial: RunTrial | None,
         options: Mapping[str, Any],
     ) -> None:
+        """Run the trial in its local folder and upload it; see ``conduct_trial``."""
+
         def upload_and_report(record: dict[str, Any]) -> None:
             self._upload_before_report(record)
             report(record)

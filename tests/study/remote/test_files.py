@@ -124,9 +124,9 @@ def test_a_failed_access_check_shows_the_error_of_the_store():
     check_access(remote)
     assert remote.list_files() == {}, "the probe is gone"
     FlakyFileSystem.down = True
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         check_access(remote)
-    first, second = told.value.problems
+    first, second = raised.value.problems
     assert first == f"--results {remote.url}: OSError: the network is down"
     assert second.startswith("It cannot be read: credentials")
     FlakyFileSystem.down, FlakyFileSystem.fuse = False, 1
