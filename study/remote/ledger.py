@@ -29,18 +29,9 @@ from study.remote.retry import PeriodicTask, Retrier
 _INTERVAL = 5.0  # seconds between two uploads
 _PREDICTIONS = "predictions.parquet"
 # The files of a trial that the driver and the analysis read.
-RECORDS = (
-    "trial.json",
-    "started.json",
-    "result.json",
-    "ended.json",
-    "epochs.jsonl",
-    "config.yaml",
-    "error.txt",
-    "trial.log",
-    "log.txt",  # the name of trial.log in older studies
-    "waiting.json",
-)
+RECORDS = {"trial.json", "started.json", "waiting.json", "epochs.jsonl", "result.json"}
+RECORDS |= {"ended.json", "config.yaml", "error.txt", "trial.log"}
+RECORDS |= {"log.txt"}  # the name of trial.log in older studies
 
 
 def working_copies(cache: Path, remote: RemoteFolder) -> Path:

@@ -24,7 +24,7 @@ class Retrier:
 
     def __init__(self, sleep: Callable[[float], object] | None = None) -> None:
         self._sleep = sleep or time.sleep
-        self._down = False
+        self._down_since: float | None = None
         self._lock = threading.Lock()
 
     def retry(self, call: Callable[[], T], timeout: float = TIMEOUT) -> T:
@@ -60,15 +60,16 @@ class Retrier:
 
     def _failed(self, error: Unreachable) -> None:
         with self._lock:
-            if not self._down:
-                self._down = True
+            if self._down_since is None:
+                self._down_since = time.monotonic()
                 logger.warning("no connection to %s; retrying, nothing is lost", error.problems[0])
 
     def _succeeded(self) -> None:
         with self._lock:
-            if self._down:
-                self._down = False
-                logger.warning("connected again; uploading what is left")
+            if self._down_since is not None:
+                seconds = time.monotonic() - self._down_since
+                self._down_since = None
+                logger.warning("connected again after %.0f s; uploading what is left", seconds)
 
 
 class PeriodicTask:

@@ -110,12 +110,16 @@ class _Attempt:
             Unreachable: the driver's record of the trial is not at the address.
         """
         remove_partial_files(self._folder)
-        previous = self._retrier.retry(lambda: self._remote.read(_STARTED))
-        local = self._folder / _STARTED
-        if previous is None or not local.is_file() or local.read_bytes() != previous:
-            self._retrier.retry(lambda: self._copy.pull(overwrite=True))
+        # One call, so that the end of an outage is logged in the trial.log that is downloaded.
+        self._retrier.retry(self._download)
         if not (self._folder / "trial.json").is_file():
             raise Unreachable(f"{self._remote.url}: trial.json is missing")
+
+    def _download(self) -> None:
+        previous = self._remote.read(_STARTED)
+        local = self._folder / _STARTED
+        if previous is None or not local.is_file() or local.read_bytes() != previous:
+            self._copy.pull(overwrite=True)
 
     def run(
         self,

@@ -22,7 +22,7 @@ def test_an_outage_and_its_end_are_logged_once(caplog):
     assert pauses == [1, 2, 4, 8]
     assert caplog.messages == [
         "no connection to s3://bucket: OSError: the network is down; retrying, nothing is lost",
-        "connected again; uploading what is left",
+        "connected again after 0 s; uploading what is left",
     ]
 
 

@@ -133,6 +133,20 @@ def test_a_trial_continues_during_an_outage_and_uploads_later(trial, remote, tmp
     assert log.count("WARNING no connection to flaky://") == log.count("connected again") == 1
 
 
+def test_an_outage_before_the_trial_is_in_its_log(trial, remote, tmp_path, monkeypatch):
+    trial.write("trial.log", b"of the previous attempt\n")
+    FlakyFileSystem.down = True
+
+    def sleep(seconds):
+        FlakyFileSystem.down = False
+
+    monkeypatch.setattr("study.remote.retry.time.sleep", sleep)
+    conduct(remote, tmp_path, lambda c, folder, tell, **o: learn(folder, tell, []))
+    first, second = trial.read("trial.log").decode().splitlines()
+    assert first == "of the previous attempt"
+    assert "connected again after 0 s" in second
+
+
 def test_a_long_outage_does_not_make_the_trial_fail(trial, remote, tmp_path):
     def report(record):
         FlakyFileSystem.down = True
