@@ -10,11 +10,12 @@ from pathlib import Path
 
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.atomic import write_text
+from focusnet.system.logs import log_to_terminal
 from focusnet.system.units import size_text
-from study.remote.files import check_place, open_place, remove_leftovers
+from study.remote.files import check_access, open_folder, remove_partial_files
 from study.remote.ledger import is_record
 from study.remote.mirror import WorkingCopy
-from study.remote.retry import Persistence
+from study.remote.retry import Retrier
 
 _ORIGIN = ".fetched-from"  # says that a folder is such a copy, and of what
 _WEIGHTS = "weights.safetensors"
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        fetch(options.address, options.folder, weights=options.weights)
+        with log_to_terminal():
+            fetch(options.address, options.folder, weights=options.weights)
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
@@ -40,8 +42,8 @@ def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
     Raises:
         ConfigError: there is no study, or the folder holds something else.
     """
-    place = open_place(address)
-    check_place(place, write=False)
+    place = open_folder(address)
+    check_access(place, write=False)
     if place.read("space.yaml") is None:
         raise ConfigError(f"{address}: there is no study (it has no space.yaml)")
     folder = folder or Path("results") / place.url.rpartition("/")[2]
@@ -52,7 +54,7 @@ def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
         if origin.read_text().strip() != place.url:
             raise ConfigError(f"{folder}: holds a copy of {origin.read_text().strip()}")
     write_text(origin, place.url + "\n")
-    remove_leftovers(folder)
+    remove_partial_files(folder)
 
     def carried(name: str) -> bool:
         if name.startswith(("predictions/", "ray/")):
@@ -60,8 +62,7 @@ def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
         return is_record(name) or (weights and name.endswith(f"/{_WEIGHTS}"))
 
     copy = WorkingCopy(folder, place, carried)
-    say = Persistence(lambda text: print(text, file=sys.stderr, flush=True))
-    brought = say.insist(lambda: copy.pull(everything=True, dropping=False))
+    brought = Retrier().retry(lambda: copy.pull(overwrite=True, delete=False))
     total = sum((folder / name).stat().st_size for name in brought)
     print(f"{len(brought)} new or changed files, {size_text(total)}, in {folder}")
     print(f"  python analysis/report.py {folder}")

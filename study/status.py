@@ -69,7 +69,7 @@ def looked_up(name: str, results: str) -> Iterator[Callable[[], Ledger]]:
         ledger = open_ledger(above, study, Path(cache))
 
         def look() -> Ledger:
-            ledger.bring()
+            ledger.pull()
             return ledger
 
         yield look

@@ -5,11 +5,13 @@ the commands to say: nothing is shown or kept unless one of these is active.
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
 
@@ -23,8 +25,11 @@ from focusnet.system.units import clock_time
 LOGGERS = ("focusnet", "study")
 
 
-class _FileHandler(logging.FileHandler):
-    """Writes lines as far as the disk has room: a log is no reason to end a training."""
+class _FileHandler(WatchedFileHandler):
+    """Writes lines as far as the disk has room: a log is no reason to end a training.
+
+    The file may be replaced or removed meanwhile, as a download of remote results does.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # of opening the file, at the first line
@@ -39,8 +44,13 @@ class _FileHandler(logging.FileHandler):
 def log_to_file(path: Path, level: int = logging.INFO) -> Iterator[None]:
     """Append what is logged to ``path``, with times, while the context is active.
 
-    A file that cannot be opened is not written: the program goes on without its log.
+    A file that cannot be opened is not written: the program goes on without its log. If an outer
+    context writes to the same file, this one does nothing.
     """
+    active = logging.getLogger(LOGGERS[0]).handlers
+    if os.path.abspath(path) in [h.baseFilename for h in active if isinstance(h, _FileHandler)]:
+        yield
+        return
     handler: logging.Handler = _FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     with _attached(handler, level):

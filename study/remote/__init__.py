@@ -1,1 +1,1 @@
-"""Studies whose results are at an fsspec address such as ``s3://``."""
+"""Runs studies whose results are at an fsspec address such as ``s3://``."""

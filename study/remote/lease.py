@@ -1,20 +1,23 @@
-"""Which driver has a study whose folder is an address, where no kernel keeps a lock.
+"""Lease on a remote study, kept alive by a heartbeat record.
 
-The driver writes its heart's beats into a record at the address. Whoever else wants the study
-watches that record for longer than a beat: if it changes, its writer lives. So no two clocks are
-compared, and a driver that was killed holds nobody up for long. Two that begin within the same
-second, or one that was cut off for longer than the watch, can both believe to have the study; the
-first beat that finds another's record ends that. It is no lock, and need not be one: what two
-drivers could damage is repaired from the trials' own records, which are fenced (remote_trial.py).
+The driver renews a record at the address every few seconds. A second driver watches the record
+for longer than the interval: if it changes, its writer is alive. So no clocks are compared, and a
+killed driver blocks the study for a short time only.
+
+The lease is not a lock. Two drivers can overlap for seconds if both start within the same second,
+or if one was cut off for longer than the watch; the next heartbeat detects it. That does no harm:
+each trial's own records are protected by a fencing token (``study.remote.trial``).
 """
 
 import json
+import logging
 import os
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,131 +25,149 @@ from typing import Any
 from focusnet.errors import ConfigError
 from focusnet.system.atomic import write_text
 from study.errors import Unreachable
-from study.remote.files import Place
-from study.remote.retry import Carrier, Persistence
+from study.remote.files import RemoteFolder
+from study.remote.retry import PeriodicTask, Retrier
 
 FILE = ".lease"
-BEAT = 15.0  # seconds
-_WATCH = 4 * BEAT
-_LOOK = 1.0  # seconds from one look at a lease to the next
+HEARTBEAT = 15.0  # seconds between two renewals
+_WATCH = 4 * HEARTBEAT
+_POLL = 1.0  # seconds from one read to the next while watching
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeaseRecord:
+    """The content of the lease file. Fields that another version left out are unknown."""
+
+    token: str = ""  # of the driver that wrote it
+    process: int | str = "?"
+    host: str = "?"
+    beat: str | None = None  # time of the last renewal; UTC, ISO 8601
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+    def encode(self) -> bytes:
+        """The record as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "LeaseRecord":
+        """The record in ``data``; one of unknown origin if it cannot be parsed."""
+        try:
+            content: dict[str, Any] = dict(json.loads(data))
+        except (ValueError, TypeError):
+            return cls()
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
 
 
 class Lease:
-    """The lease of one study.
+    """The lease on one study.
 
     Args:
-        folder: the study's working copy here, whose lock this process must hold.
-        place: the study's folder at the address.
-        say: gets lines for people.
+        working_copy: the study's local folder, whose file lock this process must hold.
+        remote: the study's folder at the address.
         on_loss: called once, from another thread, when another driver has taken the study.
+        heartbeat, watch, poll: seconds; see the constants.
     """
 
     def __init__(
         self,
-        folder: Path,
-        place: Place,
-        persistence: Persistence,
-        say: Callable[[str], None],
+        working_copy: Path,
+        remote: RemoteFolder,
+        retrier: Retrier,
         on_loss: Callable[[], None],
         *,
-        beat: float = BEAT,
+        heartbeat: float = HEARTBEAT,
         watch: float = _WATCH,
-        look: float = _LOOK,
+        poll: float = _POLL,
     ) -> None:
-        self._own = folder / FILE
-        self._place = place
-        self._persistence = persistence
-        self._say = say
+        self._token_file = working_copy / FILE
+        self._remote = remote
+        self._retrier = retrier
         self._on_loss = on_loss
-        self._beat, self._watch, self._look = beat, watch, look
+        self._heartbeat, self._watch, self._poll = heartbeat, watch, poll
         self._token = uuid.uuid4().hex
         self.lost = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lease, once it is free or its holder shows no sign of life.
+        """Hold the lease, as soon as it is free or its holder is found to be dead.
 
         Raises:
-            ConfigError: a living driver has it.
-            Unreachable: the address cannot be reached for a long time.
+            ConfigError: another driver holds it and is alive.
+            Unreachable: the address could not be reached for a long time.
         """
-        self._persistence.insist(self._take)
-        carrier = Carrier(self._renew, self._beat, self._persistence)
-        carrier.start()
+        self._retrier.retry(self._acquire)
+        renewal = PeriodicTask(self._renew, self._heartbeat, self._retrier)
+        renewal.start()
         try:
             yield
         finally:
-            carrier.stop()
+            renewal.stop()
             if not self.lost:
                 with suppress(Unreachable):
-                    self._place.remove([FILE])
-            self._own.unlink(missing_ok=True)
+                    self._remote.remove([FILE])
+            self._token_file.unlink(missing_ok=True)
 
-    def _take(self) -> None:
-        if not self._place.create(FILE, self._record()):
-            self._wait_for_silence()
-            self._place.write(FILE, self._record())
-            time.sleep(2 * self._look)  # another may have waited beside us
-            self._refuse_unless_ours(self._place.read(FILE))
-        write_text(self._own, self._token)
+    def _acquire(self) -> None:
+        if not self._remote.create(FILE, self._new_record()):
+            self._wait_for_holder()
+            self._remote.write(FILE, self._new_record())
+            time.sleep(2 * self._poll)  # another driver may have waited at the same time
+            record = self._read()
+            if record is not None and record.token != self._token:
+                raise ConfigError(f"{self._remote.url}: {record} took this study just now")
+        write_text(self._token_file, self._token)
 
-    def _wait_for_silence(self) -> None:
-        first = last = self._place.read(FILE)
-        if first is None or _content(first).get("token") in (self._last_token(), self._token):
-            return  # its holder had the lock that we hold now, so it is gone
-        self._say(
-            f"{_who(first)} ran this study and has not said that it ended: watching for "
-            f"{self._watch:g} s whether it lives. Known to be dead? Remove {self._place.url}/{FILE}"
+    def _wait_for_holder(self) -> None:
+        """Return when the holder is known to be dead; raises ConfigError if it is alive."""
+        first = last = self._read()
+        if first is None or first.token in (self._previous_token(), self._token):
+            return  # its holder had the file lock that this process has now, so it has ended
+        logger.warning(
+            "%s ran this study and did not report its end: watching for %g s whether it is alive. "
+            "If you know that it is dead, remove %s/%s",
+            *(first, self._watch, self._remote.url, FILE),
         )
         deadline = time.monotonic() + self._watch
         while last == first and time.monotonic() < deadline:
-            time.sleep(self._look)
-            last = self._place.read(FILE)
+            time.sleep(self._poll)
+            last = self._read()
             if last is None:
                 return
         if last != first:
             raise ConfigError(
-                f"{self._place.url}: {_who(last)} is running this study (it renewed its record "
-                "just now)"
+                f"{self._remote.url}: {last} is running this study (it renewed its lease just now)"
             )
-
-    def _refuse_unless_ours(self, record: bytes | None) -> None:
-        if record is not None and _content(record).get("token") != self._token:
-            raise ConfigError(f"{self._place.url}: {_who(record)} took this study just now")
 
     def _renew(self) -> None:
         if self.lost:
             return
-        record = self._place.read(FILE)
-        if record is not None and _content(record).get("token") != self._token:
+        record = self._read()
+        if record is not None and record.token != self._token:
             self.lost = True
-            self._say(f"{_who(record)} has taken this study: this process ends")
+            logger.error("%s has taken over this study: this process ends", record)
             self._on_loss()
             return
-        self._place.write(FILE, self._record())
+        self._remote.write(FILE, self._new_record())
 
-    def _record(self) -> bytes:
-        record = {"token": self._token, "process": os.getpid(), "host": socket.gethostname()}
-        return json.dumps(record | {"beat": datetime.now(UTC).isoformat()}).encode()
+    def _read(self) -> LeaseRecord | None:
+        data = self._remote.read(FILE)
+        return None if data is None else LeaseRecord.decode(data)
 
-    def _last_token(self) -> str | None:
-        """Of the driver that had this working copy's lock before."""
-        return self._own.read_text() if self._own.is_file() else None
+    def _new_record(self) -> bytes:
+        now = datetime.now(UTC).isoformat()
+        return LeaseRecord(self._token, os.getpid(), socket.gethostname(), now).encode()
+
+    def _previous_token(self) -> str | None:
+        """The token of the driver that held the file lock of this working copy before."""
+        return self._token_file.read_text() if self._token_file.is_file() else None
 
 
-def lives(record: bytes | None, now: datetime) -> bool:
-    """Whether the writer of a lease shows life, as far as two machines' clocks agree."""
-    beat = None if record is None else _content(record).get("beat")
+def is_alive(record: bytes | None, now: datetime) -> bool:
+    """Whether the writer of a lease record is alive, as far as two machines' clocks agree."""
+    beat = None if record is None else LeaseRecord.decode(record).beat
     return beat is not None and (now - datetime.fromisoformat(beat)).total_seconds() < _WATCH
-
-
-def _content(record: bytes) -> dict[str, Any]:
-    try:
-        return dict(json.loads(record))
-    except (ValueError, TypeError):
-        return {}
-
-
-def _who(record: bytes | None) -> str:
-    content = _content(record or b"")
-    return f"process {content.get('process', '?')} on {content.get('host', '?')}"

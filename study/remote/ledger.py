@@ -1,17 +1,17 @@
-"""A ledger whose folder is a working copy of one at an address, which alone is the truth.
+"""Keeps a study's ledger at an address, with a working copy on the driver's machine.
 
-The driver reads and writes files as it does anywhere; they are carried from here. What must be at
-the address before something else happens (a trial is handed out, a study begins) is carried at
-once; the rest (tables, curves) by a thread, so that a slow or lost network holds up no trial.
+The address is authoritative. The driver reads and writes local files, which this module uploads:
+at once what others must see before the next step (a new trial, the start of a study), the rest
+(tables, curves) in the background, so that a slow or lost network delays no trial.
 """
 
 import fnmatch
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,39 +20,45 @@ from focusnet.errors import ConfigError
 from study.errors import Unreachable
 from study.ledger.driver import record_driver
 from study.ledger.ledger import Ledger, Trial
-from study.remote.files import Place, check_place, open_place, remove_leftovers
+from study.remote.files import RemoteFolder, check_access, open_folder, remove_partial_files
 from study.remote.lease import FILE as LEASE
-from study.remote.lease import Lease, lives
+from study.remote.lease import Lease, is_alive
 from study.remote.mirror import WorkingCopy
-from study.remote.retry import Carrier, Persistence
+from study.remote.retry import PeriodicTask, Retrier
 
-_EVERY = 5.0  # seconds between two looks at what is to be carried
+_INTERVAL = 5.0  # seconds between two uploads
 _PREDICTIONS = "predictions.parquet"
-# Of a trial's files, those that are read without its weights.
-RECORDS = (
-    "trial.json",
-    "started.json",
-    "result.json",
-    "ended.json",
-    "epochs.jsonl",
-    "config.yaml",
-    "error.txt",
-    "log.txt",
-    "waiting.json",
-)
+# The files of a trial that the driver and the analysis read.
+RECORDS = {"trial.json", "started.json", "waiting.json", "epochs.jsonl", "result.json"}
+RECORDS |= {"ended.json", "config.yaml", "error.txt", "trial.log"}
+RECORDS |= {"log.txt"}  # the name of trial.log in older studies
 
 
-def working_copies(cache: Path, place: Place) -> Path:
-    """The folder below a cache for copies of what is at an address."""
-    return cache / "remote" / place.hash
+def working_copies(cache: Path, remote: RemoteFolder) -> Path:
+    """The folder in a cache for copies of what is at an address."""
+    return cache / "remote" / remote.digest
 
 
 def is_record(name: str) -> bool:
-    """Whether a study's file is one of those that the ledger and its tables are made of."""
+    """Whether a study's file belongs to the ledger or its tables."""
     parts = name.split("/")
     if len(parts) == 1:
         return name == ".driver" or not (name.startswith(".") or name.endswith(".lock"))
     return len(parts) == 3 and parts[0] == "trials" and parts[2] in RECORDS
+
+
+@dataclass
+class _Pending:
+    """What the next synchronization has to do beside uploading changed records."""
+
+    pull: set[str] = field(default_factory=set)  # trials whose remote records changed
+    remove: dict[str, tuple[str, ...]] = field(default_factory=dict)  # patterns of files, by trial
+    curves: bool = False  # upload TensorBoard's files
+
+    def add(self, other: "_Pending") -> None:
+        self.pull |= other.pull
+        self.remove = other.remove | self.remove
+        self.curves |= other.curves
 
 
 class RemoteLedger(Ledger):
@@ -60,67 +66,60 @@ class RemoteLedger(Ledger):
 
     Args:
         folder: its working copy on this machine.
-        place: the study's folder at the address.
-        say: gets lines for people.
+        remote: the study's folder at the address.
     """
 
-    def __init__(
-        self, folder: Path, place: Place, say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, remote: RemoteFolder) -> None:
         super().__init__(folder)
-        self.place = place
-        self.address = place.url
-        self._say = say or _print_error
-        self._persistence = Persistence(self._say)
-        self._copy = WorkingCopy(folder, place, is_record)
-        self._curves = WorkingCopy(folder / "ray", place.below("ray"), _is_curve)
-        self._carrier = Carrier(self._carry, _EVERY, self._persistence)
+        self.remote = remote
+        self.address = remote.url
+        self._retrier = Retrier()
+        self._copy = WorkingCopy(folder, remote, is_record)
+        self._curves = WorkingCopy(folder / "ray", remote.subfolder("ray"), _is_curve)
+        self._uploads = PeriodicTask(self._synchronize, _INTERVAL, self._retrier)
         self._lease: Lease | None = None
-        self._lock = threading.Lock()
-        self._reported: set[str] = set()  # trials whose records changed at the address
-        self._changed: set[str] = set()  # trials whose records changed here since
-        self._unneeded: dict[str, tuple[str, ...]] = {}  # of a trial's files there
-        self._unneeded_now: dict[str, tuple[str, ...]] = {}
-        self._curves_changed = False
+        self._lock = threading.Lock()  # for all below: the background task uses them too
+        self._pending = _Pending()
+        self._pulled: set[str] = set()  # trials that the cache of ended trials must forget
+        self._discarded: dict[str, tuple[str, ...]] = {}
 
     def __str__(self) -> str:
-        return self.place.url
+        return self.remote.url
 
     @contextmanager
     def locked(self, resume: str = "") -> Iterator[None]:
-        """As any ledger's, against drivers on other machines too; brings the records here."""
-        check_place(self.place)
+        """Hold the study against drivers on all machines, with its records downloaded."""
+        check_access(self.remote)
         with super().locked(resume):
-            self._lease = Lease(
-                self.folder, self.place, self._persistence, self._say, _end_in_order
-            )
+            self._lease = Lease(self.folder, self.remote, self._retrier, _terminate)
             with self._lease.held():
-                self.bring()
-                self._persistence.insist(lambda: self._collect_predictions("trials"))
-                record_driver(self.folder, resume)  # the records came with the last one's
-                self._carrier = Carrier(self._carry, _EVERY, self._persistence)
-                self._carrier.start()
+                self.pull()
+                self._retrier.retry(lambda: self._collect_predictions("trials"))
+                record_driver(self.folder, resume)  # the download replaced it
+                self._uploads = PeriodicTask(self._synchronize, _INTERVAL, self._retrier)
+                self._uploads.start()
                 try:
                     yield
                 finally:
-                    self._carrier.stop()
-                    self._unneeded_now.update(self._unneeded)  # workers may have been slower
-                    self._curves_changed = True
-                    self._persistence.insist(self._carry)
+                    self._uploads.stop()
+                    # Again: a worker may have uploaded a file after it was removed.
+                    self._pending.remove.update(self._discarded)
+                    self._pending.curves = True
+                    self._retrier.retry(self._synchronize)
 
-    def bring(self) -> None:
-        """Make the working copy what the address holds."""
+    def pull(self) -> None:
+        """Make the working copy equal to what is at the address."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
-        self._persistence.insist(lambda: self._copy.pull(everything=True))
+        remove_partial_files(self.folder)
+        self._retrier.retry(lambda: self._copy.pull(overwrite=True))
         self._ended.clear()
 
     def trials(self) -> list[Trial]:
-        self._forget_changed()
+        self._forget_pulled()
         return super().trials()
 
     def trial(self, name: str) -> Trial:
-        self._forget_changed()
+        self._forget_pulled()
         return super().trial(name)
 
     def begin(self, space: dict[str, Any]) -> None:
@@ -133,118 +132,112 @@ class RemoteLedger(Ledger):
 
     def forget_failures(self) -> int:
         count = super().forget_failures()
-        self._persistence.insist(self._copy.push)
+        self._retrier.retry(self._copy.push)
         return count
 
     def is_running(self) -> bool:
-        return lives(self.place.read(LEASE), datetime.now(UTC))
+        return is_alive(self.remote.read(LEASE), datetime.now(UTC))
 
     def reported(self, trial: str) -> None:
         with self._lock:
-            self._reported.add(trial)
-        self._carrier.wake()
+            self._pending.pull.add(trial)
+        self._uploads.wake()
 
     def refresh(self, trial: str) -> None:
-        self._persistence.insist(lambda: self._bring_trial(trial))
-        self._curves_changed = True
+        self._retrier.retry(lambda: self._pull_trial(trial))
+        with self._lock:
+            self._pending.curves = True
 
     def publish(self) -> None:
-        self._carrier.wake()
+        self._uploads.wake()
 
     def discard(self, trial: str, patterns: Iterable[str]) -> None:
         with self._lock:
-            if self._unneeded.get(trial) == tuple(patterns):
+            if self._discarded.get(trial) == tuple(patterns):
                 return
-            self._unneeded[trial] = self._unneeded_now[trial] = tuple(patterns)
-        self._carrier.wake()
+            self._discarded[trial] = self._pending.remove[trial] = tuple(patterns)
+        self._uploads.wake()
 
     def _push_now(self, name: str) -> None:
         if self._lease is not None and self._lease.lost:
-            raise ConfigError(f"{self}: another driver has taken this study")
-        self._persistence.insist(lambda: self._copy.push(only=name))
+            raise ConfigError(f"{self}: another driver has taken over this study")
+        self._retrier.retry(lambda: self._copy.push(only=name))
 
-    def _bring_trial(self, trial: str) -> None:
+    def _pull_trial(self, trial: str) -> None:
         if self._copy.pull(f"trials/{trial}"):
             with self._lock:
-                self._changed.add(trial)
+                self._pulled.add(trial)
         self._collect_predictions(f"trials/{trial}")
 
-    def _collect_predictions(self, below: str) -> None:
-        """As ``study.outputs.tables`` does it, but there: they need no detour over this machine."""
-        for name in self.place.listing(below):
+    def _collect_predictions(self, subfolder: str) -> None:
+        """As ``study.outputs.tables`` does, but within the store, without a download."""
+        for name in self.remote.list_files(subfolder):
             _, trial, *rest = name.split("/")
             if rest == [_PREDICTIONS] and (self.trial_folder(trial) / "result.json").is_file():
-                self.place.move(name, f"predictions/{trial}.parquet")
+                self.remote.move(name, f"predictions/{trial}.parquet")
 
-    def _forget_changed(self) -> None:
-        """Read anew what the carrier has brought; here, because it is another thread."""
+    def _forget_pulled(self) -> None:
+        """Read again what was downloaded in the background; called in the driver's thread."""
         with self._lock:
-            changed, self._changed = self._changed, set()
-        for trial in changed:
+            pulled, self._pulled = self._pulled, set()
+        for trial in pulled:
             self._ended.pop(trial, None)
 
-    def _carry(self) -> None:
+    def _synchronize(self) -> None:
+        """Download what workers changed, upload what the driver changed; nothing without lease."""
         if self._lease is not None and self._lease.lost:
-            return  # the study is another driver's
+            return
         with self._lock:
-            reported, self._reported = self._reported, set()
-            unneeded, self._unneeded_now = self._unneeded_now, {}
-            curves, self._curves_changed = self._curves_changed, False
+            pending, self._pending = self._pending, _Pending()
         try:
-            for trial in reported:
-                self._bring_trial(trial)
+            for trial in pending.pull:
+                self._pull_trial(trial)
             self._copy.push()
-            self._remove(unneeded)
-            if curves:
+            self._remove(pending.remove)
+            if pending.curves:
                 self._curves.push()
         except Unreachable:
             with self._lock:
-                self._reported |= reported
-                self._unneeded_now = unneeded | self._unneeded_now
-                self._curves_changed |= curves
+                self._pending.add(pending)
             raise
 
-    def _remove(self, unneeded: dict[str, tuple[str, ...]]) -> None:
-        """Remove files of trials, by patterns of their last names."""
-        if not unneeded:
+    def _remove(self, patterns: dict[str, tuple[str, ...]]) -> None:
+        """Remove files of trials at the address, by patterns of their last names."""
+        if not patterns:
             return
-        below = f"trials/{next(iter(unneeded))}" if len(unneeded) == 1 else "trials"
+        subfolder = f"trials/{next(iter(patterns))}" if len(patterns) == 1 else "trials"
         gone = []
-        for name in self.place.listing(below):
+        for name in self.remote.list_files(subfolder):
             trial, last = name.split("/")[1], name.rpartition("/")[2]
-            if any(fnmatch.fnmatch(last, pattern) for pattern in unneeded.get(trial, ())):
+            if any(fnmatch.fnmatch(last, pattern) for pattern in patterns.get(trial, ())):
                 gone.append(name)
-        self.place.remove(gone)
+        self.remote.remove(gone)
 
 
 def open_ledger(results: str, study: str, cache: Path) -> RemoteLedger:
     """The ledger of a study below the address ``results``.
 
     Raises:
-        ConfigError: fsspec has no way there.
+        ConfigError: fsspec does not support the address.
     """
-    place = open_place(results)
-    return RemoteLedger(working_copies(cache, place) / study, place.below(study))
+    folder = open_folder(results)
+    return RemoteLedger(working_copies(cache, folder) / study, folder.subfolder(study))
+
+
+def studies_at(results: str) -> list[str]:
+    """Names of the studies at an address.
+
+    Raises:
+        ConfigError: fsspec does not support the address, or it cannot be read.
+    """
+    folder = open_folder(results)
+    check_access(folder, write=False)
+    return sorted(name.partition("/")[0] for name in folder.glob("*/space.yaml"))
 
 
 def _is_curve(name: str) -> bool:
     return "events.out." in name
 
 
-def _end_in_order() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _print_error(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def studies_at(results: str) -> list[str]:
-    """Names of the studies below an address.
-
-    Raises:
-        ConfigError: fsspec has no way there, or it does not answer.
-    """
-    place = open_place(results)
-    check_place(place, write=False)
-    return sorted(name.partition("/")[0] for name in place.match("*/space.yaml"))
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # the study then ends as after Ctrl-C

@@ -1,152 +1,169 @@
-"""A folder on this machine that is kept equal to one at an address, as far as this process says.
+"""Synchronizes a local folder with one at an address, in both directions.
 
-Each side may write: a file that is new on this side and was not carried yet is never overwritten
-from the other, except by ``pull(everything=True)``, which takes the address for the truth.
+Both sides may change. A local change that was not uploaded yet is never overwritten, except by
+``pull(overwrite=True)``, which makes the local folder equal to the remote one.
 """
 
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from study.errors import Unreachable
-from study.remote.files import Found, Place, attempt_until, is_leftover
+from study.remote.files import FileInfo, RemoteFolder, is_partial
 
 _SAME_TIME = 1e-3  # seconds by which a file system may round
 
 
+class LocalState(NamedTuple):
+    """A local file changed if one of these did."""
+
+    modified_ns: int
+    size: int
+
+
 class WorkingCopy:
-    """Carries the changed files of a folder, both ways.
+    """Uploads and downloads the files of a folder that have changed.
 
     Args:
-        carried: of a file's name (relative, with ``/``), whether it is carried at all.
-        first, last: names of files that go before and after all others, in this order: what
-            says that something is complete goes last.
+        selects: given a file's name (relative, with ``/``), whether it is synchronized at all.
+        first, last: names of files that are uploaded before and after all others, in this order.
+            A file that says that others are complete goes last.
     """
 
     def __init__(
         self,
         folder: Path,
-        place: Place,
-        carried: Callable[[str], bool],
+        remote: RemoteFolder,
+        selects: Callable[[str], bool],
         *,
         first: Sequence[str] = (),
         last: Sequence[str] = (),
     ) -> None:
         self.folder = folder
-        self.place = place
-        self._carried = carried
+        self.remote = remote
+        self._selects = selects
         self._first, self._last = tuple(first), tuple(last)
-        # How both sides looked when they were equal: on this side, and in the place's listing.
-        self._here: dict[str, tuple[int, int]] = {}
-        self._there: dict[str, Found] = {}
+        # Both sides of each file when they were last equal.
+        self._local_synced: dict[str, LocalState] = {}
+        self._remote_synced: dict[str, FileInfo] = {}
         self._lock = threading.RLock()
 
-    def pull(self, below: str = "", *, everything: bool = False, dropping: bool = True) -> set[str]:
-        """Bring what has changed there, drop what is gone there; the names of both.
+    def pull(
+        self, subfolder: str = "", *, overwrite: bool = False, delete: bool = True
+    ) -> set[str]:
+        """Download remote changes; returns the names of the files that changed here.
 
         Args:
-            below: only in this folder.
-            everything: also what was changed on this side, or was there before.
-            dropping: whether to drop anything.
+            subfolder: only files in it.
+            overwrite: also replace or delete files that have changed here or were never synced.
+            delete: delete files here that are gone remotely.
         """
-        changed: set[str] = set()
         with self._lock:
-            attempt_until(lambda: changed.update(self._pull(below, everything, dropping)))
-        return changed
+            for _ in range(5):
+                # Others remove files between the listing and the download: list again.
+                with suppress(FileNotFoundError):
+                    return self._pull(subfolder, overwrite, delete)
+            return self._pull(subfolder, overwrite, delete)
 
     def push(
         self,
         *,
         only: str | None = None,
-        without: Collection[str] = (),
-        keeping: Collection[str] = (),
+        exclude: Collection[str] = (),
+        keep: Collection[str] = (),
     ) -> None:
-        """Carry what is new or changed on this side to the address, and drop what is gone here.
+        """Upload local changes, and remove remotely what was deleted here.
 
         Args:
             only: nothing but this file.
-            without: not these files.
-            keeping: these are not dropped.
+            exclude: files that are left as they are.
+            keep: files that are not removed.
         """
         with self._lock:
-            here = dict(self._scan(""))
-            names = [only] if only else sorted(here, key=self._rank)
-            for name in names:
-                state = here.get(name)
-                if state is None or name in without or state == self._here.get(name):
+            local = dict(self._scan(""))
+            for name in [only] if only else sorted(local, key=self._upload_order):
+                state = local.get(name)
+                if state is None or name in exclude or state == self._local_synced.get(name):
                     continue
                 try:
-                    self.place.upload(self.folder / name, name)
+                    self.remote.upload(self.folder / name, name)
                 except FileNotFoundError:
-                    continue  # gone since the scan
-                self._here[name] = state
-                self._there.pop(name, None)
+                    continue  # deleted since the scan
+                self._local_synced[name] = state
+                self._remote_synced.pop(name, None)
             if only is None:
-                gone = [name for name in self._here if name not in {*here, *without, *keeping}]
-                # Not what was made while the others went up.
-                gone = [name for name in gone if not (self.folder / name).exists()]
-                self.place.remove(gone)
-                for name in gone:
-                    del self._here[name]
-                    self._there.pop(name, None)
+                gone = self._local_synced.keys() - {*local, *exclude, *keep}
+                # Not those that were created during the uploads.
+                gone = {name for name in gone if not (self.folder / name).exists()}
+                self.remote.remove(gone)
+                self._forget(gone)
 
-    def _pull(self, below: str, everything: bool, dropping: bool) -> set[str]:
-        found = {name: f for name, f in self.place.listing(below).items() if self._carried(name)}
-        here = dict(self._scan(below))
-        if not found and not everything and any(name in self._here for name in here):
-            # No process empties a folder; a mount that is gone looks like this.
-            raise Unreachable(f"{self.place.url}/{below}: is empty all of a sudden")
+    def _pull(self, subfolder: str, overwrite: bool, delete: bool) -> set[str]:
+        found = self.remote.list_files(subfolder)
+        found = {name: info for name, info in found.items() if self._selects(name)}
+        local = dict(self._scan(subfolder))
+        if not found and not overwrite and any(name in self._local_synced for name in local):
+            # No process of ours empties a folder: this is what a lost mount looks like.
+            raise Unreachable(f"{self.remote.url}/{subfolder}: is suddenly empty")
         wanted = []
-        for name, one in found.items():
-            state = here.get(name)
-            if everything:
-                if state is None or not _same(state, one):
-                    wanted.append(name)
-                else:
-                    self._note(name, one)
-            elif state == self._here.get(name) and one != self._there.get(name):
-                wanted.append(name)  # absent and unknown, or as it came
-        self.place.download(wanted, self.folder)
+        for name, info in found.items():
+            state = local.get(name)
+            unchanged = state == self._local_synced.get(name)
+            if overwrite and state is not None and _equal(state, info):
+                self._remember(name, info)
+            elif overwrite or (unchanged and info != self._remote_synced.get(name)):
+                wanted.append(name)
+        self.remote.download(wanted, self.folder)
         for name in wanted:
-            moment = found[name].modified
-            if moment is not None:
-                os.utime(self.folder / name, (moment, moment))
-            self._note(name, found[name])
-        gone = {n for n in here if n not in found and (everything or here[n] == self._here.get(n))}
-        gone = gone if dropping else set()
+            modified = found[name].modified
+            if modified is not None:
+                os.utime(self.folder / name, (modified, modified))
+            self._remember(name, found[name])
+        gone = []
+        if delete:
+            gone = [
+                name
+                for name, state in local.items()
+                if name not in found and (overwrite or state == self._local_synced.get(name))
+            ]
         for name in gone:
             (self.folder / name).unlink(missing_ok=True)
-            self._here.pop(name, None)
-            self._there.pop(name, None)
-        return gone.union(wanted)
+        self._forget(gone)
+        return {*gone, *wanted}
 
-    def _note(self, name: str, found: Found) -> None:
-        status = (self.folder / name).stat()
-        self._here[name] = status.st_mtime_ns, status.st_size
-        self._there[name] = found
+    def _remember(self, name: str, info: FileInfo) -> None:
+        self._local_synced[name] = _local_state((self.folder / name).stat())
+        self._remote_synced[name] = info
 
-    def _scan(self, below: str) -> Iterator[tuple[str, tuple[int, int]]]:
-        for parent, _, names in os.walk(self.folder / below):
+    def _forget(self, names: Collection[str]) -> None:
+        for name in names:
+            self._local_synced.pop(name, None)
+            self._remote_synced.pop(name, None)
+
+    def _scan(self, subfolder: str) -> Iterator[tuple[str, LocalState]]:
+        for parent, _, names in os.walk(self.folder / subfolder):
             for last in names:
                 path = Path(parent, last)
                 name = path.relative_to(self.folder).as_posix()
-                if is_leftover(name) or not self._carried(name):
-                    continue
-                try:
-                    status = path.stat()
-                except FileNotFoundError:
-                    continue
-                yield name, (status.st_mtime_ns, status.st_size)
+                if not is_partial(name) and self._selects(name):
+                    with suppress(FileNotFoundError):
+                        yield name, _local_state(path.stat())
 
-    def _rank(self, name: str) -> int:
+    def _upload_order(self, name: str) -> int:
         last = name.rpartition("/")[2]
         if last in self._first:
             return self._first.index(last) - len(self._first)
         return 1 + self._last.index(last) if last in self._last else 0
 
 
-def _same(state: tuple[int, int], found: Found) -> bool:
-    if found.modified is None:
+def _local_state(status: os.stat_result) -> LocalState:
+    return LocalState(status.st_mtime_ns, status.st_size)
+
+
+def _equal(state: LocalState, info: FileInfo) -> bool:
+    if info.modified is None or state.size != info.size:
         return False
-    return state[1] == found.size and abs(state[0] / 1e9 - found.modified) < _SAME_TIME
+    return abs(state.modified_ns / 1e9 - info.modified) < _SAME_TIME

@@ -1,16 +1,18 @@
 """Exchanges templates through an address, for nodes that share no folder.
 
-``KEY.json`` says which files are the template of a key, with their checksums, and is written when
-all of them are there: a template is seen whole or not at all. There is no lock between nodes, so
-two may train one template at a time (the second would else have waited, with its GPU): the first
-complete one is taken by all. ``KEY/checkpoint.pt`` is the state of one in the making.
+``KEY.json`` is the manifest of a template: its files and their checksums. It is written last, so
+a template is visible only when it is complete. There is no lock between nodes: two may train the
+same template at the same time, and all use the one that was complete first (the second node would
+otherwise wait with an idle GPU). ``KEY/checkpoint.pt`` is the checkpoint of one in training.
 """
 
 import hashlib
 import json
+import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,100 +20,117 @@ from focusnet.errors import DataError
 from focusnet.store import CHECKPOINT
 from focusnet.system.atomic import new_folder
 from study.errors import Unreachable
-from study.remote.files import Place
+from study.remote.files import RemoteFolder
 from study.remote.mirror import WorkingCopy
-from study.remote.retry import Carrier, Persistence
+from study.remote.retry import PeriodicTask, Retrier
 
-_EVERY = 5.0  # seconds between two looks at the checkpoint of a template in the making
-# What a trial waits for an address that is lost when it could as well go on without.
-_PATIENCE = 60.0
+_INTERVAL = 5.0  # seconds between two uploads of a checkpoint
+_PUBLISH_TIMEOUT = 60.0  # seconds: a trial can go on with a template that is not published
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which files a template consists of."""
+
+    folder: str  # where they are
+    files: dict[str, str]  # SHA-256 by name
+
+    def encode(self) -> bytes:
+        """The manifest as JSON."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def decode(cls, data: bytes | None, key: str) -> "Manifest | None":
+        """The manifest of ``key``; None if it is missing, invalid or names other folders."""
+        try:
+            content = json.loads(data or b"{}")
+            manifest = cls(str(content["folder"]), dict(content["files"]))
+        except (ValueError, LookupError, TypeError):
+            return None
+        plain_names = all(Path(name).name == name for name in manifest.files)
+        inside = manifest.folder.startswith(f"{key}/")
+        return manifest if manifest.files and plain_names and inside else None
 
 
 class RemoteTemplates:
-    """The templates in one folder at an address.
+    """The templates in a folder at an address."""
 
-    Args:
-        say: gets lines for the trial's log.
-    """
-
-    def __init__(self, place: Place, persistence: Persistence, say: Callable[[str], None]) -> None:
-        self._place = place
-        self._persistence = persistence
-        self._say = say
+    def __init__(self, remote: RemoteFolder, retrier: Retrier) -> None:
+        self._remote = remote
+        self._retrier = retrier
 
     def fetch(self, key: str, folder: Path) -> bool:
-        """Make ``folder`` the template of ``key``; False where there is none, or a damaged one."""
-        return self._persistence.insist(lambda: self._fetch(key, folder))
+        """Download a template into ``folder``; False if there is none or it is damaged."""
+        return self._retrier.retry(lambda: self._fetch(key, folder))
 
     def publish(self, key: str, folder: Path) -> bool:
-        """Let ``folder`` be the template of ``key``; False where another's was there before.
+        """Upload the template in ``folder``; False if there is one with this key already.
 
-        While the address is lost for longer than a minute nothing is published and True returned.
+        If the address cannot be reached for a minute, nothing is published; returns True.
         """
         try:
-            return self._persistence.insist(lambda: self._publish(key, folder), _PATIENCE)
+            return self._retrier.retry(lambda: self._publish(key, folder), _PUBLISH_TIMEOUT)
         except Unreachable:
-            self._say(f"template {key} stays on this node, until a trial here needs it again")
+            logger.warning("template %s is not uploaded before a trial here needs it again", key)
             return True
 
     @contextmanager
     def building(self, key: str, folder: Path) -> Iterator[None]:
-        """Carry the checkpoint in ``folder`` to the address, while a template is made there."""
-        copy = WorkingCopy(folder, self._place.below(key), lambda name: name == CHECKPOINT)
+        """Upload the checkpoint in ``folder`` while a template is trained there.
+
+        A checkpoint that another node has left is downloaded first.
+        """
+        copy = WorkingCopy(folder, self._remote.subfolder(key), lambda name: name == CHECKPOINT)
         if not (folder / CHECKPOINT).is_file():
-            self._persistence.insist(copy.pull)
-        carrier = Carrier(partial(copy.push, keeping=[CHECKPOINT]), _EVERY, self._persistence)
-        carrier.start()
+            self._retrier.retry(copy.pull)
+        upload = PeriodicTask(partial(copy.push, keep=[CHECKPOINT]), _INTERVAL, self._retrier)
+        upload.start()
         try:
             yield
         except BaseException:
-            carrier.stop()
-            self._persistence.attempt(copy.push)
+            upload.stop()
+            self._retrier.try_once(copy.push)
             raise
-        carrier.stop()
+        upload.stop()
 
     def _fetch(self, key: str, folder: Path) -> bool:
-        files, there = self._manifest(key)
-        if not files:
+        manifest = self._manifest(key)
+        if manifest is None:
             return False
         try:
             with new_folder(folder) as part:
-                self._place.below(there).download(files, part)
-                for name, checksum in files.items():
+                self._remote.subfolder(manifest.folder).download(manifest.files, part)
+                for name, checksum in manifest.files.items():
                     if _checksum(part / name) != checksum:
                         raise DataError(f"wrong checksum of {name}")
         except (FileNotFoundError, DataError) as error:
-            self._say(f"template {key} at {self._place.url} is damaged and not used: {error}")
-            self._place.remove([f"{key}.json"])
+            logger.warning(
+                "template %s at %s is damaged and not used: %s", key, self._remote.url, error
+            )
+            self._remote.remove([f"{key}.json"])
             return False
         return True
 
     def _publish(self, key: str, folder: Path) -> bool:
-        if self._manifest(key)[0]:
+        if self._manifest(key):
             return False
-        there = f"{key}/{uuid.uuid4().hex}"
-        own = sorted(p for p in folder.iterdir() if p.is_file() and p.name != CHECKPOINT)
-        for path in own:
-            self._place.upload(path, f"{there}/{path.name}")
-        files = {path.name: _checksum(path) for path in own}
-        manifest = json.dumps({"folder": there, "files": files}, indent=1).encode()
-        if not self._place.create(f"{key}.json", manifest):
-            if self._manifest(key)[0]:  # another was faster
-                self._place.remove([f"{there}/{name}" for name in files])
+        target = f"{key}/{uuid.uuid4().hex}"
+        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != CHECKPOINT)
+        for path in files:
+            self._remote.upload(path, f"{target}/{path.name}")
+        manifest = Manifest(target, {path.name: _checksum(path) for path in files})
+        if not self._remote.create(f"{key}.json", manifest.encode()):
+            if self._manifest(key):  # another node was faster
+                self._remote.remove([f"{target}/{path.name}" for path in files])
                 return False
-            self._place.write(f"{key}.json", manifest)  # what was there made no sense
-        self._place.remove([f"{key}/{CHECKPOINT}"])
+            self._remote.write(f"{key}.json", manifest.encode())  # the one there is invalid
+        self._remote.remove([f"{key}/{CHECKPOINT}"])
         return True
 
-    def _manifest(self, key: str) -> tuple[dict[str, str], str]:
-        """Names and checksums of a template's files, and the folder where they lie."""
-        try:
-            content = json.loads(self._place.read(f"{key}.json") or b"{}")
-            files, there = dict(content["files"]), str(content["folder"])
-        except (ValueError, LookupError, TypeError):
-            return {}, ""
-        plain = all(Path(name).name == name for name in files)
-        return (files, there) if plain and there.startswith(f"{key}/") else ({}, "")
+    def _manifest(self, key: str) -> Manifest | None:
+        return Manifest.decode(self._remote.read(f"{key}.json"), key)
 
 
 def _checksum(path: Path) -> str:

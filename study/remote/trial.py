@@ -1,9 +1,9 @@
-"""A trial on a node that shares nothing with the others but an address.
+"""Runs a trial on a node that shares nothing with the others but an address.
 
-It runs in a folder of the node's own. What earlier attempts left is brought there first; its
-records are at the address before Tune hears of them; its checkpoints follow in the background, so
-that the GPU does not wait for them. ``started.json`` is a fence: an attempt that finds another's
-there has been given up for dead, and carries nothing any more.
+The trial works in a local folder. What earlier attempts uploaded is downloaded first. Its records
+are uploaded before Tune is told of them, its checkpoints in the background, so that the GPU does
+not wait. ``started.json`` is a fencing token: an attempt that finds another one's at the address
+was given up for dead, and uploads nothing any more.
 """
 
 import json
@@ -18,34 +18,36 @@ from typing import Any
 
 from focusnet.config import cache_folder
 from focusnet.store import CHECKPOINT
-from focusnet.trial.folder import TrialFolder
+from focusnet.system.logs import log_to_file
 from study.errors import Superseded, Unreachable
-from study.remote.files import TEMPLATES, open_place, remove_leftovers
+from study.remote.files import TEMPLATES, RemoteFolder, open_folder, remove_partial_files
 from study.remote.ledger import working_copies
 from study.remote.mirror import WorkingCopy
-from study.remote.retry import Carrier, Persistence
+from study.remote.retry import PeriodicTask, Retrier
 from study.remote.templates import RemoteTemplates
 from study.space.space import with_values
 from study.worker.trainable import RunTrial, conduct_trial
 
-_EVERY = 5.0  # seconds between two looks at what is to be carried
+_INTERVAL = 5.0  # seconds between two uploads
 _STARTED, _EPOCHS, _RESULT, _ENDED = "started.json", "epochs.jsonl", "result.json", "ended.json"
-_LAST = (_EPOCHS, _RESULT, _ENDED)
-# Tune waits for a minute for a trial that it stops, and for 5 seconds when it ends itself.
-_PATIENCE_OF_TUNE, _PATIENCE_AT_THE_END = 40.0, 4.5
-# Whether no trial is under way in this process.
+_LAST = (_EPOCHS, _RESULT, _ENDED)  # uploaded when all other files are
+# Seconds. Tune waits a minute for a trial that it stops, and 5 seconds when it exits itself.
+_STOP_TIMEOUT, _EXIT_TIMEOUT = 40.0, 4.5
+# Set while no trial runs in this process; Ray runs one at a time.
 _idle = threading.Event()
 _idle.set()
+
+Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class RemoteTrialRunner:
-    """Where trials find what they share.
+    """Runs trials whose results are at an address.
 
     Args:
         address: of all results; the study's folder is below it.
-        cache: of the node that the command runs on, for nodes that name no other.
-        own_caches: whether a node's own FOCUSNET_CACHE comes first.
+        cache: the driver's cache folder, for nodes that have none of their own.
+        own_caches: whether a node's FOCUSNET_CACHE takes precedence over ``cache``.
     """
 
     address: str
@@ -57,138 +59,145 @@ class RemoteTrialRunner:
         self,
         trial: str,
         settings: Mapping[str, Any],
-        report: Callable[[dict[str, Any]], None],
+        report: Report,
         run_trial: RunTrial | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """As ``conduct_trial``, for the trial of this name."""
+        """Run the trial of this name; see ``conduct_trial``."""
         _idle.clear()
         try:
-            self._run(trial, settings, report, run_trial, options or {})
+            if self.own_caches:
+                cache = os.environ.get("FOCUSNET_CACHE") or self.cache
+                settings = with_values(settings, {"data.cache": cache})
+            results = open_folder(self.address)
+            copies = working_copies(cache_folder(settings["data"]["cache"]), results)
+            folder = copies / ".workers" / self.study / trial
+            folder.mkdir(parents=True, exist_ok=True)
+            with log_to_file(folder / "trial.log"):
+                retrier = Retrier()
+                remote = results.subfolder(f"{self.study}/trials/{trial}")
+                attempt = _Attempt(folder, remote, retrier)
+                attempt.download()
+                reuse = (settings.get("template") or {}).get("reuse", True)
+                store = results.subfolder(TEMPLATES) if reuse else remote.subfolder("template")
+                templates = RemoteTemplates(store, retrier)
+                attempt.run(
+                    settings, report, run_trial, {**(options or {}), "elsewhere": templates}
+                )
         finally:
             _idle.set()
 
     def wait_until_idle(self) -> None:
-        """Give a trial that Tune has told to stop the time to carry its last state."""
-        _idle.wait(_PATIENCE_AT_THE_END)
-
-    def _run(
-        self,
-        trial: str,
-        settings: Mapping[str, Any],
-        report: Callable[[dict[str, Any]], None],
-        run_trial: RunTrial | None,
-        options: Mapping[str, Any],
-    ) -> None:
-        if self.own_caches:
-            cache = os.environ.get("FOCUSNET_CACHE") or self.cache
-            settings = with_values(settings, {"data.cache": cache})
-        place = open_place(self.address)
-        copies = working_copies(cache_folder(settings["data"]["cache"]), place)
-        folder = TrialFolder(copies / ".workers" / self.study / trial)
-        persistence = Persistence(folder.say)
-        own = place.below(f"{self.study}/trials/{trial}")
-        template = settings.get("template") or {}
-        shared = place.below(TEMPLATES) if template.get("reuse", True) else own.below("template")
-        attempt = _Attempt(
-            WorkingCopy(folder.path, own, _carried, first=[_STARTED], last=_LAST), persistence
-        )
-        attempt.take_over()
-        if not (folder.path / "trial.json").is_file():
-            raise Unreachable(f"{own.url}: the trial's record is not there")
-        templates = RemoteTemplates(shared, persistence, folder.say)
-        attempt.conduct(settings, report, run_trial, {**options, "elsewhere": templates})
+        """Give a trial that Tune has told to stop the time to upload its last state."""
+        _idle.wait(_EXIT_TIMEOUT)
 
 
 class _Attempt:
-    """One attempt at a trial, and what it carries."""
+    """One attempt at a trial: what it downloads and uploads."""
 
-    def __init__(self, copy: WorkingCopy, persistence: Persistence) -> None:
-        self._copy = copy
-        self._folder, self._place = copy.folder, copy.place
-        self._persistence = persistence
-        self._own: bytes | None = None  # our started.json
+    def __init__(self, folder: Path, remote: RemoteFolder, retrier: Retrier) -> None:
+        self._folder, self._remote = folder, remote
+        self._retrier = retrier
+        self._copy = WorkingCopy(folder, remote, _is_uploaded, first=[_STARTED], last=_LAST)
+        self._token: bytes | None = None  # our started.json
         self._superseded = False
-        self._carrier = Carrier(self._carry, _EVERY, persistence)
+        self._uploads = PeriodicTask(self._upload_running, _INTERVAL, retrier)
 
-    def take_over(self) -> None:
-        """Bring what the attempt before has left, unless that was here."""
-        remove_leftovers(self._folder)
-        before = self._persistence.insist(lambda: self._place.read(_STARTED))
-        here = self._folder / _STARTED
-        if before is None or not here.is_file() or here.read_bytes() != before:
-            self._persistence.insist(lambda: self._copy.pull(everything=True))
+    def download(self) -> None:
+        """Download what the previous attempt uploaded, unless that ran in this folder.
 
-    def conduct(
+        Raises:
+            Unreachable: the driver's record of the trial is not at the address.
+        """
+        remove_partial_files(self._folder)
+        # One call, so that the end of an outage is logged in the trial.log that is downloaded.
+        self._retrier.retry(self._download)
+        if not (self._folder / "trial.json").is_file():
+            raise Unreachable(f"{self._remote.url}: trial.json is missing")
+
+    def _download(self) -> None:
+        previous = self._remote.read(_STARTED)
+        local = self._folder / _STARTED
+        if previous is None or not local.is_file() or local.read_bytes() != previous:
+            self._copy.pull(overwrite=True)
+
+    def run(
         self,
         settings: Mapping[str, Any],
-        report: Callable[[dict[str, Any]], None],
+        report: Report,
         run_trial: RunTrial | None,
         options: Mapping[str, Any],
     ) -> None:
-        def tell(record: dict[str, Any]) -> None:
-            self._before_report(record)
+        """Run the trial in its local folder and upload it; see ``conduct_trial``."""
+
+        def upload_and_report(record: dict[str, Any]) -> None:
+            self._upload_before_report(record)
             report(record)
 
         try:
             conduct_trial(
-                self._folder, settings, tell, run_trial, began=self._begin, options=options
+                self._folder,
+                settings,
+                upload_and_report,
+                run_trial,
+                began=self._start_uploads,
+                options=options,
             )
         except BaseException:
-            self._stop()
+            self._stop_uploads()
             with suppress(Unreachable, Superseded):
-                self._persistence.insist(self._leave, _PATIENCE_OF_TUNE)
+                self._retrier.retry(self._upload_unfinished, _STOP_TIMEOUT)
             raise
-        self._stop()
-        self._persistence.insist(self._push_all)
-        self._clear()
+        self._stop_uploads()
+        self._retrier.retry(self._upload_all)
+        self._empty_folder()
 
-    def _begin(self) -> None:
-        """Say at the address that this attempt has begun; from here on it is the one."""
-        self._persistence.insist(lambda: self._copy.push(only=_STARTED))
-        self._own = (self._folder / _STARTED).read_bytes()
-        self._carrier.start()
+    def _start_uploads(self) -> None:
+        """Upload the fencing token: from here on this attempt supersedes all others."""
+        self._retrier.retry(lambda: self._copy.push(only=_STARTED))
+        self._token = (self._folder / _STARTED).read_bytes()
+        self._uploads.start()
 
-    def _before_report(self, record: Mapping[str, Any]) -> None:
-        """Have at the address what Tune will be told."""
+    def _stop_uploads(self) -> None:
+        if self._token is not None:
+            self._uploads.stop()
+
+    def _upload_before_report(self, record: Mapping[str, Any]) -> None:
+        """Upload what Tune is about to be told."""
         if self._superseded:
             raise Superseded("another attempt at this trial has begun")
-        if (self._folder / _RESULT).is_file():  # the last one: the driver looks for the results
-            self._persistence.insist(self._push_all)
+        if (self._folder / _RESULT).is_file():  # the last report: the driver reads the results
+            self._retrier.retry(self._upload_all)
         elif "stage" in record:
             epochs = self._folder / _EPOCHS
             lines = epochs.read_bytes() if epochs.is_file() else b""
             line = json.dumps(record).encode() + b"\n"
-            self._carrier.wake()  # the epoch's state
-            # While the address is lost the trial goes on: all lines go up later.
-            self._persistence.attempt(lambda: self._place.write(_EPOCHS, lines + line))
+            self._uploads.wake()  # for the epoch's checkpoint
+            # During an outage the trial goes on: the next upload has all lines.
+            self._retrier.try_once(lambda: self._remote.write(_EPOCHS, lines + line))
 
-    def _carry(self) -> None:
-        """What the thread does. The checkpoint stays there until the results are there."""
+    def _upload_running(self) -> None:
+        """Upload in the background; the remote checkpoint stays until the results are there."""
         if not self._is_superseded():
-            self._copy.push(without=_LAST, keeping=[CHECKPOINT])
+            self._copy.push(exclude=_LAST, keep=[CHECKPOINT])
 
-    def _push_all(self) -> None:
+    def _upload_all(self) -> None:
         if self._is_superseded():
             raise Superseded("another attempt at this trial has begun")
         self._copy.push()
 
+    def _upload_unfinished(self) -> None:
+        """Upload the state of a trial that is to be resumed, unless the driver has ended it."""
+        if self._token is not None and self._remote.read(_ENDED) is None:
+            self._upload_all()
+
     def _is_superseded(self) -> bool:
-        started = self._place.read(_STARTED)
-        self._superseded |= self._own is not None and started not in (None, self._own)
+        token = self._remote.read(_STARTED)
+        self._superseded |= self._token is not None and token not in (None, self._token)
         return self._superseded
 
-    def _leave(self) -> None:
-        """What goes up when a trial is stopped, to be taken up again: unless it has ended."""
-        if self._own is not None and self._place.read(_ENDED) is None:
-            self._push_all()
-
-    def _stop(self) -> None:
-        if self._own is not None:
-            self._carrier.stop()
-
-    def _clear(self) -> None:
-        """Leave the empty folder only: it says in the store of templates who took one."""
+    def _empty_folder(self) -> None:
+        """Remove all files; the folder stays, because the template store lists it as a user."""
         for path in self._folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -199,10 +208,10 @@ class _Attempt:
 def remote_trials(
     address: str, study: str, settings: Mapping[str, Any], own_caches: bool
 ) -> RemoteTrialRunner:
-    """A runner for the trials of ``study``, from the settings that they share."""
-    cache: Path = cache_folder((settings.get("data") or {}).get("cache"))
+    """The runner for the trials of a study, from the settings that they share."""
+    cache = cache_folder((settings.get("data") or {}).get("cache"))
     return RemoteTrialRunner(address, study, str(cache), own_caches)
 
 
-def _carried(name: str) -> bool:
+def _is_uploaded(name: str) -> bool:
     return not name.startswith(("template/", "."))

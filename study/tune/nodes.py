@@ -11,7 +11,7 @@ from typing import Any
 from focusnet.errors import ConfigError
 from focusnet.system.atomic import write_text
 from study.project import ROOT
-from study.remote.files import open_place
+from study.remote.files import open_folder
 from study.space.domains import Choice
 from study.space.space import Space
 
@@ -55,7 +55,7 @@ def check_nodes(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     word = uuid.uuid4().hex
-    place = open_place(results) if isinstance(results, str) else None
+    place = open_folder(results) if isinstance(results, str) else None
     probe = f"{place.url if place else results}/.probe-{word}"
     if place:
         place.write(f".probe-{word}", word.encode())

@@ -1,17 +1,17 @@
-"""An fsspec file system in memory whose network can be cut, for tests."""
+"""An fsspec file system in memory with a simulated network outage, for tests."""
 
 from typing import ClassVar
 
 import fsspec
 from fsspec.implementations.memory import MemoryFileSystem
 
-from study.remote.files import Place, open_place
+from study.remote.files import RemoteFolder, open_folder
 
 
 class FlakyFileSystem(MemoryFileSystem):
-    """``flaky://``: while ``down`` every operation fails; ``fuse`` counts down to the cut.
+    """``flaky://``: operations fail while ``down`` is set, or after ``fuse`` more of them.
 
-    ``names`` holds, in order, what was written.
+    ``names`` lists the files that were written, in order.
     """
 
     protocol = "flaky"
@@ -63,11 +63,11 @@ class FlakyFileSystem(MemoryFileSystem):
         super().rm_file(path)
 
 
-def flaky_place(name: str = "studies") -> Place:
-    """An empty folder at a flaky address, whose network is up."""
+def flaky_folder(name: str = "studies") -> RemoteFolder:
+    """An empty folder at a ``flaky://`` address, with the network up."""
     fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
     FlakyFileSystem.store.clear()
     FlakyFileSystem.pseudo_dirs[:] = [""]
     FlakyFileSystem.names.clear()
     FlakyFileSystem.down, FlakyFileSystem.fuse = False, None
-    return open_place(f"flaky://{name}")
+    return open_folder(f"flaky://{name}")

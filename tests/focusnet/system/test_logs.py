@@ -34,6 +34,27 @@ def test_a_file_that_cannot_be_written_ends_nothing(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_that_is_replaced_meanwhile_gets_the_next_line(tmp_path):
+    path = tmp_path / "trial.log"
+    with log_to_file(path):
+        logger.info("one")
+        (tmp_path / "downloaded").write_text("from another machine\n")
+        (tmp_path / "downloaded").replace(path)
+        logger.info("two")
+    first, second = path.read_text().splitlines()
+    assert first == "from another machine"
+    assert second.endswith("INFO    two")
+
+
+def test_a_file_gets_each_line_once_whoever_asks_for_it(tmp_path):
+    path = tmp_path / "trial.log"
+    with log_to_file(path):
+        with log_to_file(path):
+            logger.info("inside")
+        logger.info("outside")
+    assert [line.split()[-1] for line in path.read_text().splitlines()] == ["inside", "outside"]
+
+
 def test_a_stream_that_is_no_terminal_gets_plain_lines():
     stream = io.StringIO()
     with log_to_terminal(stream=stream):

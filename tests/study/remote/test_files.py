@@ -1,111 +1,114 @@
-"""Files at an address are there whole or not at all, and errors say what to do."""
+"""Remote files are complete or absent, and errors say what to do."""
 
 import os
 
 import fsspec
 import pytest
-from flaky_files import FlakyFileSystem, flaky_place
+from flaky_files import FlakyFileSystem, flaky_folder
 
 from focusnet.errors import ConfigError, DataError
 from study.errors import Unreachable
-from study.remote.files import check_place, is_leftover, open_place, remove_leftovers
+from study.remote.files import check_access, is_partial, open_folder, remove_partial_files
 
-BIG = b"0123456789" * 1_000_000  # over the size that is sent in one request
+BIG = b"0123456789" * 1_000_000  # too large for one request
 
 
 @pytest.fixture(params=["memory", "file"])
-def place(request, tmp_path):
+def remote(request, tmp_path):
     if request.param == "file":
-        return open_place(f"file://{tmp_path}/remote")
+        return open_folder(f"file://{tmp_path}/remote")
     fsspec.filesystem("memory").store.clear()
-    return open_place("memory://remote")
+    return open_folder("memory://remote")
 
 
-def test_what_was_written_is_read_and_listed(place):
-    assert place.read("a/b.json") is None
-    assert place.listing() == {}
-    place.write("a/b.json", b"one")
-    place.write("a/b.json", b"three")
-    place.write("c", b"")
-    assert place.read("a/b.json") == b"three"
-    assert {name: found.size for name, found in place.listing().items()} == {"a/b.json": 5, "c": 0}
-    assert list(place.listing("a")) == ["a/b.json"]
-    assert list(place.below("a").listing()) == ["b.json"]
-    assert place.match("*/b.json") == ["a/b.json"]
-    place.remove(["a/b.json", "was/never/there"])
-    assert list(place.listing()) == ["c"]
+def test_written_files_are_read_and_listed(remote):
+    assert remote.read("a/b.json") is None
+    assert remote.list_files() == {}
+    remote.write("a/b.json", b"one")
+    remote.write("a/b.json", b"three")
+    remote.write("c", b"")
+    assert remote.read("a/b.json") == b"three"
+    assert {name: found.size for name, found in remote.list_files().items()} == {
+        "a/b.json": 5,
+        "c": 0,
+    }
+    assert list(remote.list_files("a")) == ["a/b.json"]
+    assert list(remote.subfolder("a").list_files()) == ["b.json"]
+    assert remote.glob("*/b.json") == ["a/b.json"]
+    remote.remove(["a/b.json", "was/never/there"])
+    assert list(remote.list_files()) == ["c"]
 
 
-def test_files_of_any_size_go_up_and_come_down(place, tmp_path):
+def test_files_of_any_size_are_uploaded_moved_and_downloaded(remote, tmp_path):
     (tmp_path / "big").write_bytes(BIG)
     (tmp_path / "small").write_bytes(b"small")
-    place.upload(tmp_path / "big", "x/big")
-    place.upload(tmp_path / "small", "small")
-    place.move("x/big", "y/big")
-    place.download(["y/big", "small"], tmp_path / "down")
+    remote.upload(tmp_path / "big", "x/big")
+    remote.upload(tmp_path / "small", "small")
+    remote.move("x/big", "y/big")
+    remote.download(["y/big", "small"], tmp_path / "down")
     assert (tmp_path / "down" / "y" / "big").read_bytes() == BIG
     assert (tmp_path / "down" / "small").read_bytes() == b"small"
-    assert sorted(place.listing()) == ["small", "y/big"]
+    assert sorted(remote.list_files()) == ["small", "y/big"]
     left = [p.name for p in (*tmp_path.iterdir(), *(tmp_path / "down").iterdir())]
-    assert not [name for name in left if is_leftover(name)]
+    assert not [name for name in left if is_partial(name)]
     with pytest.raises(FileNotFoundError):
-        place.upload(tmp_path / "gone", "gone")
+        remote.upload(tmp_path / "gone", "gone")
     with pytest.raises(FileNotFoundError):
-        place.download(["gone"], tmp_path / "down")
+        remote.download(["gone"], tmp_path / "down")
 
 
-def test_of_two_that_create_a_file_one_is_told_that_it_was_there(place):
-    assert place.create("x/lease", b"first")
-    assert not place.create("x/lease", b"second")
-    assert place.read("x/lease") == b"first"
-    assert list(place.listing()) == ["x/lease"]
+def test_creating_a_file_that_exists_returns_false(remote):
+    assert remote.create("x/lease", b"first")
+    assert not remote.create("x/lease", b"second")
+    assert remote.read("x/lease") == b"first"
+    assert list(remote.list_files()) == ["x/lease"]
 
 
-def test_a_file_whose_upload_fails_is_not_there():
-    place = flaky_place()
-    place.write("trial.json", b"before")
-    FlakyFileSystem.fuse = 1  # written beside, not renamed
+def test_a_failed_upload_leaves_the_old_file():
+    remote = flaky_folder()
+    remote.write("trial.json", b"before")
+    FlakyFileSystem.fuse = 1  # the temporary file is written but not renamed
     with pytest.raises(Unreachable, match=r"flaky://.*studies: OSError: the network is down"):
-        place.write("trial.json", b"after")
+        remote.write("trial.json", b"after")
     FlakyFileSystem.down, FlakyFileSystem.fuse = False, None
-    assert place.read("trial.json") == b"before"
+    assert remote.read("trial.json") == b"before"
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda place: place.listing(),
-        lambda place: place.read("a"),
-        lambda place: place.create("a", b""),
-        lambda place: place.remove(["a"]),
-        lambda place: place.move("a", "b"),
+        lambda remote: remote.list_files(),
+        lambda remote: remote.read("a"),
+        lambda remote: remote.create("a", b""),
+        lambda remote: remote.remove(["a"]),
+        lambda remote: remote.move("a", "b"),
     ],
 )
-def test_every_failure_of_the_network_is_one_error(act):
-    place = flaky_place()
+def test_every_network_failure_raises_unreachable(act):
+    remote = flaky_folder()
     FlakyFileSystem.down = True
     with pytest.raises(Unreachable, match="the network is down"):
-        act(place)
+        act(remote)
 
 
-def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path):
-    place = open_place(f"file://{tmp_path}/remote")
+def test_a_folder_that_cannot_be_listed_is_not_reported_as_empty(tmp_path):
+    remote = open_folder(f"file://{tmp_path}/remote")
     (tmp_path / "remote").write_text("a file where the folder was")
     with pytest.raises(Unreachable):
-        place.below("x").listing()
+        remote.subfolder("x").list_files()
 
 
-def test_a_name_that_leaves_its_folder_is_refused(monkeypatch):
-    place = flaky_place()
-    outside = {f"{place.root}/../x": {"type": "file", "size": 1}}
+def test_a_file_name_that_leads_outside_the_folder_is_refused(monkeypatch):
+    remote = flaky_folder()
+    outside = {f"{remote.root}/../x": {"type": "file", "size": 1}}
     monkeypatch.setattr(FlakyFileSystem, "find", lambda *args, **kwargs: outside)
-    with pytest.raises(DataError, match=r"name leaves it: '\.\./x'"):
-        place.listing()
+    with pytest.raises(DataError, match=r"leads outside: '\.\./x'"):
+        remote.list_files()
 
 
-def test_what_the_address_lacks_is_said_before_anything_starts(monkeypatch):
+def test_an_unknown_protocol_and_a_missing_package_are_config_errors(monkeypatch):
     with pytest.raises(ConfigError, match="nosuch://x: ValueError: Protocol not known: nosuch"):
-        open_place("nosuch://x")
+        open_folder("nosuch://x")
 
     def missing(protocol):
         raise ImportError("Install s3fs to access S3")
@@ -113,36 +116,36 @@ def test_what_the_address_lacks_is_said_before_anything_starts(monkeypatch):
     monkeypatch.setattr("fsspec.core.get_filesystem_class", missing)
     needed = "s3://bucket/x: s3:// needs another package: pip install s3fs, on every node"
     with pytest.raises(ConfigError, match=needed):
-        open_place("s3://bucket/x")
+        open_folder("s3://bucket/x")
 
 
-def test_an_address_that_refuses_is_told_in_its_own_words():
-    place = flaky_place()
-    check_place(place)
-    assert place.listing() == {}, "the probe is gone"
+def test_a_failed_access_check_shows_the_error_of_the_store():
+    remote = flaky_folder()
+    check_access(remote)
+    assert remote.list_files() == {}, "the probe is gone"
     FlakyFileSystem.down = True
-    with pytest.raises(ConfigError) as told:
-        check_place(place)
-    first, second = told.value.problems
-    assert first == f"--results {place.url}: OSError: the network is down"
+    with pytest.raises(ConfigError) as raised:
+        check_access(remote)
+    first, second = raised.value.problems
+    assert first == f"--results {remote.url}: OSError: the network is down"
     assert second.startswith("It cannot be read: credentials")
     FlakyFileSystem.down, FlakyFileSystem.fuse = False, 1
     with pytest.raises(ConfigError, match="It cannot be written"):
-        check_place(place)
+        check_access(remote)
 
 
-def test_addresses_of_one_folder_share_a_working_copy(tmp_path, monkeypatch):
+def test_addresses_of_one_folder_have_one_digest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    same = {open_place(f"file://{p}").hash for p in (f"{tmp_path}/x", f"{tmp_path}/x/", "x")}
+    same = {open_folder(f"file://{p}").digest for p in (f"{tmp_path}/x", f"{tmp_path}/x/", "x")}
     assert len(same) == 1
-    assert open_place(f"file://{tmp_path}/y").hash not in same
+    assert open_folder(f"file://{tmp_path}/y").digest not in same
 
 
-def test_leftovers_of_killed_processes_go(tmp_path):
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
     for name in ("a/.pushed-1.part", ".pulled-1/0", "a/keep.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-        assert is_leftover(name) == ("keep" not in name)
-    remove_leftovers(tmp_path)
+        assert is_partial(name) == ("keep" not in name)
+    remove_partial_files(tmp_path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["keep.json"]
     assert os.listdir(tmp_path) == ["a"]

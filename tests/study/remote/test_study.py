@@ -1,4 +1,4 @@
-"""A study whose nodes and driver share nothing but an address, through the real command."""
+"""The real command, with a driver and nodes that share nothing but an address."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def table(folder):
         ("file:///proc/studies", "--results file:///proc/studies/demo: "),
     ],
 )
-def test_an_address_that_cannot_be_used_is_one_message(tmp_path, address, words):
+def test_an_unusable_address_gives_one_message(tmp_path, address, words):
     done = subprocess.run(
         command(address, script=ROOT / "study" / "run.py"),
         capture_output=True,
@@ -62,7 +62,7 @@ def test_an_address_that_cannot_be_used_is_one_message(tmp_path, address, words)
     assert "Ray" not in done.stdout
 
 
-def test_the_plan_says_where_the_results_will_be_and_a_local_one_needs_no_fsspec(tmp_path):
+def test_the_plan_shows_the_address_and_a_local_one_does_not_import_fsspec(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from study.run import main\n"
         "main([*sys.argv[1:], '--plan', '--no-measure']); print('fsspec' in sys.modules)"
@@ -80,7 +80,7 @@ def test_the_plan_says_where_the_results_will_be_and_a_local_one_needs_no_fsspec
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_study_that_is_not_there_is_told(tmp_path, capsys):
+def test_a_missing_study_is_reported(tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "space.yaml").touch()
     assert status([f"file://{tmp_path}/demo"]) == 2
@@ -92,7 +92,7 @@ def test_a_study_that_is_not_there_is_told(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_study_outlives_a_node_an_outage_its_driver_and_its_drivers_disk(tmp_path, capsys):
+def test_a_study_survives_the_loss_of_a_node_the_network_the_driver_and_its_disk(tmp_path, capsys):
     remote, log = tmp_path / "remote", tmp_path / "log.txt"
     address = f"file://{remote}"
 
@@ -126,34 +126,34 @@ def test_a_study_outlives_a_node_an_outage_its_driver_and_its_drivers_disk(tmp_p
         assert cluster.stdout.readline() == "killed\n"
         wait_for(lambda: "its worker died" in log.read_text(), log)
         wait_for(lambda: log.read_text().count("done     ") >= 2, log)
-        # For a while there is a file in the address's place.
+        # An outage: a file replaces the folder at the address.
         remote.rename(tmp_path / "away")
         remote.touch()
-        wait_for(lambda: f"lost file://{remote}/demo" in log.read_text(), log)
+        wait_for(lambda: f"no connection to file://{remote}/demo" in log.read_text(), log)
         remote.unlink()
         (tmp_path / "away").rename(remote)
-        wait_for(lambda: "the address answers again" in log.read_text(), log)
+        wait_for(lambda: "connected again" in log.read_text(), log)
         wait_for(lambda: log.read_text().count("done     ") >= 3, log)
         assert status([f"{address}/demo"]) == 0
         assert ", running for" in capsys.readouterr().out
         driver.kill()
         driver.wait()
         shutil.rmtree(tmp_path / "first")
-        (remote / "demo" / ".lease").unlink()  # what a person does who knows that it is dead
+        (remote / "demo" / ".lease").unlink()  # as a user may who knows that the driver is dead
         resumed = start("second", join, "--resume")
         assert resumed.wait(timeout=PATIENCE) == 0, log.read_text()
-        undisturbed = subprocess.run(
+        uninterrupted = subprocess.run(
             command(tmp_path / "local", *SMALL, join),
             env={**os.environ, "FAKE_EPOCH_SECONDS": "0.005"},
             stdout=subprocess.DEVNULL,
             timeout=PATIENCE,
         )
-        assert undisturbed.returncode == 0
+        assert uninterrupted.returncode == 0
     finally:
         cluster.stdin.close()
         cluster.wait(timeout=60)
     words = log.read_text()
-    assert words.count("lost file://") == words.count("the address answers again") == 1
+    assert words.count("no connection to") == words.count("connected again") == 1
     assert {path.name for path in (tmp_path / "nodes").iterdir()} == {"node0", "node1"}
 
     copy = tmp_path / "copies" / "demo"

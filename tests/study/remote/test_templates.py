@@ -1,30 +1,24 @@
-"""Templates that nodes exchange through an address are whole, and one for all."""
+"""Nodes exchange complete templates through an address, one for each key."""
 
 import json
-import threading
 
 import pytest
-from flaky_files import FlakyFileSystem, flaky_place
+from flaky_files import FlakyFileSystem, flaky_folder
 
 from focusnet.store import CHECKPOINT
 from focusnet.trial.templates import get_or_build
-from study.remote.retry import Persistence
+from study.remote.retry import Retrier
 from study.remote.templates import RemoteTemplates
 
 
 @pytest.fixture
-def place():
-    return flaky_place("studies/.templates")
+def remote():
+    return flaky_folder("studies/.templates")
 
 
 @pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def templates(place, said):
-    return RemoteTemplates(place, Persistence(said.append, lambda seconds: None), said.append)
+def templates(remote):
+    return RemoteTemplates(remote, Retrier(lambda seconds: None))
 
 
 def never(folder):
@@ -48,7 +42,7 @@ def weights(template):
     return (template.folder / "weights.safetensors").read_text()
 
 
-def test_what_one_node_has_built_the_other_takes(tmp_path, place, templates):
+def test_a_template_built_on_one_node_is_used_on_another(tmp_path, remote, templates):
     first = get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
     second = get_or_build(
         tmp_path / "two", "key", never, elsewhere=templates, user=tmp_path / "trial"
@@ -56,10 +50,10 @@ def test_what_one_node_has_built_the_other_takes(tmp_path, place, templates):
     assert weights(first) == weights(second) == "w"
     names = {path.name for path in second.folder.iterdir()}
     assert names == {"about.json", "template.json", "weights.safetensors", "uses"}
-    assert not [name for name in place.listing() if name.endswith(CHECKPOINT)]
+    assert not [name for name in remote.list_files() if name.endswith(CHECKPOINT)]
 
 
-def test_the_first_complete_one_is_everybodys(tmp_path, place, templates):
+def test_the_template_that_is_complete_first_is_used_by_all(tmp_path, remote, templates):
     def meanwhile(folder):
         get_or_build(tmp_path / "one", "key", builder("first"), elsewhere=templates)
 
@@ -69,11 +63,11 @@ def test_the_first_complete_one_is_everybodys(tmp_path, place, templates):
     assert not (tmp_path / "two" / "key.building").exists()
     third = get_or_build(tmp_path / "three", "key", never, elsewhere=templates)
     assert weights(third) == "first"
-    assert len([name for name in place.listing() if name.endswith("weights.safetensors")]) == 1
+    assert len([name for name in remote.list_files() if name.endswith("weights.safetensors")]) == 1
 
 
 @pytest.mark.parametrize("fuse", range(1, 12))
-def test_a_template_cut_off_on_its_way_up_is_seen_by_nobody(tmp_path, place, templates, fuse):
+def test_an_incomplete_upload_is_not_visible(tmp_path, remote, templates, fuse):
     folder = tmp_path / "one" / "key"
     folder.mkdir(parents=True)
     builder("w")(folder)
@@ -87,16 +81,16 @@ def test_a_template_cut_off_on_its_way_up_is_seen_by_nobody(tmp_path, place, tem
         assert not (tmp_path / "two" / "key").exists()
     again = get_or_build(tmp_path / "one", "key", never, elsewhere=templates)
     assert weights(again) == "w"
-    assert templates.fetch("key", tmp_path / "three" / "key"), "carried up later"
+    assert templates.fetch("key", tmp_path / "three" / "key"), "uploaded later"
 
 
-def test_a_damaged_template_is_built_anew_and_replaced(tmp_path, place, templates, said):
+def test_a_damaged_template_is_built_again_and_replaced(tmp_path, remote, templates, caplog):
     get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
-    name = next(name for name in place.listing() if name.endswith("weights.safetensors"))
-    place.write(name, b"x")
+    name = next(name for name in remote.list_files() if name.endswith("weights.safetensors"))
+    remote.write(name, b"x")
     built = get_or_build(tmp_path / "two", "key", builder("new"), elsewhere=templates)
     assert weights(built) == "new"
-    assert "damaged and not used: wrong checksum of weights.safetensors" in said[0]
+    assert "damaged and not used: wrong checksum of weights.safetensors" in caplog.text
     assert weights(get_or_build(tmp_path / "three", "key", never, elsewhere=templates)) == "new"
 
 
@@ -104,19 +98,16 @@ def test_a_damaged_template_is_built_anew_and_replaced(tmp_path, place, template
     "manifest",
     [b"", b"{", b"[]", b'{"files": {"../../x": "0"}, "folder": "key/1"}', b'{"folder": "/etc"}'],
 )
-def test_a_manifest_that_makes_no_sense_is_none(tmp_path, place, templates, manifest):
-    place.write("key.json", manifest)
+def test_an_invalid_manifest_is_ignored(tmp_path, remote, templates, manifest):
+    remote.write("key.json", manifest)
     assert not templates.fetch("key", tmp_path / "key")
     assert not (tmp_path / "x").exists()
     get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
     assert weights(get_or_build(tmp_path / "two", "key", never, elsewhere=templates)) == "w"
 
 
-def test_a_builder_goes_on_from_the_state_of_one_that_died_on_another_node(
-    tmp_path, place, templates
-):
-    carried = threading.Event()
-    monitor = place.below("key")
+def test_a_build_resumes_from_the_checkpoint_of_another_node(tmp_path, remote, templates):
+    uploaded = remote.subfolder("key")
 
     def dies(folder):
         (folder / CHECKPOINT).write_text("epoch 3")
@@ -124,22 +115,21 @@ def test_a_builder_goes_on_from_the_state_of_one_that_died_on_another_node(
 
     with pytest.raises(KeyboardInterrupt):
         get_or_build(tmp_path / "one", "key", dies, elsewhere=templates)
-    assert monitor.read(CHECKPOINT) == b"epoch 3"
+    assert uploaded.read(CHECKPOINT) == b"epoch 3"
 
     found = []
 
-    def goes_on(folder):
+    def resumes(folder):
         found.append((folder / CHECKPOINT).read_text())
         builder("w")(folder)
-        carried.set()
 
-    get_or_build(tmp_path / "two", "key", goes_on, elsewhere=templates)
+    get_or_build(tmp_path / "two", "key", resumes, elsewhere=templates)
     assert found == ["epoch 3"]
-    assert monitor.read(CHECKPOINT) is None
+    assert uploaded.read(CHECKPOINT) is None
 
 
-def test_a_state_that_leads_nowhere_is_taken_away(tmp_path, place, templates):
-    place.write(f"key/{CHECKPOINT}", b"epoch 3")
+def test_a_checkpoint_that_the_build_deleted_is_removed_remotely(tmp_path, remote, templates):
+    remote.write(f"key/{CHECKPOINT}", b"epoch 3")
 
     def fails(folder):
         (folder / CHECKPOINT).unlink()
@@ -147,5 +137,5 @@ def test_a_state_that_leads_nowhere_is_taken_away(tmp_path, place, templates):
 
     with pytest.raises(ValueError, match="not finite"):
         get_or_build(tmp_path / "one", "key", fails, elsewhere=templates)
-    assert place.below("key").read(CHECKPOINT) is None
-    assert json.loads(place.read("key.json") or b"{}") == {}
+    assert remote.subfolder("key").read(CHECKPOINT) is None
+    assert json.loads(remote.read("key.json") or b"{}") == {}
