@@ -30,7 +30,7 @@ def test_claims_are_frequent_with_an_effect_and_rare_without(tmp_path):
     section = error_rates_section(read_study(confirmed_study(tmp_path / "s")), studies=60)
     rows = section.blocks[1].rows
     assert [row[0] for row in rows] == ["0.0", "2.0", "4.0", "8.0"]
-    assert float(rows[0][3]) <= 15  # of 60 studies at 5 %, more than 9 have a claim once in 1,000 times
+    assert float(rows[0][3]) <= 15  # at 5 %, more than 9 of 60 have a claim once in 1,000
     assert float(rows[3][1]) > float(rows[0][1])
 
 
