@@ -57,20 +57,20 @@ def search_blocks(study: Study) -> list[Block]:
         "warm classes",
         "only label warm %",
     )
-    blocks: list[Block] = [
+    table: list[Block] = [
         "The winner of each search on report, the half of the test locations that no search has "
         "seen. Accuracies are macro averages over scenes; gain is FocusNet minus its own template, "
         "in points; trials are finished / planned.",
         Table(header, [_row(study, stratum, effect) for stratum, effect in outcomes]),
     ]
     if not study.winners:
-        return [*blocks, "No trial has finished yet: there is no answer."]
+        return ["No trial has finished yet: there is no answer.", *table]
     sentences = [
         _sentence(study, stratum, stratum.winner, effect)
         for stratum, effect in outcomes
         if stratum.winner is not None
     ]
-    blocks += [Bullets(sentences), _reservation(study, effects)]
+    blocks: list[Block] = [Bullets(sentences), *table, _reservation(study, effects)]
     notes = [] if study.confirmed else list(winner_warnings(study))
     if lone := max((effect.lone_locations for effect in effects), default=0):
         notes.append(lone_locations_note(lone))
