@@ -1,1 +1,1 @@
-"""What a study found: reads result files only, and needs neither Ray nor torch."""
+"""Analyses the result files of a study; needs neither Ray nor torch."""

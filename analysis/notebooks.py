@@ -1,4 +1,4 @@
-"""What the notebooks call: find a study wherever Jupyter was started, show parts of a report."""
+"""Functions for the notebooks: open a study from any folder, show sections of the report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,23 +7,23 @@ from IPython.display import Image, Markdown, display
 
 from analysis.read_study import Study, read_study
 from analysis.render.document import Figure, Section, block_to_markdown
-from analysis.sections.settings import setting_section
+from analysis.sections.compare_setting import setting_section
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def open_study(path: str | Path) -> Study:
-    """Read the study at ``path``, from the current folder or from the repository's root.
+    """Read the study at ``path``, relative to the current folder or the repository's root.
 
     Raises:
-        NotAStudy: there is none.
+        NotAStudy: there is no study.
     """
     given = Path(path).expanduser()
     return read_study(given if given.exists() else ROOT / given)
 
 
 def show(*sections: Section | Iterable[Section] | None) -> None:
-    """Show parts of a report, one below the other; None is a part that this study does not have."""
+    """Show sections one below the other; None is a section that this study does not have."""
     for section in sections:
         if section is None:
             display(Markdown("*This study has nothing to show here.*"))
@@ -44,10 +44,15 @@ def _show_section(section: Section) -> None:
 
 
 def compare_setting(pattern: str, setting: str, how_to: str) -> Section:
-    """``setting_section`` of the studies that match ``pattern``; ``how_to`` if there are none."""
-    here = Path.cwd()
-    found = sorted(here.glob(pattern)) or sorted(ROOT.glob(pattern))
-    studies = [open_study(path) for path in found if (path / "space.yaml").is_file()]
+    """Compare a setting between the studies that match ``pattern``.
+
+    Args:
+        pattern: glob of results folders, relative to the current folder or the repository's root.
+        setting: dotted path, such as ``focus.template_logits``.
+        how_to: shown if no study matches: how to make them.
+    """
+    found = sorted(Path.cwd().glob(pattern)) or sorted(ROOT.glob(pattern))
+    studies = [read_study(path) for path in found if (path / "space.yaml").is_file()]
     if not studies:
-        return Section(setting, [f"{pattern}: there are no such studies yet. {how_to}"])
+        return Section(setting, [f"No study matches {pattern} yet. {how_to}"])
     return setting_section(studies, setting)

@@ -1,4 +1,4 @@
-"""The report's command: read a study's results, print what they say, write it with figures.
+"""Command that reports on a study: prints the report, and writes it with figures as HTML.
 
 python analysis/report.py results/demo
 """
@@ -14,26 +14,27 @@ from analysis.read_study import NotAStudy, Study, read_study
 from analysis.render.document import Figure, Section, to_markdown, to_text
 from analysis.render.html import to_html
 from analysis.sections.arms import arms_section
-from analysis.sections.costs import costs_section
-from analysis.sections.explanations import (
+from analysis.sections.changes import (
     classes_section,
     confusions_section,
     devices_section,
     main_evidence,
 )
-from analysis.sections.missing import missing
+from analysis.sections.costs import costs_section
+from analysis.sections.missing import missing_section
 from analysis.sections.provenance import provenance_section
+from analysis.sections.search_results import search_section
 from analysis.sections.sensitivity import parameters_section
 from analysis.sections.subset_curve import subset_section
-from analysis.sections.tradeoff import tradeoff_section
 from analysis.sections.trials import trials_section
-from analysis.sections.verdicts import answer, search_section
+from analysis.sections.two_objectives import two_objectives_section
+from analysis.sections.verdicts import answer_section
 
 DONE, WRONG_INPUT = 0, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
     try:
         study = read_study(Path(options.study))
@@ -44,21 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return WRONG_INPUT
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a scene's name may be more than it can show
+        sys.stdout.reconfigure(errors="replace")  # it may lack characters of a scene's name
     try:
         print(to_text(title, sections, str(folder)))
         print(f"\nWritten: {', '.join(str(path) for path in written)}", flush=True)
-    except BrokenPipeError:  # the reader (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has quit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 
 def build_report(study: Study) -> tuple[str, list[Section]]:
-    """All of the report, the answer first."""
+    """Return the title and the sections of the report, the answer first."""
     evidence = main_evidence(study)
     sections = [
-        answer(study),
-        missing(study),
+        answer_section(study),
+        missing_section(study),
         arms_section(study),
         subset_section(study),
         classes_section(study),
@@ -66,7 +67,7 @@ def build_report(study: Study) -> tuple[str, list[Section]]:
         devices_section(study, evidence),
         search_section(study),
         parameters_section(study),
-        tradeoff_section(study),
+        two_objectives_section(study),
         trials_section(study),
         costs_section(study),
         provenance_section(study),
@@ -75,10 +76,10 @@ def build_report(study: Study) -> tuple[str, list[Section]]:
 
 
 def write_report(folder: Path, title: str, sections: Sequence[Section]) -> list[Path]:
-    """Write ``report.html``, ``report.md`` and the figures of the latter into ``folder``."""
+    """Write ``report.html``, ``report.md`` and the figures that the latter links to."""
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
-        old.unlink()  # of an earlier state of the study; what is drawn now may be less
+        old.unlink()  # a figure of an earlier report that may not be drawn any more
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Figure):
@@ -93,10 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python analysis/report.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Report on a study, finished or not: prints it, and writes report.html (one\n"
-        "file with everything) and report.md with its figures to the report/ folder of the study.",
+        description="Report on a study, finished or not. Prints the report, and writes\n"
+        "report.html (one file with everything) and report.md with its figures to the\n"
+        "study's report/ folder.",
         epilog="example:\n  python analysis/report.py results/demo\n\n"
-        "exit status: 0 done, 2 the folder holds no study",
+        "exit status: 0 done, 2 the folder is not the results of a study",
     )
     parser.add_argument("study", metavar="results/NAME", help="folder of a study's results")
     return parser

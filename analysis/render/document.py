@@ -1,6 +1,6 @@
-"""A report as plain content (sentences, lists, tables, figures), rendered for files and consoles.
+"""Represents a report as sentences, lists, tables and figures; renders it as Markdown and text.
 
-The content holds no markup, so that another form of the report is another renderer.
+The content holds no markup. ``html.py`` renders the same content as a page.
 """
 
 import math
@@ -15,14 +15,14 @@ MISSING = "-"
 
 @dataclass(frozen=True)
 class Bullets:
-    """Short statements, one a line."""
+    """Short statements, one per line."""
 
     items: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the columns named in ``words`` are aligned left, the others right."""
+    """Cells as text. Columns named in ``words`` are aligned left, the others right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -31,12 +31,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, with a caption that says what to see in it.
+    """A picture with its caption.
 
     Attributes:
-        file: its name where it stands beside the report.
-        alt: what kind of picture it is, for those who cannot see it.
-        png: the picture itself.
+        file: name of the PNG file beside the Markdown report.
+        caption: what the picture shows.
+        alt: what kind of picture it is, for readers who cannot see it.
+        png: the picture as PNG bytes.
     """
 
     file: str
@@ -50,14 +51,14 @@ Block = str | Bullets | Table | Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: Sequence[Block]
 
 
 def to_markdown(title: str, sections: Iterable[Section]) -> str:
-    """The report as a Markdown file that stands in the figures' folder."""
+    """Render the report as Markdown that links to figures in the same folder."""
     parts = [f"# {_escape(title)}"]
     for section in sections:
         parts.append(f"## {_escape(section.title)}")
@@ -66,6 +67,7 @@ def to_markdown(title: str, sections: Iterable[Section]) -> str:
 
 
 def block_to_markdown(block: Block) -> str:
+    """Render one block as Markdown."""
     if isinstance(block, str):
         return _escape(block)
     if isinstance(block, Bullets):
@@ -82,7 +84,7 @@ def block_to_markdown(block: Block) -> str:
 
 
 def to_text(title: str, sections: Iterable[Section], folder: str) -> str:
-    """The report for a console; figures are named with the ``folder`` that they are in."""
+    """Render the report for a console; figures are named by their path in ``folder``."""
     parts = [f"{title}\n{'=' * len(title)}"]
     for section in sections:
         parts.append(f"{section.title}\n{'-' * len(section.title)}")
@@ -103,7 +105,7 @@ def _text(block: Block, folder: str) -> str:
 
 
 def _aligned(table: Table, render: Callable[[str], str]) -> list[list[str]]:
-    """Header and rows with all cells of a column made equally wide."""
+    """Return header and rows with the cells of each column padded to the same width."""
     rows = [[render(_one_line(cell)) for cell in row] for row in (table.header, *table.rows)]
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*rows, strict=True)]
     return [
@@ -131,17 +133,17 @@ def _one_line(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text, such as an error message, that Markdown shows as it is."""
+    """Escape text, such as an error message, so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", _one_line(text))
 
 
 def percent(fraction: float) -> str:
-    """Such as ``45.2``; the unit stands in the heading or after it."""
+    """Format a fraction in percent without the unit, such as ``45.2``."""
     return MISSING if math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
 def points(fraction: float) -> str:
-    """A difference of percentages with its sign, such as ``+1.3``."""
+    """Format a difference of fractions in percentage points with its sign, such as ``+1.3``."""
     if math.isnan(fraction):
         return MISSING
     text = f"{100 * fraction:+.1f}"
@@ -149,10 +151,15 @@ def points(fraction: float) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """A plain number, or the sign for a missing one."""
+    """Format a number with ``digits`` decimals."""
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def interval(low: float, high: float, show: Callable[[float], str] = points) -> str:
+    """Format an interval of fractions, such as ``-0.4 to +1.3``; MISSING if its ends are NaN."""
+    return MISSING if math.isnan(low) else f"{show(low)} to {show(high)}"
+
+
 def counted(number_of: int, thing: str) -> str:
-    """Such as ``1 run`` and ``2 runs``."""
+    """Format a count with its noun, such as ``1 run`` and ``2 runs``."""
     return f"{number_of} {thing}" + ("" if number_of == 1 else "s")

@@ -1,1 +1,1 @@
-"""The sections of the report, one a file."""
+"""Builds the sections of the report, a file for each topic."""

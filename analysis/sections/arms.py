@@ -1,4 +1,4 @@
-"""The report's table of all arms: FocusNet, its template and its controls, over their seeds."""
+"""Compares all arms: accuracy of FocusNet, its template and its controls over their seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,63 +8,63 @@ import pandas as pd
 
 from analysis.figures.confirmation import draw_arms
 from analysis.inference.claims import TEMPLATE, family_table
-from analysis.inference.confirmation import FOCUSNET, Confirmation, label_of
-from analysis.inference.locations import LEVEL
+from analysis.inference.confirmation import BEST_CONTROL, FOCUSNET, Confirmation, label_of
 from analysis.read_study import Stratum, Study
-from analysis.render.document import MISSING, Block, Figure, Section, Table, percent, points
+from analysis.render.document import Block, Figure, Section, Table, interval, percent, points
+from analysis.sections.wording import INTERVAL
 
 _REPORT = "{}/report/macro_accuracy"
-BEST = "best control"
 
 
 def arms_section(study: Study) -> Section | None:
-    """Mean accuracy on report and its spread over seeds; None for a study of FocusNet alone."""
+    """Mean accuracy on report and its spread over seeds; None for a study without other arms."""
     table = arms_table(study)
     if set(table["arm"]) <= {TEMPLATE, FOCUSNET} and not study.arms_asked("confirm"):
         return None
     rows = [
         (
             one["stratum"],
-            one["label"] + (f" ({BEST})" if one["best"] else ""),
+            one["label"] + (f" ({BEST_CONTROL})" if one["best"] else ""),
             percent(one["searched"]),
             str(one["seeds"]),
             percent(one["mean"]),
             percent(one["sd"]),
             points(one["gain"]),
             points(one["effect"]),
-            MISSING if math.isnan(one["low"]) else f"{points(one['low'])} to {points(one['high'])}",
+            interval(one["low"], one["high"]),
         )
         for _, one in table.iterrows()
     ]
     header = (
         "stratum",
         "arm",
-        "search's seed %",
+        "search seed %",
         "fresh seeds",
         "mean %",
         "sd",
-        "over template",
-        "FocusNet over it",
-        f"{100 * LEVEL:g} % interval",
+        "minus template",
+        "FocusNet minus arm",
+        INTERVAL,
     )
     blocks: list[Block] = [
-        "Macro accuracies on report. The search's seed: the winner, picked as the best on select, "
-        "and the controls that share its template (mean over their seeds if there are several). "
-        "Fresh seeds: mean and standard deviation over seeds, the arm's mean difference from the "
-        "template of the same seed, and FocusNet's from the arm, in points. These intervals are "
-        "not corrected for their number; the verdicts stand in the answer.",
+        "Macro accuracies on report. Search seed: the winner (the best on select) and the controls "
+        "trained with its template, as a mean over their seeds if there are several. Fresh seeds: "
+        "mean and standard deviation over seeds, the arm's mean difference from the template of "
+        "the same seed, and FocusNet's mean difference from the arm, in points. These intervals "
+        "are not corrected for the number of comparisons; the verdicts are in the answer.",
         Table(header, rows, words=frozenset({"stratum", "arm"})),
-        *arms_figures(study),
+        *_arms_figures(study),
     ]
     return Section("Arms", blocks)
 
 
 def arms_table(study: Study) -> pd.DataFrame:
-    """A row a stratum and arm; accuracies and differences are fractions.
+    """One row per stratum and arm; accuracies and differences are fractions.
 
-    ``stratum``, ``arm``, ``label``, ``best`` (control), ``searched`` (accuracy with the search's
-    seed), and with the fresh seeds ``seeds``, ``mean``, ``sd``, ``gain`` (over the template),
-    ``effect`` (of FocusNet against the arm), ``low``, ``high``.
+    Columns: ``stratum``, ``arm``, ``label``, ``best`` (whether it is the best control),
+    ``searched`` (accuracy with the search's seed), and for the fresh seeds ``seeds`` (their
+    number), ``mean``, ``sd``, ``gain`` (over the template), ``effect`` (of FocusNet against the
+    arm), ``low`` and ``high``.
     """
     rows = [row for stratum in study.strata for row in _stratum_rows(study, stratum)]
     columns = ["stratum", "arm", "label", "best", "searched", "seeds", "mean", "sd", "gain",
@@ -91,13 +91,13 @@ def _stratum_rows(study: Study, stratum: Stratum) -> list[dict[str, object]]:
                 "sd": fresh.std(ddof=1) if len(fresh) > 1 else math.nan,
                 "gain": gains.mean() if len(gains) else math.nan,
             }
-            | effect_of(confirmation, arm)
+            | _effect_of(confirmation, arm)
         )
     return rows
 
 
-def effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
-    """FocusNet against one arm: ``effect``, ``low``, ``high``; NaN where there are none."""
+def _effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
+    """FocusNet against one arm: ``effect``, ``low``, ``high``; NaN where not tested."""
     counts = None if arm == FOCUSNET else confirmation.counts(arm)
     if counts is None:
         return dict.fromkeys(("effect", "low", "high"), math.nan)
@@ -106,7 +106,7 @@ def effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
 
 
 def _arms(study: Study, stratum: Stratum) -> list[str]:
-    """Template, FocusNet, and every control that was asked for or is there."""
+    """Template, FocusNet, and every control that was planned or has trials."""
     asked = [*study.arms_asked("controls"), *study.arms_asked("confirm")]
     found = [*stratum.controls["arm"], *stratum.confirmation.trials["arm"]]
     return list(dict.fromkeys([TEMPLATE, FOCUSNET, *asked, *found]))
@@ -130,7 +130,7 @@ def _accuracies(trials: pd.DataFrame, arm: str, stage: str) -> np.ndarray:
 
 
 def _searched(stratum: Stratum, arm: str) -> float:
-    """Accuracy beside the winner of the search: its own, its template's, or a control's mean."""
+    """Accuracy with the search's seed: the winner's, its template's, or a control's mean."""
     if arm in (TEMPLATE, FOCUSNET):
         trials = pd.DataFrame() if stratum.winner is None else stratum.winner.to_frame().T
         name = _REPORT.format(TEMPLATE if arm == TEMPLATE else "focus")
@@ -143,8 +143,8 @@ def _searched(stratum: Stratum, arm: str) -> float:
     return float(trials[name].astype(float).mean())
 
 
-def arms_figures(study: Study) -> list[Figure]:
-    """Every training with a fresh seed."""
+def _arms_figures(study: Study) -> list[Figure]:
+    """The accuracy of every training with a fresh seed; nothing if there is none."""
     accuracies: dict[str, Mapping[str, Sequence[float]]] = {}
     for stratum in study.strata:
         of_arms = confirmed_accuracies(stratum, _arms(study, stratum))
@@ -156,9 +156,9 @@ def arms_figures(study: Study) -> list[Figure]:
     return [
         Figure(
             "arms.png",
-            "Macro accuracy on report of every training with a fresh seed (points) and each arm's "
-            "mean (bar). Look for single trainings that failed: they make intervals and p-values "
-            "too small.",
+            "Macro accuracy on report of every training with a fresh seed (dots) and each arm's "
+            "mean (bar). Look for single trainings that collapsed: with them, intervals and "
+            "p-values are too small.",
             "Strip plots of accuracies by arm, one for each stratum.",
             draw_arms(accuracies),
         )

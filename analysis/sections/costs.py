@@ -1,4 +1,4 @@
-"""The report's part on time: what trials took, and what sharing templates saved."""
+"""Shows how long trials took, and how many templates were trained and reused."""
 
 import pandas as pd
 
@@ -12,12 +12,12 @@ _PHASES = {"search": "search", "controls": "controls", "confirm": "confirmation"
 
 
 def costs_section(study: Study) -> Section | None:
-    """Seconds and hours by stratum and phase; None before any trial has finished."""
+    """Seconds and hours by stratum and phase; None if no trial has finished."""
     table = costs_table(study)
     if table.empty:
         return None
     gpu = study.resources("gpu")
-    header = ["stratum", "phase", "trials", "templates trained", "reused", "seconds a trial",
+    header = ["stratum", "phase", "trials", "templates trained", "reused", "seconds per trial",
               "hours", "CPU-hours", *(["GPU-hours"] if gpu else [])]  # fmt: skip
     rows = [
         (
@@ -34,11 +34,11 @@ def costs_section(study: Study) -> Section | None:
         for _, one in table.iterrows()
     ]
     blocks: list[Block] = [
-        "Finished trials. Seconds a trial: the median; hours: the sum, times the "
-        f"{study.resources('cpu'):g} CPU"
-        + (f" and {gpu:g} GPU" if gpu else "")
-        + " that a trial occupies. A trial that needed a new template has its training in its "
-        "time, or its waiting for another trial that made it; one that found it has not.",
+        "Finished trials: median seconds per trial, and the sum in hours. CPU-hours are hours "
+        f"times the {study.resources('cpu'):g} CPU"
+        + (f", GPU-hours times the {gpu:g} GPU," if gpu else "")
+        + " that a trial occupies. A trial's time includes training a new template, or waiting for "
+        "another trial that trains it, but nothing for a template that was there.",
         Table(tuple(header), rows, words=frozenset({"stratum", "phase"})),
         *_arms(study),
     ]
@@ -46,7 +46,7 @@ def costs_section(study: Study) -> Section | None:
 
 
 def costs_table(study: Study) -> pd.DataFrame:
-    """A row a stratum and phase: ``trials``, ``trained``, ``reused``, ``seconds``, ``hours``."""
+    """A row per stratum and phase: ``trials``, ``trained``, ``reused``, ``seconds``, ``hours``."""
     rows = []
     for stratum in study.strata:
         for phase, name in _PHASES.items():
@@ -71,7 +71,7 @@ def costs_table(study: Study) -> pd.DataFrame:
 
 
 def _arms(study: Study) -> list[Block]:
-    """What a second stage costs by arm, where there are several."""
+    """Time of the second stage by arm, if there are several arms and strata."""
     done = study.trials[study.trials["status"] == "finished"]
     if "focus/seconds" not in done or done["arm"].nunique() < 2 or not study.stratify:
         return []

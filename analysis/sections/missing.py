@@ -1,4 +1,4 @@
-"""What a study does not have (yet): trials that did not finish, files that are not there."""
+"""Lists what a study lacks: trials that did not finish, files that are missing or unreadable."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,16 @@ import pandas as pd
 from analysis.read_study import Stratum, Study
 from analysis.render.document import Bullets, Section, counted
 
+STATUSES = {
+    "stopped": "stopped early by the scheduler",
+    "failed": "failed",
+    "running": "running",
+    "pending": "waiting",
+}
 
-def missing(study: Study) -> Section | None:
-    """What is not there (yet), and why; None when nothing is missing."""
+
+def missing_section(study: Study) -> Section | None:
+    """What is missing and why; None if nothing is."""
     items: list[str] = []
     runs = study.provenance.get("runs", [])
     if not runs:
@@ -20,13 +27,13 @@ def missing(study: Study) -> Section | None:
         items.append(_unfinished_run(runs[-1]))
     for stratum in study.strata:
         items += _missing_trials(study, stratum)
-        items += _missing_followers(study, stratum)
+        items += _missing_follow_ups(study, stratum)
         if stratum.problem:
             items.append(
                 f"{stratum.label}: no interval, confusions or devices, because {stratum.problem}."
             )
         items += [
-            f"{stratum.label}: a confirmation trial is left out, because {problem}."
+            f"{stratum.label}: a confirmation trial is not used, because {problem}."
             for problem in stratum.confirmation.problems
         ]
     failed = study.trials[study.trials["status"] == "failed"]
@@ -35,59 +42,50 @@ def missing(study: Study) -> Section | None:
 
 
 def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
-    counts = stratum.trials["status"].value_counts()
-    if not counts.get("finished"):
+    if not stratum.finished:
         yield f"{stratum.label}: no finished trial yet."
-    open_trials = study.trials_asked - len(stratum.trials)
-    words = {
-        "stopped": "stopped early by the scheduler",
-        "failed": "failed",
-        "running": "running",
-        "pending": "waiting",
-    }
-    parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
-    if open_trials > 0:
-        parts.append(f"{open_trials} not begun")
-    if parts:
-        yield f"{stratum.label}: of {study.trials_asked} trials: {', '.join(parts)}."
+    if parts := _unfinished(stratum.trials, study.trials_asked):
+        yield f"{stratum.label}: of {study.trials_asked} trials: {parts}."
 
 
-def _missing_followers(study: Study, stratum: Stratum) -> Iterable[str]:
-    """Controls and confirmation: trials that are not there, not finished, or of no use any more."""
-    names = {"controls": ("controls", stratum.controls),
+def _missing_follow_ups(study: Study, stratum: Stratum) -> Iterable[str]:
+    """Trials of the controls and the confirmation that did not finish or are no longer used."""
+    names = {"controls": ("control", stratum.controls),
              "confirm": ("confirmation", stratum.confirmation.trials)}  # fmt: skip
+    every = study.of_stratum(stratum.value)
     for phase, (name, trials) in names.items():
-        asked = study.arms_asked(phase)
-        counts = trials["status"].value_counts()
-        words = {"failed": "failed", "running": "running", "pending": "waiting"}
-        parts = [f"{counts[status]} {text}" for status, text in words.items() if counts.get(status)]
-        if (not_begun := sum(asked.values()) - len(trials)) > 0:
-            parts.append(f"{not_begun} not begun")
-        if parts:
-            yield f"{stratum.label}: of {sum(asked.values())} trials of the {name}: " + (
-                f"{', '.join(parts)}."
-            )
-        every = study.of_stratum(stratum.value)
+        asked = sum(study.arms_asked(phase).values())
+        if parts := _unfinished(trials, asked):
+            yield f"{stratum.label}: of {asked} {name} trials: {parts}."
         former = every[(every["phase"] == phase) & ~every["trial"].isin(trials["trial"])]
         if len(former):
             yield (
-                f"{stratum.label}: {counted(len(former), 'trial')} of the {name} not used, because "
-                "they belong to a former winner."
+                f"{stratum.label}: {counted(len(former), f'{name} trial')} of an earlier winner "
+                "not used."
             )
+
+
+def _unfinished(trials: pd.DataFrame, asked: int) -> str:
+    """Count the trials that did not finish by status, such as "1 failed, 2 not started"."""
+    counts = trials["status"].value_counts()
+    parts = [f"{counts[status]} {text}" for status, text in STATUSES.items() if status in counts]
+    if (not_started := asked - len(trials)) > 0:
+        parts.append(f"{not_started} not started")
+    return ", ".join(parts)
 
 
 def _unfinished_run(run: Mapping[str, Any]) -> str:
     outcome = run.get("outcome")
     if outcome is None:
         return (
-            f"The study is running since {run.get('started')} (or was killed): what follows is "
-            "its state so far."
+            f"The study has been running since {run.get('started')}, or was killed: this report "
+            "shows its state so far."
         )
     command = list(run.get("command", []))
     if "--resume" not in command:
         command.append("--resume")
     how = {"interrupted": "was interrupted", "failed": "ended with an error"}
-    return f"The study {how.get(outcome, outcome)}; go on with: {shlex.join(command)}"
+    return f"The study {how.get(outcome, outcome)}; continue with: {shlex.join(command)}"
 
 
 def _error(trial: pd.Series) -> str:

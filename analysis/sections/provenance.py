@@ -1,4 +1,4 @@
-"""The report's last part: where its numbers come from, what they cost."""
+"""Shows where the numbers come from: search, code, data, hardware, time and versions."""
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -8,20 +8,17 @@ from typing import Any
 from analysis.read_study import Study
 from analysis.render.document import MISSING, Block, Bullets, Section, counted
 
-SHOWN = 5  # of a list that may be long
+SHOWN = 5  # skipped clips that are named
 GIB = 2**30
 
 
 def provenance_section(study: Study) -> Section:
-    """Search, code, data, hardware, time and versions."""
+    """The study's settings and everything that provenance.json records."""
     runs = study.provenance.get("runs", [])
     rows = [
         ("study", study.name),
         ("search", _search(study)),
-        (
-            "seed",
-            str(study.provenance.get("seed", study.search.get("seed", MISSING))),
-        ),
+        ("seed", str(study.provenance.get("seed", study.search.get("seed", MISSING)))),
         ("code", _of_runs(runs, lambda run: _git(run.get("git")))),
         ("hardware", _of_runs(runs, lambda run: _hardware(run.get("hardware", {})))),
         ("cluster", _of_runs(runs, lambda run: _nodes(run.get("nodes", [])))),
@@ -29,10 +26,11 @@ def provenance_section(study: Study) -> Section:
         ("time", _time(study, runs)),
         ("templates", _templates(study)),
     ]
-    blocks: list[Block] = [Bullets([f"{name}: {text}" for name, text in rows])]
-    data = study.provenance.get("data", [])
-    blocks += [Bullets([*_data(record)]) for record in data]
-    blocks.append(Bullets([_run(run) for run in runs]))
+    blocks: list[Block] = [
+        Bullets([f"{name}: {text}" for name, text in rows]),
+        *(Bullets([*_data(record)]) for record in study.provenance.get("data", [])),
+        Bullets([_run(run) for run in runs]),
+    ]
     return Section("Provenance", blocks)
 
 
@@ -49,7 +47,7 @@ def _search(study: Study) -> str:
 
 
 def _of_runs(runs: Iterable[Mapping[str, Any]], describe: Callable[[Any], str]) -> str:
-    """What is the same for all runs once; what changed between them side by side."""
+    """Describe all runs; what is the same for all of them is said once."""
     return " | then: ".join(dict.fromkeys(describe(run) for run in runs)) or MISSING
 
 
@@ -73,11 +71,7 @@ def _nodes(nodes: Iterable[Mapping[str, float]]) -> str:
         f"{node.get('CPU', 0):g} CPU" + (f" {node['GPU']:g} GPU" if node.get("GPU") else "")
         for node in nodes
     ]
-    return (
-        f"{len(described)} node"
-        + ("s" if len(described) != 1 else "")
-        + (f" ({', '.join(described)})" if described else "")
-    )
+    return counted(len(described), "node") + (f" ({', '.join(described)})" if described else "")
 
 
 def _versions(run: Mapping[str, Any]) -> str:
@@ -88,12 +82,12 @@ def _versions(run: Mapping[str, Any]) -> str:
 
 def _time(study: Study, runs: Iterable[Mapping[str, Any]]) -> str:
     spans = [minutes for run in runs if (minutes := _minutes(run)) is not None]
-    wall = f"{sum(spans):.1f} minutes of {counted(len(spans), 'ended run')}"
+    wall = f"{sum(spans):.1f} minutes in {counted(len(spans), 'ended run')}"
     if "seconds" not in study.trials:
         return wall
     seconds = study.trials["seconds"].dropna().astype(float)
     trials = counted(len(seconds), "finished trial")
-    return f"{wall}; {seconds.sum() / 60:.1f} minutes of {trials}, added up"
+    return f"{wall}; {seconds.sum() / 60:.1f} minutes in {trials}, added up"
 
 
 def _minutes(run: Mapping[str, Any]) -> float | None:

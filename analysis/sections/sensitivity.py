@@ -1,4 +1,4 @@
-"""The report's part on parameters: what mattered in the search, and where the winners lie."""
+"""Shows which searched parameters mattered, and which winners are at the edge of a range."""
 
 from collections.abc import Iterable
 
@@ -13,28 +13,29 @@ from analysis.figures.search import (
 from analysis.inference.importance import CHANCE, FEWEST_TRIALS, importances
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import MISSING, Block, Figure, Section, Table, number, points
+from analysis.sections.wording import stratum_prefix
 from analysis.tables.parameters import short_names, show
 
 
 def parameters_section(study: Study) -> Section:
-    """Winners and edges, importances, and the gain against each parameter."""
+    """Importance of each parameter, and plots of the gain against it."""
     title = "Parameters"
     if not study.winners or not study.parameters:
         return Section(title, ["No trial has finished yet."])
     blocks: list[Block] = [
-        "Everything here is of the search: one seed, and accuracies on select, which it "
+        "All of this is from the search: one seed, and accuracies on select, which the search "
         "maximised. High points are partly luck.",
         *_importances(study),
-        *gain_figures(study),
-        *warm_figures(study),
+        *_gain_figures(study),
+        *_warm_figures(study),
     ]
     return Section(title, blocks)
 
 
 def edge_notes(study: Study, strata: Iterable[Stratum]) -> Iterable[str]:
-    """Which winners sit at the edge of a range: there the range has decided, not the search."""
+    """Warn of winners at the edge of a range, where the range limited the search."""
     for stratum in strata:
-        where = f"{stratum.label}: " if study.stratify else ""
+        where = stratum_prefix(study, stratum)
         for path, parameter in study.parameters.items():
             value = None if stratum.winner is None else stratum.winner.get(path)
             edge = parameter.edge(value)
@@ -54,8 +55,8 @@ def _importances(study: Study) -> Iterable[Block]:
     }
     if all(table is None for table in found.values()):
         yield (
-            "How much each parameter decided cannot be told: that takes at least "
-            f"{FEWEST_TRIALS} finished trials a search and two parameters."
+            f"Parameter importance is not shown: it needs at least {FEWEST_TRIALS} finished trials "
+            "per search and two parameters."
         )
         return
     names = short_names(study.parameters)
@@ -76,38 +77,38 @@ def _importances(study: Study) -> Iterable[Block]:
         "Importance: each parameter's share in what separates the better half of a search's "
         "trials from all (Optuna's PED-ANOVA). Shares add up to 100 % even if nothing matters. A "
         f"parameter stands out if it separates them more than in {100 * CHANCE:g} % of searches "
-        "with shuffled accuracies; the share of one that does not may be chance alone."
+        "with shuffled accuracies; otherwise its share may be chance alone."
     )
     yield Table(header, rows, words=frozenset({"search"}))
 
 
-def gain_figures(study: Study) -> list[Figure]:
-    """The gain against each numeric parameter."""
+def _gain_figures(study: Study) -> list[Figure]:
+    """Scatter plots of the gain against each numeric parameter."""
     parameters = [one for one in study.parameters.values() if one.is_numeric]
     if not parameters or not any(len(finished_with(one, GAIN)) for one in study.strata):
         return []
     return [
         Figure(
             "gains.png",
-            "Gain of every finished trial on select against the searched parameters; the winners "
-            "are ringed, 'edge' marks those at the edge of a range. A trial's accuracy, not its "
-            "gain, makes the winner; with one template a search both say the same.",
+            "Gain of every finished trial on select against the searched parameters. Winners are "
+            "ringed; 'edge' marks those at the edge of a range. The winner has the highest "
+            "accuracy, not the highest gain; with one template per search the two agree.",
             "Scatter plots of the gain in points against each searched parameter.",
             draw_gains(study, parameters),
         )
     ]
 
 
-def warm_figures(study: Study) -> list[Figure]:
-    """The gain against the number of warm classes."""
+def _warm_figures(study: Study) -> list[Figure]:
+    """A scatter plot of the gain against the number of warm classes."""
     if not any(len(finished_with(stratum, GAIN, WARM)) for stratum in study.strata):
         return []
     return [
         Figure(
             "warm_classes.png",
             "Gain of every finished trial on select against the mean number of warm classes in its "
-            "masks; the winners are ringed. At 1 the masks hold the label alone and FocusNet "
-            "cannot differ from label smoothing; where they hold all classes they say nothing.",
+            "masks. Winners are ringed. At 1 the masks hold the label alone and FocusNet cannot "
+            "differ from label smoothing; masks that hold all classes tell FocusNet nothing.",
             "Scatter plot of the gain in points against the mean number of warm classes.",
             draw_warm_classes(study),
         )
@@ -115,7 +116,7 @@ def warm_figures(study: Study) -> list[Figure]:
 
 
 def landscape_section(study: Study, one: str, other: str) -> Section:
-    """Two parameters against each other in each stratum, and each stratum's better half.
+    """Gain by two parameters in each stratum, and the range of each stratum's better half.
 
     Args:
         one, other: dotted paths, such as ``focus.weight`` and ``focus.threshold``.
@@ -143,9 +144,9 @@ def landscape_section(study: Study, one: str, other: str) -> Section:
     return Section(
         title,
         [
-            "The winner, the range that holds the better half of the trials, and the median gain "
-            "on select. A better half that spans the whole range says that the parameter hardly "
-            "matters, or that noise decides.",
+            "The winner, the range of the better half of the trials, and the median gain on "
+            "select. If the better half spans the whole range, the parameter hardly matters or "
+            "noise decides.",
             Table(
                 (
                     "search",
@@ -161,8 +162,8 @@ def landscape_section(study: Study, one: str, other: str) -> Section:
             ),
             Figure(
                 "landscape.png",
-                f"Gain on select of every finished trial by {one} and {other}; blue is a gain, red "
-                "a loss, the winners are ringed.",
+                f"Gain on select of every finished trial by {one} and {other}. Blue is a gain, red "
+                "a loss; winners are ringed.",
                 f"Scatter plots of {other} against {one}, coloured by gain, one for each search.",
                 draw_two_parameters(study, parameters[one], parameters[other]),
             ),

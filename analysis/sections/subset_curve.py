@@ -1,4 +1,4 @@
-"""The report's curve of accuracy against the share of the training data, beside published ones."""
+"""Plots accuracy against the share of the training data, beside published results."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import pandas as pd
 from analysis.figures.confirmation import draw_subset_curve
 from analysis.inference.claims import TEMPLATE
 from analysis.inference.confirmation import FOCUSNET, label_of
-from analysis.inference.locations import LEVEL, macro_gain
+from analysis.inference.locations import macro_gain
 from analysis.read_study import Stratum, Study
-from analysis.render.document import MISSING, Block, Figure, Section, Table, percent
+from analysis.render.document import MISSING, Block, Figure, Section, Table, interval, percent
+from analysis.sections.wording import INTERVAL
 from analysis.tables.parameters import show
 
 SUBSET = "data.subset"
@@ -26,10 +27,10 @@ SCENES = {
     "tram",
 }
 DEVICES = {"a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"}
-CLIPS = 230_350  # of TAU22's development set, those that fold 1 leaves out included
-# Macro accuracy in % on all of the official test split, by subset: the baseline of DCASE 2024
-# Task 1, and the best systems of the FocusNet team's entry, 128 kB students taught by PaSST and
-# FocusNet.
+CLIPS = 230_350  # in TAU22's development set, including those that fold 1 does not use
+# Macro accuracy in % on the whole official test split, by subset: the baseline of DCASE 2024
+# Task 1, and the best systems of the FocusNet team's entry, 128 kB students distilled from PaSST
+# and FocusNet.
 PUBLISHED: dict[str, dict[float, float]] = {
     "DCASE24 baseline": {5: 42.4, 10: 45.3, 25: 50.3, 50: 53.2, 100: 57.0},
     "FocusNet team, DCASE24": {5: 48.0, 10: 53.0, 25: 56.8, 50: 59.8, 100: 62.2},
@@ -37,7 +38,7 @@ PUBLISHED: dict[str, dict[float, float]] = {
 
 
 def subset_section(study: Study) -> Section | None:
-    """Template, FocusNet and best control by subset; None where the strata are something else."""
+    """Template, FocusNet and best control by subset; None unless the strata are subsets."""
     values = [stratum.value for stratum in study.strata]
     if study.stratify != SUBSET or len(values) < 2:
         return None
@@ -52,18 +53,18 @@ def subset_section(study: Study) -> Section | None:
             MISSING if one["arm"] is None else label_of(one["arm"]),
             str(one["seeds"]),
             percent(one["accuracy"]),
-            MISSING if pd.isna(one["low"]) else f"{percent(one['low'])} to {percent(one['high'])}",
+            interval(one["low"], one["high"], percent),
         )
         for _, one in curve.sort_values(["subset", "curve"], kind="stable").iterrows()
     ]
     blocks: list[Block] = [
-        "Macro accuracy on report by percent of the training clips. With fresh seeds, the mean "
-        f"and its {100 * LEVEL:g} % interval over seeds and locations; with one training, the "
-        "winner of the search and an interval over locations only, which leaves the noise between "
-        "trainings out. Larger subsets score higher; the question is the distance between curves, "
-        "and intervals that overlap do not answer it, because all are tested on the same clips.",
+        "Macro accuracy on report by percentage of the training clips. With fresh seeds: the mean "
+        f"and its {INTERVAL} over seeds and locations. With one training: the winner of the search "
+        "and an interval over locations only, without the noise between trainings. Larger subsets "
+        "score higher; the question is how far apart the curves are. Overlapping intervals do not "
+        "answer it, because all arms are tested on the same clips.",
         Table(
-            ("subset", "curve", "arm", "trainings", "accuracy %", f"{100 * LEVEL:g} % interval"),
+            ("subset", "curve", "arm", "trainings", "accuracy %", INTERVAL),
             rows,
             words=frozenset({"curve", "arm"}),
         ),
@@ -85,15 +86,18 @@ def _caption(published: bool) -> str:
     if not published:
         return text
     return (
-        f"{text} Grey: published results, which are no opponents but a scale. They are on all of "
-        "the official test split, of which report is a half; the systems are small (at most 128 "
-        "kB, where PaSST-S has 345 MB); and the subsets are the official ones, which "
-        "this study's are only if DCASE24's split files lay in evaluation_setup/."
+        f"{text} Grey: published results, as a scale and not for comparison. They are on the whole "
+        "official test split (report is half of it), from small systems (at most 128 kB; PaSST-S "
+        "has 345 MB), and on the official subsets, which this study used only if DCASE24's split "
+        "files were in evaluation_setup/."
     )
 
 
 def subset_curve(study: Study) -> pd.DataFrame:
-    """A row a point: ``curve``, ``arm``, ``subset``, ``accuracy``, ``low``, ``high``, ``seeds``."""
+    """One row per point of a curve; accuracies and interval ends are fractions.
+
+    Columns: ``curve``, ``arm``, ``subset``, ``accuracy``, ``low``, ``high``, ``seeds``.
+    """
     rows = [row for stratum in study.strata for row in _points(stratum)]
     columns = ["curve", "arm", "subset", "accuracy", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
@@ -112,7 +116,7 @@ def _points(stratum: Stratum) -> list[dict[str, Any]]:
             rows.append({"curve": curve, "arm": arm, "subset": stratum.value, "accuracy": accuracy,
                          "low": low, "high": high, "seeds": seeds})  # fmt: skip
     elif stratum.clips is not None:
-        nothing = stratum.clips.assign(nothing="")  # a model that is never right
+        nothing = stratum.clips.assign(nothing="")  # a model that is always wrong
         for curve, stage in (("template", "template"), ("FocusNet", "focus")):
             one = macro_gain(nothing, before="nothing", after=stage)
             rows.append({"curve": curve, "arm": curves[curve], "subset": stratum.value,
@@ -122,10 +126,10 @@ def _points(stratum: Stratum) -> list[dict[str, Any]]:
 
 
 def is_tau22(study: Study) -> bool:
-    """Whether the data are TAU Urban Acoustic Scenes 2022 Mobile, all of the development set.
+    """Whether the data are the whole development set of TAU Urban Acoustic Scenes 2022 Mobile.
 
-    The demo's own data has its scenes and devices, too, so the number of clips must be right, those
-    that cannot be read included.
+    The demo's synthetic data have the same scenes and devices, so the number of clips must match
+    too, including unreadable ones.
     """
     records = study.provenance.get("data") or []
     clips = [one.clips for one in study.strata if one.clips is not None]

@@ -1,22 +1,21 @@
-"""The report's table of every trial of the search, and how the winners learnt."""
+"""Lists every trial of the search, and plots the learning curves of the winners."""
 
 import pandas as pd
 
 from analysis.figures.models import draw_learning_curves, learning_curves
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
+from analysis.sections.wording import last_part, stratum_cell, stratum_header
 from analysis.tables.parameters import short_names, show
 
 SELECT = "{}/select/macro_accuracy"
-WINNER = "winner"
 
 
 def trials_section(study: Study) -> Section:
-    """Every trial of the search with its parameters and what it reached on select."""
-    names = short_names(study.parameters)
+    """Every trial of the search with its parameters and results on select."""
     header = (
-        *((study.stratify.rpartition(".")[2],) if study.stratify else ()),
-        *names.values(),
+        *stratum_header(study),
+        *short_names(study.parameters).values(),
         "template %",
         "FocusNet %",
         "gain",
@@ -32,27 +31,26 @@ def trials_section(study: Study) -> Section:
         for _, trial in _best_first(stratum.trials, study.metric).iterrows()
     ]
     if not rows:
-        return Section("Trials", ["No trial has been handed out yet."])
+        return Section("Trials", ["No trial has started yet."])
     blocks: list[Block] = [
-        "Macro accuracies on select, the half of the test locations that the search sees; the "
-        f"best first by {study.metric}, each winner named. A trial that did not finish "
-        "has what its last epoch had. The last column is the end of the trial's name in "
-        "trials.parquet and predictions/.",
+        "Macro accuracies on select, the half of the test locations that the search sees; best "
+        f"first by {study.metric}. Trials that did not finish show their last epoch. The last "
+        "column is the end of the trial's name in trials.parquet and predictions/.",
         Table(header, rows, words=frozenset({"status", "trial"})),
-        *curve_figures(study),
+        *_learning_curves(study),
     ]
     return Section("Trials", blocks)
 
 
-def curve_figures(study: Study) -> list[Figure]:
-    """How each winner and its template learnt."""
+def _learning_curves(study: Study) -> list[Figure]:
+    """A plot of each winner's and its template's learning curve; nothing without epochs."""
     strata = [stratum for stratum in study.winners if learning_curves(study, stratum)]
     if not strata:
         return []
     return [
         Figure(
             "learning_curves.png",
-            "Macro accuracy on select by epoch: each stratum's winner and its template.",
+            "Macro accuracy on select by epoch, of each stratum's winner and its template.",
             "Line plots of accuracy by epoch, one for each stratum.",
             draw_learning_curves(study, strata),
         )
@@ -72,25 +70,24 @@ def _best_first(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _trial_row(study: Study, stratum: Stratum, trial: pd.Series) -> tuple[str, ...]:
     before, after = (value_of(trial, SELECT.format(stage)) for stage in ("template", "focus"))
-    seconds = value_of(trial, "seconds")
     won = stratum.winner is not None and stratum.winner["trial"] == trial["trial"]
     return (
-        *((show(stratum.value),) if study.stratify else ()),
+        *stratum_cell(study, stratum),
         *(show(trial.get(path)) for path in study.parameters),
         percent(before),
         percent(after),
-        # Before its end, a trial's FocusNet is compared with a template that trained longer.
+        # Not after - before: a trial that did not finish has a template that trained longer.
         points(value_of(trial, "gain/select/macro_accuracy")),
         number(value_of(trial, "focus/warm_classes"), 2),
         percent(value_of(trial, "focus/only_label_warm")),
-        number(seconds, 0),
-        _status(study, trial) + (f", {WINNER}" if won else ""),
-        str(trial["trial"]).rpartition("-")[2],
+        number(value_of(trial, "seconds"), 0),
+        _status(study, trial) + (", winner" if won else ""),
+        last_part(trial["trial"]),
     )
 
 
 def _status(study: Study, trial: pd.Series) -> str:
-    """With the epoch that it reached, where a trial is under way or was stopped there."""
+    """A trial's status, with the last epoch if it is running or was stopped."""
     status = str(trial["status"])
     if status not in ("stopped", "running"):
         return status

@@ -1,4 +1,4 @@
-"""The notebooks: they run, hold no logic, and are committed clean."""
+"""Tests of the notebooks: they run, hold no logic, and are committed without machine details."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from results_folder import confirmed_study, two_strata
 
-from analysis import notebooks as pages
+from analysis import notebooks
 from analysis.execute import FOLDER, execute, main
 from analysis.notebooks import compare_setting
 from analysis.read_study import NotAStudy
@@ -22,12 +22,12 @@ def code(path):
 
 
 def texts(path):
-    """What a notebook shows, as text."""
+    """The Markdown that a notebook shows."""
     outputs = [output for cell in code(path) for output in cell.outputs]
     return "\n".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
 
 
-def test_there_are_four():
+def test_there_are_four_notebooks():
     assert [path.stem for path in NOTEBOOKS] == [
         "1_overview",
         "2_confusions",
@@ -37,7 +37,7 @@ def test_there_are_four():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_holds_calls_and_no_logic(path):
+def test_a_notebook_only_calls_functions(path):
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr, ast.Call, ast.Name, ast.Attribute,
                ast.Constant, ast.Module, ast.alias, ast.expr_context)  # fmt: skip
     for cell in code(path):
@@ -47,7 +47,7 @@ def test_a_notebook_holds_calls_and_no_logic(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_committed_notebook_is_small_and_tells_nothing_of_its_machine(path):
+def test_a_committed_notebook_is_small_and_has_no_machine_details(path):
     assert path.stat().st_size < LARGEST
     text = path.read_text()
     assert re.search(r'"(iopub|shell)\.|/home/|/root/|/tmp/|"version":', text) is None
@@ -69,42 +69,42 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
         kinds = {output.output_type for cell in code(path) for output in cell.outputs}
         assert kinds == {"display_data"}
     shown = texts(done["1_overview"])
-    assert "gain in 1 of 2 (subset 25)" in shown
+    assert "gain over its own template in 1 of 2 (subset 25)" in shown
     assert "FocusNet, placebo masks" in shown
-    assert "trained again with 3 fresh seeds, pooled" in texts(done["2_confusions"])
+    assert "trained again with 3 fresh seeds (pooled)" in texts(done["2_confusions"])
     assert "focus.weight and focus.threshold" in texts(done["3_sensitivity"])
     last = texts(done["4_is_the_gain_real"])
     assert "200 simulated studies for each true effect: 3 seeds" in last
-    # The person who runs the tests may have made the studies that the notebook tells how to make.
-    made = list(pages.ROOT.glob("results/logits-*"))
-    assert ("there are no such studies yet" in last) == (not made)
+    # These studies may exist here: the notebook says how to make them.
+    made = list(notebooks.ROOT.glob("results/logits-*"))
+    assert ("No study matches" in last) == (not made)
 
 
 @pytest.mark.slow
-def test_a_study_without_confirmation_can_be_looked_at_too(tmp_path):
+def test_a_notebook_runs_on_a_study_without_confirmation(tmp_path):
     notebook = execute(NOTEBOOKS[3], two_strata(tmp_path / "small"))
     nbformat.write(notebook, tmp_path / "4.ipynb")
     assert "No claim can be made yet" in texts(tmp_path / "4.ipynb")
 
 
-def test_a_folder_without_a_study_is_one_message(tmp_path, capsys):
+def test_a_folder_without_a_study_is_an_error(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert "not the results of a study" in capsys.readouterr().err
 
 
-def test_a_study_is_found_from_the_root_wherever_jupyter_was_started(tmp_path, monkeypatch):
+def test_a_study_is_found_from_any_folder(tmp_path, monkeypatch):
     two_strata(tmp_path / "results" / "demo")
-    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     monkeypatch.chdir("/")
-    assert pages.open_study("results/demo").name == "small"
+    assert notebooks.open_study("results/demo").name == "small"
     with pytest.raises(NotAStudy, match="no such folder"):
-        pages.open_study("results/none")
+        notebooks.open_study("results/none")
 
 
-def test_studies_to_compare_are_found_or_asked_for(tmp_path, monkeypatch):
+def test_studies_to_compare_are_found_or_instructions_are_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     section = compare_setting("results/none-*", "focus.threshold", "Make them.")
-    assert section.blocks == ["results/none-*: there are no such studies yet. Make them."]
+    assert section.blocks == ["No study matches results/none-* yet. Make them."]
     confirmed_study(tmp_path / "results" / "one-a")
     section = compare_setting("results/one-*", "focus.template_logits", "Make them.")
     assert "finished trials have one value of focus.template_logits (null)" in section.blocks[0]

@@ -1,4 +1,4 @@
-"""The report on studies with known numbers: finished, running, failed, and not studies at all."""
+"""Tests of the report on studies with known numbers: finished, running, failed, and no study."""
 
 import copy
 import json
@@ -19,6 +19,7 @@ from results_folder import (
     unfinished,
     write_study,
 )
+from section_text import flat
 
 from analysis.report import main
 from focusnet.trial.logits import write_frame
@@ -30,138 +31,14 @@ SCRIPT = ROOT / "analysis" / "report.py"
 
 
 def report_on(folder):
-    """Run the command on ``folder``; the report's text, each run of blanks made one."""
+    """Run the command on ``folder``; return the report as Markdown."""
     assert main([str(folder)]) == 0
     return (folder / "report" / "report.md").read_text()
-
-
-def flat(text):
-    return " ".join(text.split())
-
-
-def with_space(*keys, value):
-    space = copy.deepcopy(SPACE)
-    inside = space
-    for key in keys[:-1]:
-        inside = inside[key]
-    inside[keys[-1]] = value
-    return space
 
 
 @pytest.fixture
 def study(tmp_path):
     return two_strata(tmp_path / "small")
-
-
-def test_the_answer_has_one_row_a_stratum_with_the_winner_on_select(study):
-    rows = table_rows(report_on(study), "Answer")
-    assert rows[0] == [
-        "subset",
-        "trials",
-        "weight",
-        "threshold",
-        "template %",
-        "FocusNet %",
-        "gain",
-        "95 % interval",
-        "warm classes",
-        "only label warm %",
-    ]
-    without_interval = [[*row[:7], *row[8:]] for row in rows[1:]]
-    assert without_interval == [
-        ["25", "3/3", "2", "0.3", "58.3", "83.3", "+25.0", "1.50", "25.0"],
-        ["100", "3/3", "4", "0.1", "58.3", "83.3", "+25.0", "1.50", "25.0"],
-    ]
-    # Each scene has two locations, of which one is drawn: the gain of a scene is that of either
-    # location: bus 1/2 or 0, park 1 or -1/3, tram 1 or 0. The extremes have 1 draw of 8 each.
-    assert [row[7] for row in rows[1:]] == ["-11.1 to +83.3"] * 2
-
-
-def test_the_answer_says_what_it_does_not_say(study):
-    text = flat(report_on(study))
-    assert "subset 25: the best of 3 on select (weight 2, threshold 0.3) has 83.3 %" in text
-    assert text.count("No evidence of a difference: the interval includes 0.") == 2
-    assert "is not a claim about FocusNet. Each winner was picked as the best of 3 on" in text
-    assert "every trial was trained once (seed 7)" in text
-    assert "covers the choice of the 6 test locations only" in text
-    assert "fresh seeds, and controls with the same budget" in text
-    assert "placebo masks. Chance is 33.3 %." in text
-
-
-@pytest.mark.parametrize(("before", "after", "word"), [("tram", "bus", "higher"),
-                                                       ("bus", "tram", "lower")])  # fmt: skip
-def test_an_interval_beside_zero_is_described_for_this_pair_of_trainings_only(
-    tmp_path, before, after, word
-):
-    clips = [("bus", f"place-{i}", "a", before, after) for i in range(4)]
-    folder = write_study(tmp_path / "s", [finished("t", 25)], predicted={"t": predictions(clips)})
-    text = flat(report_on(folder))
-    assert (
-        f"FocusNet is {word} than its template on these locations, for this one pair of trainings."
-        in text
-    )
-    assert "No evidence" not in text
-
-
-def test_all_trials_are_listed_best_first_and_the_winner_marked(study):
-    rows = table_rows(report_on(study), "Trials")
-    assert [row[-1] for row in rows[1:]] == ["b", "c", "a", "a", "b", "c"]
-    assert rows[1] == [
-        "25", "2", "0.3", "50.0", "70.0", "+20.0", "1.50", "25.0", "90", "finished, winner", "b",
-    ]  # fmt: skip
-    assert [row[-2] for row in rows[2:]] == ["finished", "finished", "finished, winner", "finished",
-                                             "finished"]  # fmt: skip
-
-
-def test_confusions_and_devices_are_of_the_largest_subset(study):
-    # The smaller subset's winner has other predictions.
-    other = predictions([("bus", "lyon-1", "a", "bus", "bus"), ("park", "lyon-2", "b", "park",
-                                                                "park")])  # fmt: skip
-    write_frame(study / "predictions" / "t25-b.parquet", other)
-    text = report_on(study)
-    assert "The winner of subset 100 on report." in text
-    assert table_rows(text, "Confusions")[1:] == [
-        ["bus / tram", "50.0", "1", "12.5", "1", "-37.5"],
-        ["bus / park", "12.5", "2", "0.0", "3", "-12.5"],
-        ["park / tram", "0.0", "3", "12.5", "2", "+12.5"],
-    ]
-    assert table_rows(text, "Devices") == [
-        ["device", "clips", "template %", "FocusNet %", "change"],
-        ["a", "4", "25.0", "100.0", "+75.0"],
-        ["b", "3", "66.7", "66.7", "0.0"],
-        ["s1", "3", "100.0", "66.7", "-33.3"],
-        ["real (a, b, c)", "-", "50.0", "75.0", "+25.0"],
-    ]
-
-
-def test_provenance_is_told(study):
-    text = flat(report_on(study))
-    for part in (
-        "seed: 7",
-        "code: git 0123456789ab",
-        "hardware: A processor, 2 cores, 8 GiB memory, no GPU, Linux 6",
-        "versions: Python 3.11.7, torch 2.11.0, ray 2.60.0",
-        "time: 6.0 minutes of 1 ended run; 9.0 minutes of 6 finished trials, added up",
-        "templates: 2 trained and 4 reused by the finished trials, 2 distinct",
-        "60 clips at 32000 Hz, 3 scenes: bus, park, tram",
-        "fingerprint fedcba",
-        "2 clips skipped: audio/x.wav: empty; audio/y.wav: stereo",
-        "random, 3 trials for each data.subset, maximises focus/select/macro_accuracy",
-    ):
-        assert part in text
-    assert "What is missing" not in text
-
-
-def test_what_changed_between_runs_is_told_once_each(study):
-    path = study / "provenance.json"
-    record = json.loads(path.read_text())
-    changed = copy.deepcopy(RUN) | {"git": {"revision": "f" * 40, "dirty": True}}
-    record["runs"] += [changed, changed]
-    path.write_text(json.dumps(record))
-    text = flat(report_on(study))
-    expected = f"code: git 0123456789ab | then: git {'f' * 12} with uncommitted changes"
-    assert expected in text.replace("\\|", "|")
-    assert text.count("A processor") == 1
 
 
 def test_the_console_shows_the_same_numbers(study, capsys):
@@ -173,7 +50,7 @@ def test_the_console_shows_the_same_numbers(study, capsys):
     assert out.rstrip().endswith(f"Written: {', '.join(written)}")
 
 
-def test_figures_that_the_report_names_are_there(study):
+def test_figures_that_the_report_links_to_are_written(study):
     text = report_on(study)
     drawn = {path.name for path in (study / "report").glob("*.png")}
     assert drawn == {
@@ -185,7 +62,8 @@ def test_figures_that_the_report_names_are_there(study):
 
 
 def test_a_study_without_strata_has_one_row(tmp_path):
-    space = with_space("search", "stratify", value=None)
+    space = copy.deepcopy(SPACE)
+    space["search"]["stratify"] = None
     del space["space"]["data.subset"]
     trials = [finished("a", 100, select=0.6), finished("b", 100, select=0.7)]
     for trial in trials:
@@ -199,20 +77,20 @@ def test_a_study_without_strata_has_one_row(tmp_path):
     assert rows[0][0] == "trials"
     assert [row[:6] for row in rows[1:]] == [["2/3", "1", "0.1", "58.3", "83.3", "+25.0"]]
     assert "- the best of 2 on select" in text
-    assert "all trials: of 3 trials: 1 not begun." in text
+    assert "all trials: of 3 trials: 1 not started." in text
 
 
 def test_a_study_with_no_table_yet_says_so(tmp_path):
     folder = write_study(tmp_path / "s", None, run=RUN | {"ended": None, "outcome": None})
     text = flat(report_on(folder))
     assert "No trial has finished yet: there is no answer." in text
-    assert "The study is running since 2026-01-02T03:00:00+00:00 (or was killed)" in text
-    assert "subset 25: of 3 trials: 3 not begun." in text
-    assert "No trial has been handed out yet." in text
+    assert "The study has been running since 2026-01-02T03:00:00+00:00, or was killed" in text
+    assert "subset 25: of 3 trials: 3 not started." in text
+    assert "No trial has started yet." in text
     assert not list((folder / "report").glob("*.png"))
 
 
-def test_trials_that_failed_were_stopped_or_go_on_are_told(tmp_path):
+def test_failed_stopped_and_running_trials_are_shown(tmp_path):
     stopped = unfinished("t25-stopped", 25, "stopped") | {
         "template/select/macro_accuracy": 0.5,
         SELECT: 0.9,  # better than the winner, but it did not finish
@@ -241,9 +119,9 @@ def test_trials_that_failed_were_stopped_or_go_on_are_told(tmp_path):
     assert "picked as the best of 2 on select" in words
     assert "subset 25: of 3 trials: 1 stopped early by the scheduler, 1 failed." in words
     assert "subset 100: no finished trial yet." in words
-    assert "subset 100: of 3 trials: 1 running, 1 waiting, 1 not begun." in words
+    assert "subset 100: of 3 trials: 1 running, 1 waiting, 1 not started." in words
     assert "failed: t25-bad: ValueError: the loss is not finite" in words
-    assert "go on with: python study/run.py --space small.yaml --resume" in words
+    assert "continue with: python study/run.py --space small.yaml --resume" in words
     statuses = {row[-1]: row[-2] for row in table_rows(text, "Trials")[1:]}
     assert statuses == {
         "done": "finished, winner",
@@ -252,7 +130,7 @@ def test_trials_that_failed_were_stopped_or_go_on_are_told(tmp_path):
         "on": "running",
         "next": "pending",
     }
-    # A gain at another epoch than its template's is none.
+    # No gain: the template was trained for more epochs.
     assert next(row for row in table_rows(text, "Trials") if row[-1] == "stopped")[5] == "-"
 
 
@@ -264,10 +142,10 @@ def test_a_winner_without_predictions_is_reported_from_the_table(study):
     assert row[4:8] == ["40.0", "45.0", "+5.0", "-"]
     assert "predictions/t100-a.parquet is missing" in text
     assert "predictions/t25-b.parquet cannot be read" in text
-    assert "There are no predictions of a finished trial yet." in text
+    assert "No finished trial has predictions yet." in text
 
 
-def test_figures_of_an_earlier_state_do_not_stay(study):
+def test_figures_of_an_earlier_report_are_removed(study):
     report_on(study)
     for path in (study / "predictions").iterdir():
         path.unlink()
@@ -275,53 +153,12 @@ def test_figures_of_an_earlier_state_do_not_stay(study):
     assert not (study / "report" / "confusions.png").exists()
 
 
-def test_masks_that_hold_the_label_alone_or_everything_are_noted(tmp_path):
-    trials = [
-        finished("a", 25, **{"focus/warm_classes": 1.0499}),
-        finished("b", 100, **{"focus/warm_classes": 2.96}),
-    ]
-    folder = write_study(tmp_path / "s", trials, predicted={"a": predictions(), "b": predictions()})
-    text = flat(report_on(folder))
-    assert "subset 25: the winner's masks hold 1.05 classes on average" in text
-    assert "there FocusNet cannot differ from label smoothing" in text
-    assert "subset 100: the winner's masks hold all 3 classes" in text
-
-
-def test_masks_in_between_are_not_noted(study):
-    assert "the winner's masks" not in report_on(study)
-
-
-def test_a_winner_at_the_edge_of_its_range_is_noted(tmp_path):
-    trials = [finished("a", 25, weight=9.9, threshold=0.3)]
-    text = flat(report_on(write_study(tmp_path / "s", trials)))
-    assert (
-        "the winner's focus.weight = 9.9 is at the upper edge of its range (loguniform 0.1 to 10)"
-        in text
-    )
-    assert "focus.threshold = 0.3 is at" not in text
-
-
-def test_a_grid_asks_for_as_many_trials_as_it_has_points(tmp_path):
-    space = with_space("search", "trials", value=None)
-    space["space"]["focus.weight"] = {"choice": [0.5, 1.0, 2.0]}
-    space["space"]["focus.threshold"] = {"choice": [0.1, 0.2]}
-    text = report_on(write_study(tmp_path / "s", [finished("a", 25)], space=space))
-    assert [row[1] for row in table_rows(text, "Answer")[1:]] == ["1/6", "0/6"]
-
-
-def test_controls_do_not_count_as_trials_of_the_search(tmp_path):
-    control = finished("c", 25, select=0.99) | {"arm": "label_smoothing"}
-    text = report_on(write_study(tmp_path / "s", [finished("a", 25), control]))
-    assert table_rows(text, "Answer")[1][1] == "1/3"
-    assert [row[-1] for row in table_rows(text, "Trials")[1:]] == ["a"]
-
-
-def test_it_reads_what_the_study_writes(tmp_path):
+def test_the_report_reads_what_the_study_writes(tmp_path):
     ledger = Ledger(tmp_path / "s")
     space = validate_space(SPACE, "small.yaml")
     ledger.begin(SPACE)
     write_tables(ledger, space, running=())
-    assert "No trial has been handed out yet." in report_on(ledger.folder)
+    assert "No trial has started yet." in report_on(ledger.folder)
     for index, (name, error) in enumerate([("a", None), ("b", "ValueError: why")]):
         row = finished(name, 25)
         parameters = {path: row.pop(path) for path in SPACE["space"]}
@@ -367,7 +204,7 @@ def test_it_reads_what_the_study_writes(tmp_path):
         ),
     ],
 )
-def test_a_wrong_folder_is_one_message_and_exit_2(tmp_path, capsys, prepare, message):
+def test_a_wrong_folder_is_an_error_with_exit_status_2(tmp_path, capsys, prepare, message):
     folder = tmp_path / "given"
     prepare(folder)
     assert main([str(folder)]) == 2
@@ -391,11 +228,11 @@ def test_the_script_runs_from_anywhere_without_the_rest_of_the_project(study, tm
         [sys.executable, "-c", check, study], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1].strip() == "LOADED"
-    # Each file is one module under one name.
+    # The script's own folder must not be a place to import from.
     assert "No module named 'effects'" in done.stderr
 
 
-def test_the_console_is_free_of_warnings_and_a_closed_pipe_is_no_error(study):
+def test_there_are_no_warnings_and_a_closed_pipe_is_no_error(study):
     done = subprocess.run(
         [sys.executable, "-W", "always", SCRIPT, study], capture_output=True, text=True
     )
@@ -412,5 +249,5 @@ def test_help_has_an_example(capsys):
     assert "python analysis/report.py results/demo" in capsys.readouterr().out
 
 
-def test_two_reports_on_one_study_are_the_same(study):
+def test_a_second_report_is_identical(study):
     assert report_on(study) == report_on(study)

@@ -10,8 +10,9 @@ from analysis.read_study import read_study
 from analysis.render.document import to_markdown
 from analysis.report import main
 from analysis.sections.arms import arms_section, arms_table
-from analysis.sections.missing import missing
-from analysis.sections.verdicts import answer, search_section, study_effects
+from analysis.sections.missing import missing_section
+from analysis.sections.search_results import search_section
+from analysis.sections.verdicts import answer_section, study_effects
 
 
 def told(folder, *sections):
@@ -60,11 +61,11 @@ def test_effects_are_those_of_the_effect_table_on_the_same_predictions(folder):
 def test_the_answer_begins_with_the_verdicts(text):
     words = flat(text.split("## Answer")[1])
     assert words.startswith(
-        "Does FocusNet help? Of the strata tested with fresh seeds: against its own template: gain "
-        "in 1 of 2 (subset 25); against best control: gain in 1 of 2 (subset 25); against placebo "
-        "masks: gain in 1 of 2 (subset 25)."
+        "Does FocusNet help? In the strata tested with fresh seeds: gain over its own template in "
+        "1 of 2 (subset 25); gain over best control in 1 of 2 (subset 25); gain over placebo masks "
+        "in 1 of 2 (subset 25)."
     )
-    assert "FocusNet helps, and it takes what the template confused about each clip." in words
+    assert "FocusNet helps, and it needs to know what the template confused in each clip." in words
     assert "subset 100: no evidence of a difference from its own template (" in words
     assert "No claim can be made" not in text
 
@@ -96,7 +97,7 @@ def test_the_search_keeps_its_own_table_and_only_its_own_trials(text):
     assert [row[:4] for row in rows[1:]] == [["25", "2/3", "1", "0.1"], ["100", "2/3", "1", "0.1"]]
     assert len(table_rows(text, "Trials")) == 1 + 4
     assert "every trial was trained once (seed 7)" in flat(text)
-    assert "The answer above rests on fresh seeds instead." in flat(text)
+    assert "The answer above uses fresh seeds instead." in flat(text)
 
 
 def test_arms_have_their_mean_and_spread_over_seeds(folder, text):
@@ -121,7 +122,7 @@ def test_arms_have_their_mean_and_spread_over_seeds(folder, text):
 
 
 def test_explanations_pool_the_fresh_seeds(text):
-    assert "The winner of subset 100, trained again with 3 fresh seeds, pooled, on report" in text
+    assert "The winner of subset 100, trained again with 3 fresh seeds (pooled), on report" in text
     rows = table_rows(text, "Classes")
     assert rows[0] == ["scene", "clips", "template %", "FocusNet %", "change", "sd over seeds"]
     assert [row[:2] for row in rows[1:]] == [["bus", "48"], ["park", "48"], ["tram", "48"]]
@@ -137,18 +138,18 @@ def test_nothing_is_claimed_while_trials_are_to_come(tmp_path):
     assert list(effects["verdict"]) == ["gain", "not tested"] * 3
     # The stratum to come counts in Holm's correction as a test that found nothing.
     assert list(effects["p_holm"][::2]) == pytest.approx(list(2 * effects["p"][::2]))
-    words = told(folder, answer, missing)
-    assert "subset 100: not tested yet: 1 of 18 trials of the confirmation are to come." in words
-    assert "subset 100: of 18 trials of the confirmation: 1 not begun." in words
-    assert "gain in 1 of 1 (subset 25)" in words
+    words = told(folder, answer_section, missing_section)
+    assert "subset 100: not tested yet: 1 of 18 confirmation trials are not done." in words
+    assert "subset 100: of 18 confirmation trials: 1 not started." in words
+    assert "gain over its own template in 1 of 1 (subset 25)" in words
 
 
 def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_search(tmp_path):
     folder = confirmed_study(tmp_path / "s", drop=["confirm-placebo-10"])
-    text = told(folder, answer)
+    text = told(folder, answer_section)
     assert (
-        "No claim can be made yet: 2 of 36 trials of the confirmation with fresh seeds are to "
-        "come, and no stratum has all of its own." in text
+        "No claim can be made yet: 2 of 36 confirmation trials with fresh seeds are not done yet, "
+        "and no stratum has all of its trials." in text
     )
     assert "the best of 2 on select (weight 1, threshold 0.1) has" in text
     study = read_study(folder)
@@ -160,17 +161,19 @@ def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_se
     ("arms", "fresh", "why"),
     [
         (CONTROLS, (), "the confirmation with fresh seeds is off (confirm.seeds)"),
-        (CONTROLS, FRESH, "the confirmation, 36 trials with fresh seeds, begins in each stratum"),
+        (CONTROLS, FRESH, "the 36 confirmation trials with fresh seeds start in each stratum"),
     ],
 )
 def test_a_study_without_confirmation_says_why(tmp_path, arms, fresh, why):
     folder = confirmed_study(tmp_path / "s", arms=arms, fresh=fresh, drop=["confirm"])
-    assert f"No claim can be made yet: {why}" in told(folder, answer)
+    assert f"No claim can be made yet: {why}" in told(folder, answer_section)
 
 
 def test_an_older_study_says_that_it_has_none(tmp_path):
     folder = two_strata(tmp_path / "s")
-    assert "No claim can be made yet: this study has no confirmation" in told(folder, answer)
+    assert "No claim can be made yet: this study has no confirmation" in told(
+        folder, answer_section
+    )
     assert arms_section(read_study(folder)) is None
 
 
@@ -182,9 +185,9 @@ def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
     effects = study_effects(read_study(folder))
     assert list(effects["seeds"]) == [2, 1] * 3
     assert list(effects["verdict"][1::2]) == ["not tested"] * 3
-    words = told(folder, answer)
+    words = told(folder, answer_section)
     assert "subset 100: 2 confirmation trials failed (focusnet)" in words
-    assert "subset 100: not tested. Fewer than 2 seeds are left to test with." in words
+    assert "subset 100: not tested. Fewer than 2 seeds are left, too few for a test." in words
 
 
 def test_two_seeds_that_could_find_nothing_are_said_to(tmp_path):
@@ -193,8 +196,8 @@ def test_two_seeds_that_could_find_nothing_are_said_to(tmp_path):
     )
     effects = study_effects(read_study(folder))
     assert effects["detectable"].max() > 1
-    words = told(folder, answer)
-    assert "so few seeds could have found none at all." in words
+    words = told(folder, answer_section)
+    assert "with so few seeds, any effect would often have been missed." in words
     assert "| \\> 100 |" in words
 
 
@@ -205,9 +208,9 @@ def test_trials_of_a_former_winner_do_not_count(tmp_path):
     trials.to_parquet(folder / "trials.parquet", index=False)
     study = read_study(folder)
     assert study.strata[0].confirmation.seeds("focusnet") == (9, 10)
-    words = told(folder, missing)
-    assert "subset 25: of 18 trials of the confirmation: 1 not begun." in words
-    assert "1 trial of the confirmation not used, because they belong to a former" in words
+    words = told(folder, missing_section)
+    assert "subset 25: of 18 confirmation trials: 1 not started." in words
+    assert "1 confirmation trial of an earlier winner not used." in words
 
 
 def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
@@ -216,8 +219,8 @@ def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
     paths[0].unlink()
     frame = pd.read_parquet(paths[1])
     frame[frame["filename"] != frame["filename"].iloc[-1]].to_parquet(paths[1])
-    words = told(folder, missing)
-    assert "left out, because predictions/confirm-placebo-8-t25-a.parquet is missing." in words
+    words = told(folder, missing_section)
+    assert "not used, because predictions/confirm-placebo-8-t25-a.parquet is missing." in words
     assert "confirm-placebo-9-t25-a.parquet is of other clips than those before it." in words
     effects = study_effects(read_study(folder))
     placebo = effects[(effects["against"] == "placebo") & (effects["stratum"] == 25)]
@@ -226,9 +229,9 @@ def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
 
 def test_without_controls_only_the_template_is_compared_with(tmp_path):
     folder = confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.9}, arms=())
-    words = told(folder, answer)
-    assert "against best control: not tested; against placebo masks: not tested." in words
-    assert "Without controls it is not known whether training a second time is all" in words
+    words = told(folder, answer_section)
+    assert "not tested against best control; not tested against placebo masks." in words
+    assert "Without controls, training a second time may be all that helps." in words
 
 
 def test_the_interval_of_an_accuracy_holds_it_and_narrows_with_seeds(tmp_path):

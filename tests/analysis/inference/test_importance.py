@@ -83,5 +83,5 @@ def test_the_report_has_the_shares_or_says_what_they_take(tmp_path, recwarn):
     few = write_study(tmp_path / "t", rows[:9])
     assert main([str(few)]) == 0
     words = " ".join((few / "report" / "report.md").read_text().split())
-    assert "cannot be told: that takes at least 10 finished trials" in words
+    assert "is not shown: it needs at least 10 finished trials" in words
     assert not recwarn.list

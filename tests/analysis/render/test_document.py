@@ -1,4 +1,4 @@
-"""One content, two renderings."""
+"""Tests of the report as Markdown and plain text."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_text_has_no_markup_and_fits_the_console():
     assert "## " not in text
 
 
-def test_what_an_error_says_is_shown_as_it_is():
+def test_markup_in_an_error_message_is_escaped():
     error = "TypeError: <class 'int'> * [1]\n  second line"
     text = to_markdown("T", [Section("S", [Bullets([error])])])
     assert "- TypeError: \\<class 'int'\\> \\* \\[1\\] second line\n" in text
@@ -69,5 +69,5 @@ def test_what_an_error_says_is_shown_as_it_is():
         (number(math.nan, 2), "-"),
     ],
 )
-def test_numbers_for_people(shown, expected):
+def test_numbers_are_formatted(shown, expected):
     assert shown == expected

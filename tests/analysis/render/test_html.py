@@ -1,4 +1,4 @@
-"""The page that is one file: everything inside, nothing obeyed."""
+"""Tests of the HTML report: self-contained, everything escaped."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ VOID = {"meta", "img"}
 
 
 class Page(HTMLParser):
-    """What a browser would find: tags in order, attributes, text; unbalanced tags are an error."""
+    """Tags with their attributes and the text, as a browser reads them; tags must be balanced."""
 
     def __init__(self, text):
         super().__init__()
@@ -60,19 +60,19 @@ def test_every_kind_of_content_is_escaped():
     assert "".join(page.text).count(HOSTILE) == 10
 
 
-def test_the_page_forbids_what_it_does_not_hold():
+def test_the_page_loads_nothing_and_forbids_loading():
     page = to_html("T", [Section("S", ["x"])])
     assert "default-src 'none'" in page
     assert re.search(r"https?:|url\(|@import|<link", page) is None
 
 
-def test_characters_that_no_page_may_hold_are_replaced():
+def test_invalid_characters_are_replaced():
     page = to_html("T", [Section("S", ["a\x00b\ud800c\x1b[0m"])])
     assert "a\ufffdb\ufffdc\ufffd[0m" in page
     page.encode("utf-8")
 
 
-def test_contents_lead_to_the_sections_and_columns_have_headers():
+def test_contents_link_to_the_sections_and_columns_have_headers():
     page = Page(to_html("T", [Section("One", ["x"]), Section("Two", [Table(("a", "b"), [])])]))
     assert [link["href"] for link in page.all("a")] == ["#section-1", "#section-2"]
     assert [heading["id"] for heading in page.all("h2")] == ["section-1", "section-2"]
@@ -98,7 +98,7 @@ def test_the_report_is_one_file_with_every_figure_and_its_description(tmp_path):
 
 
 @pytest.mark.parametrize("scene", [HOSTILE, "$\\frac{$", "a" * 200, "*_`|"])
-def test_a_hostile_scene_and_error_are_shown_as_they_are(tmp_path, scene):
+def test_markup_in_a_scene_or_error_is_shown_as_text(tmp_path, scene):
     lines = [(scene, "l-1", "a", scene, "park"), ("park", "l-2", "a", "park", scene)]
     trials = [finished("t", 25), unfinished("u", 25, "failed", scene)]
     folder = write_study(

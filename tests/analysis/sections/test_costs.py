@@ -1,4 +1,4 @@
-"""What trials took."""
+"""Tests of the time that trials took."""
 
 import yaml
 from results_folder import confirmed_study, table_rows

@@ -1,4 +1,4 @@
-"""Accuracy by subset, and published numbers only where they belong."""
+"""Tests of the accuracy by subset, and of when published results are shown."""
 
 import json
 
@@ -26,7 +26,7 @@ def with_data(folder, **changes):
     return read_study(folder)
 
 
-def test_one_training_has_its_accuracy_and_an_interval_over_locations(tmp_path):
+def test_one_training_has_an_interval_over_locations(tmp_path):
     study = read_study(two_strata(tmp_path / "s"))
     curve = subset_curve(study)
     assert list(curve["curve"]) == ["template", "FocusNet"] * 2
@@ -47,7 +47,7 @@ def test_with_fresh_seeds_the_best_control_has_a_curve_too(tmp_path):
     assert curve["accuracy"][1] > 0.8
 
 
-def test_published_points_are_those_of_the_field():
+def test_published_accuracies():
     baseline, team = PUBLISHED.values()
     assert list(baseline) == list(team) == [5, 10, 25, 50, 100]
     assert (baseline[5], baseline[100], team[5], team[100]) == (42.4, 57.0, 48.0, 62.2)
@@ -63,22 +63,22 @@ def test_published_points_are_those_of_the_field():
         ({"clips": CLIPS, "classes": ["bus"], "skipped": []}, False),
     ],
 )
-def test_published_points_stand_beside_tau22_only(tmp_path, changes, expected):
+def test_published_results_are_shown_for_tau22_only(tmp_path, changes, expected):
     study = with_data(two_strata(tmp_path / "s"), **changes)
     assert is_tau22(study) == expected
     caption = subset_section(study).blocks[-1].caption
     assert ("published results" in caption) == expected
-    assert ("of which report is a half" in caption) == expected
+    assert ("report is half of it" in caption) == expected
 
 
-def test_other_devices_are_not_tau22(tmp_path):
+def test_data_with_other_devices_are_not_tau22(tmp_path):
     clips = drawn_clips(0.5, 0.5, template_seed=[1], focus_seed=[2], devices=("phone",))
     trials = [finished("t", 25), finished("u", 100)]
     folder = write_study(tmp_path / "s", trials, predicted={"t": clips, "u": clips})
     assert not is_tau22(with_data(folder, clips=CLIPS, classes=sorted(SCENES), skipped=[]))
 
 
-def test_strata_that_are_no_subsets_have_no_curve(tmp_path):
+def test_strata_other_than_subsets_have_no_curve(tmp_path):
     folder = two_strata(tmp_path / "s")
     study = read_study(folder)
     study.space["search"]["stratify"] = "focus.weight"

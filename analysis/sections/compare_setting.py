@@ -1,8 +1,7 @@
-"""One setting against another: trials that differ in it alone, paired by seed.
+"""Compares the values of one setting: trials that differ only in it, paired by seed.
 
-For questions beside the search, such as whether cross-fitted template logits do better than stored
-ones. The trials may be of one study that searches over the setting, or of several studies that
-have it fixed.
+For example: do cross-fitted template logits do better than stored ones? The trials may be from one
+study that searches over the setting, or from several studies that each fix it.
 """
 
 from collections.abc import Sequence
@@ -12,15 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inference.claims import family_table, paired_counts
+from analysis.inference.claims import FINAL_STAGE, family_table, paired_counts
 from analysis.inference.confirmation import FOCUSNET
-from analysis.inference.locations import LEVEL, macro_gain
+from analysis.inference.locations import macro_gain
 from analysis.read_study import Study, value_of
-from analysis.render.document import MISSING, Section, Table, number, percent, points
+from analysis.render.document import MISSING, Section, Table, interval, number, percent, points
+from analysis.sections.wording import INTERVAL
 from analysis.tables.parameters import short_names, show
 from analysis.tables.predictions import PredictionsError, read_clips
-
-_ARM = "focus"
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,11 @@ class _Trial:
 
 
 def setting_section(studies: Sequence[Study], path: str) -> Section:
-    """Compare the values of a setting where everything else is the same.
+    """Compare the values of a setting between trials whose other settings are the same.
 
     Args:
-        studies: of which the finished FocusNet trials are used, whatever their phase.
-        path: of the setting, such as ``focus.template_logits``.
+        studies: their finished FocusNet trials are used, of every phase.
+        path: dotted path of the setting, such as ``focus.template_logits``.
     """
     title = f"{path}: {', '.join(study.name for study in studies)}"
     others = _other_parameters(studies, path)
@@ -53,25 +51,25 @@ def setting_section(studies: Sequence[Study], path: str) -> Section:
     for value in values:
         header += [f"{show(value)}: warm classes", f"{show(value)} %"]
     for value in values[1:]:
-        header += [f"{show(value)} over {show(values[0])}", f"{100 * LEVEL:g} % interval"]
-    rows = []
-    for cell in dict.fromkeys(one.cell for one in trials):
-        of_cell = [one for one in trials if one.cell == cell]
-        rows.append(_row(cell, of_cell, values))
+        header += [f"{show(value)} over {show(values[0])}", INTERVAL]
+    rows = [
+        _row(cell, [one for one in trials if one.cell == cell], values)
+        for cell in dict.fromkeys(one.cell for one in trials)
+    ]
     return Section(
         title,
         [
-            "Macro accuracy on report of FocusNet trials that differ in this setting alone, mean "
-            "over their common seeds, and the paired difference in points. Intervals are over "
-            "seeds and locations, with one seed over locations only; they are not corrected for "
-            "the number of rows, and one that excludes 0 is no claim.",
+            "Macro accuracy on report of FocusNet trials that differ in this setting alone: the "
+            "mean over their common seeds, and the paired difference in points. Intervals are over "
+            "seeds and locations, with one seed over locations only. They are not corrected for "
+            "the number of rows, so an interval that excludes 0 is not yet a claim.",
             Table(tuple(header), rows),
         ],
     )
 
 
 def _other_parameters(studies: Sequence[Study], path: str) -> list[str]:
-    """What else was searched; seeds are what trials are paired by."""
+    """The other searched parameters, without the seed, which pairs the trials."""
     paths = [one for study in studies for one in study.space["space"]]
     return [one for one in dict.fromkeys(paths) if one not in (path, "seed")]
 
@@ -92,7 +90,7 @@ def _trials(study: Study, path: str, others: Sequence[str]) -> list[_Trial]:
 
 
 def _value(study: Study, row: pd.Series, path: str) -> Any:
-    """A trial's setting: searched, or what all trials of its study share."""
+    """A trial's value of a setting: its own if searched, else its study's."""
     if path in row.index:
         return row[path]
     inside: Any = study.space["trial"]
@@ -102,7 +100,7 @@ def _value(study: Study, row: pd.Series, path: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Equal to itself, as NaN is not."""
+    """Replace NaN, which is not equal to itself, by None."""
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
@@ -125,7 +123,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _right(clips: pd.DataFrame) -> pd.Series:
-    return (clips[_ARM].astype(str) == clips["scene"].astype(str)).astype(int)
+    return (clips[FINAL_STAGE].astype(str) == clips["scene"].astype(str)).astype(int)
 
 
 def _macro_accuracy(clips: pd.DataFrame) -> float:
@@ -135,22 +133,20 @@ def _macro_accuracy(clips: pd.DataFrame) -> float:
 def _difference(
     base: dict[int, _Trial], other: dict[int, _Trial], seeds: Sequence[int]
 ) -> tuple[str, str]:
+    """The cells of the paired difference in accuracy and its interval."""
     if not seeds:
         return MISSING, MISSING
     if len(seeds) == 1:
-        columns = ["filename", _ARM]
+        columns = ["filename", FINAL_STAGE]
         both = base[seeds[0]].clips.merge(
-            other[seeds[0]].clips[columns].rename(columns={_ARM: "other"}), on="filename"
+            other[seeds[0]].clips[columns].rename(columns={FINAL_STAGE: "other"}), on="filename"
         )
-        one = macro_gain(both, before=_ARM, after="other")
-        return points(one.gain), f"{points(one.low)} to {points(one.high)}"
+        one = macro_gain(both, before=FINAL_STAGE, after="other")
+        return points(one.gain), interval(one.low, one.high)
     judged = pd.concat(
         [
             trial.clips[["filename", "scene", "location"]].assign(
-                arm=name,
-                seed=seed,
-                stage=_ARM,
-                right=_right(trial.clips),
+                arm=name, seed=seed, stage=FINAL_STAGE, right=_right(trial.clips)
             )
             for name, of_value in (("base", base), ("other", other))
             for seed, trial in of_value.items()
@@ -159,4 +155,4 @@ def _difference(
     )
     table = family_table([(None, paired_counts(judged, "other", "base"))], ("other", "base"))
     row = table.iloc[0]
-    return points(row["effect"]), f"{points(row['low'])} to {points(row['high'])}"
+    return points(row["effect"]), interval(row["low"], row["high"])

@@ -1,7 +1,7 @@
-"""The report's parts on what changed: scenes, confused pairs, devices, before and after.
+"""Shows what FocusNet changed against its template: by scene, confused pair of scenes, and device.
 
-They rest on FocusNet's trials with fresh seeds, pooled, where there are any, else on the winner
-of the search alone.
+The numbers are from FocusNet's trials with fresh seeds, pooled; where there are none, from the
+winner of the search alone.
 """
 
 import math
@@ -15,35 +15,42 @@ from analysis.figures.models import draw_changes, draw_confusions
 from analysis.inference.confirmation import FOCUSNET
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
+from analysis.sections.wording import NO_PREDICTIONS
 from analysis.tables.confusions import MOST_CONFUSED, most_confused
 from analysis.tables.predictions import scenes_of
 
-# As TAU Urban Acoustic Scenes defines its devices; the study computes the groups' accuracies.
+# Device groups of TAU Urban Acoustic Scenes; the study records the accuracy of each.
 GROUPS = {
     "real": "real (a, b, c)",
     "seen": "simulated, in training (s1-s3)",
     "unseen": "simulated, test only (s4-s6)",
 }
-_NOTHING = "There are no predictions of a finished trial yet."
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a stratum's explanations rest on: clips on report, one row a clip and training."""
+    """A stratum's predictions on report, from one or several trainings.
+
+    Attributes:
+        clips: one row per clip and training, see ``predictions.paired_clips``.
+        trials: the trainings, as rows of ``trials.parquet``.
+        source: where the predictions are from, in words.
+    """
 
     stratum: Stratum
     clips: pd.DataFrame
-    trials: pd.DataFrame  # the trainings
-    source: str  # in words
+    trials: pd.DataFrame
+    source: str
 
-    def shares(self, by: str, keys: pd.Series | None = None) -> pd.DataFrame:
-        """Share of right clips by a column: ``template``, ``focus``, ``change``, ``spread``.
+    def shares(self, by: str) -> pd.DataFrame:
+        """Share of correctly classified clips by the values of a column.
 
-        ``spread`` is the standard deviation of the change over trainings, NaN for one; ``clips``
-        the number of different clips.
+        Returns:
+            ``template``, ``focus``, ``change`` (fractions), ``spread`` (standard deviation of the
+            change over trainings; NaN for one) and ``clips`` (number of different clips).
         """
         clips = self.clips
-        keys = clips[by].astype(str) if keys is None else keys
+        keys = clips[by].astype(str)
         seed = clips["seed"] if "seed" in clips else pd.Series(0, index=clips.index)
         right = pd.DataFrame(
             {
@@ -62,7 +69,7 @@ class Evidence:
 
 
 def evidence_of(stratum: Stratum) -> Evidence | None:
-    """The best that there is for a stratum; None without predictions."""
+    """A stratum's predictions, with fresh seeds if there are any; None without predictions."""
     confirmation = stratum.confirmation
     pooled = confirmation.pooled()
     if pooled is not None:
@@ -74,7 +81,7 @@ def evidence_of(stratum: Stratum) -> Evidence | None:
             pooled,
             trials,
             f"The winner of {stratum.label}, trained again with {len(seeds)} fresh "
-            f"{'seed' if len(seeds) == 1 else 'seeds, pooled'}, on report",
+            f"{'seed' if len(seeds) == 1 else 'seeds (pooled)'}, on report",
         )
     if stratum.winner is None or stratum.clips is None:
         return None
@@ -87,33 +94,33 @@ def evidence_of(stratum: Stratum) -> Evidence | None:
 
 
 def main_evidence(study: Study) -> Evidence | None:
-    """That of the stratum with the most data."""
+    """Evidence of the stratum with the most data."""
     return None if study.largest is None else evidence_of(study.largest)
 
 
 def all_evidence(study: Study) -> list[Evidence]:
-    """That of every stratum that has any."""
+    """Evidence of every stratum that has predictions."""
     found = [evidence_of(stratum) for stratum in study.strata]
     return [one for one in found if one is not None]
 
 
-def confusions_of_all(study: Study) -> list[Section]:
-    """``confusions_section`` of every stratum that has any evidence."""
+def confusions_sections(study: Study) -> list[Section]:
+    """``confusions_section`` of every stratum that has predictions."""
     return [confusions_section(one) for one in all_evidence(study)]
 
 
 def classes_section(study: Study) -> Section:
-    """Which scenes gain."""
+    """Accuracy by scene, of template and FocusNet."""
     title = "Classes"
     evidence = main_evidence(study)
     if evidence is None:
-        return Section(title, [_NOTHING])
+        return Section(title, [NO_PREDICTIONS])
     table = evidence.shares("scene").reindex(scenes_of(evidence.clips)).dropna(how="all")
     return Section(
         title,
         [
-            f"{evidence.source}: share of each scene's clips that are right; change in points"
-            + _spread_note(evidence),
+            f"{evidence.source}: share of each scene's clips classified correctly, and the change "
+            f"in points. {_spread_note(evidence)}",
             Table(("scene", *_header(evidence)), _rows(evidence, table), frozenset({"scene"})),
             *_change_figure(study, "classes.png", "scene", lambda one: one.shares("scene")),
         ],
@@ -121,12 +128,12 @@ def classes_section(study: Study) -> Section:
 
 
 def confusions_section(evidence: Evidence | None) -> Section:
-    """What is taken for what, before and after."""
+    """The most confused pairs of scenes and the confusion matrices, of template and FocusNet."""
     if evidence is None:
-        return Section("Confusions", [_NOTHING])
+        return Section("Confusions", [NO_PREDICTIONS])
     pairs = most_confused(evidence.clips)
     table = Table(
-        ("scenes", "template %", "rank", "FocusNet %", "rank after", "change"),
+        ("scenes", "template %", "rank", "FocusNet %", "FocusNet rank", "change"),
         [
             (
                 f"{pair.one} / {pair.other}",
@@ -141,15 +148,15 @@ def confusions_section(evidence: Evidence | None) -> Section:
         words=frozenset({"scenes"}),
     )
     about = (
-        f"{evidence.source}. The {MOST_CONFUSED} most confused pairs of the "
-        f"template and the {MOST_CONFUSED} of FocusNet: of the clips of two scenes, the share "
-        "taken for the other one (mean of both directions); change in points. Pairs picked "
-        "because the template confuses them tend to shrink by chance alone."
+        f"{evidence.source}: the {MOST_CONFUSED} most confused pairs of the template and the "
+        f"{MOST_CONFUSED} of FocusNet. Numbers are the share of two scenes' clips that are taken "
+        "for the other scene (mean of both directions); change in points. Pairs picked because the "
+        "template confuses them tend to shrink by chance alone."
     )
     figure = Figure(
         "confusions.png",
-        f"Confusions. {evidence.source}: of the clips of each true scene (row), the percentage "
-        "taken for each scene (column).",
+        f"Confusion matrices. {evidence.source}: percentage of the clips of each true scene (row) "
+        "that are classified as each scene (column).",
         "Heat maps of the confusion matrices of template and FocusNet.",
         draw_confusions(evidence.clips),
     )
@@ -160,44 +167,38 @@ def devices_section(study: Study, evidence: Evidence | None) -> Section:
     """Accuracy by device and device group."""
     title = "Devices"
     if evidence is None:
-        return Section(title, [_NOTHING])
+        return Section(title, [NO_PREDICTIONS])
     devices = evidence.shares("device")
     rows = _rows(evidence, devices)
-    for group, label in GROUPS.items():
-        one = group_shares(evidence).loc[group]
-        if not math.isnan(one["template"]):
-            rows += _rows(evidence, one.rename(label).to_frame().T.assign(clips=math.nan))
+    groups = _group_shares(evidence).dropna(subset="template")
+    rows += _rows(evidence, groups.assign(clips=math.nan))
     blocks: list[Block] = [
-        f"{evidence.source}: share of clips that are right, change in points. Few clips a device "
-        "make these numbers coarse" + _spread_note(evidence),
+        f"{evidence.source}: share of clips classified correctly, and the change in points. "
+        f"{_spread_note(evidence)} Numbers are coarse where a device has few clips.",
         Table(("device", *_header(evidence)), rows, frozenset({"device"})),
     ]
     if len(all_evidence(study)) > 1:
-        blocks += _change_figure(study, "devices.png", "device group", _named_groups)
+        blocks += _change_figure(study, "devices.png", "device group", _group_shares)
     return Section(title, blocks)
 
 
-def group_shares(evidence: Evidence) -> pd.DataFrame:
-    """As ``Evidence.shares``, by device group, from the trials' own metrics."""
+def _group_shares(evidence: Evidence) -> pd.DataFrame:
+    """As ``Evidence.shares``, by device group, from the metrics that the trials recorded."""
     rows = {}
-    for group in GROUPS:
+    for group, label in GROUPS.items():
         before, after = (
             np.array([value_of(t, f"{stage}/report/group/{group}") for _, t in
                       evidence.trials.iterrows()])
             for stage in ("template", "focus")
         )  # fmt: skip
         change = after - before
-        rows[group] = {
+        rows[label] = {
             "template": before.mean(),
             "focus": after.mean(),
             "change": change.mean(),
             "spread": change.std(ddof=1) if len(change) > 1 else math.nan,
         }
     return pd.DataFrame(rows).T
-
-
-def _named_groups(evidence: Evidence) -> pd.DataFrame:
-    return group_shares(evidence).rename(index=GROUPS)
 
 
 def _header(evidence: Evidence) -> tuple[str, ...]:
@@ -221,14 +222,14 @@ def _rows(evidence: Evidence, table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _spread_note(evidence: Evidence) -> str:
     if len(evidence.trials) > 1:
-        return ", and its standard deviation over seeds."
-    return "; one training, so that nothing is known of the noise between trainings."
+        return "The last column is the standard deviation of the change over seeds."
+    return "There is one training, so the noise between trainings is unknown."
 
 
 def _change_figure(
     study: Study, file: str, label: str, shares: Callable[[Evidence], pd.DataFrame]
 ) -> list[Figure]:
-    """The changes of all strata side by side."""
+    """A heat map of the change in every stratum; nothing if there is no change to show."""
     every = all_evidence(study)
     changes = {one.stratum.label: shares(one)["change"].dropna() for one in every}
     if all(series.empty for series in changes.values()):
@@ -239,8 +240,8 @@ def _change_figure(
         Figure(
             file,
             f"Change by {label} in every stratum, FocusNet minus its own template on report, in "
-            f"points; mean of {trainings} training{'' if seeds == [1] else 's'}. Blue is a gain, "
-            "red a loss; single cells rest on few locations and are mostly noise.",
+            f"points (mean of {trainings} training{'' if seeds == [1] else 's'}). Blue is a gain, "
+            "red a loss. Single cells have few locations and are mostly noise.",
             f"Heat map of the change in points by {label} and stratum.",
             draw_changes(changes, label),
         )

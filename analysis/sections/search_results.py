@@ -1,23 +1,31 @@
-"""What the searches came to, per stratum, and how little one seed may be believed."""
+"""Shows what each search found: its winner's accuracy and gain on report, and why to doubt them."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.inference.locations import LEVEL, Effect, macro_gain
+from analysis.inference.locations import Effect, macro_gain
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import (
     MISSING,
     Block,
     Bullets,
+    Section,
     Table,
-    counted,
+    interval,
     number,
     percent,
     points,
 )
 from analysis.sections.sensitivity import edge_notes
+from analysis.sections.wording import (
+    INTERVAL,
+    lone_locations_note,
+    stratum_cell,
+    stratum_header,
+    stratum_prefix,
+)
 from analysis.tables.parameters import short_names, show
 from analysis.tables.predictions import scenes_of
 
@@ -26,60 +34,53 @@ FEW_WARM_CLASSES = 1.05
 STAGE_METRIC = "{}/report/macro_accuracy"
 
 
+def search_section(study: Study) -> Section | None:
+    """What the search found; None where the answer has it because no stratum is confirmed."""
+    return Section("Search", search_blocks(study)) if study.confirmed else None
+
+
 def search_blocks(study: Study) -> list[Block]:
-    """One row a stratum, what each row says, and what none of them says."""
+    """A table and sentences with each stratum's winner, and the reservations about them."""
     outcomes = [
         (stratum, None if stratum.clips is None else macro_gain(stratum.clips))
         for stratum in study.strata
     ]
     effects = [effect for _, effect in outcomes if effect is not None]
-    names = short_names(study.parameters)
-    table = Table(
-        header=(
-            *((study.stratify.rpartition(".")[2],) if study.stratify else ()),
-            "trials",
-            *names.values(),
-            "template %",
-            "FocusNet %",
-            "gain",
-            f"{100 * LEVEL:g} % interval",
-            "warm classes",
-            "only label warm %",
-        ),
-        rows=[_row(study, stratum, effect) for stratum, effect in outcomes],
+    header = (
+        *stratum_header(study),
+        "trials",
+        *short_names(study.parameters).values(),
+        "template %",
+        "FocusNet %",
+        "gain",
+        INTERVAL,
+        "warm classes",
+        "only label warm %",
     )
-    blocks: list[Block] = [
-        "The winner of each search, on the half of the test locations that no search has seen "
-        "(report). Accuracies are macro averages over scenes; gain is FocusNet minus its own "
-        "template, in points; trials are finished / asked.",
-        table,
+    table: list[Block] = [
+        "The winner of each search on report, the half of the test locations that no search has "
+        "seen. Accuracies are macro averages over scenes; gain is FocusNet minus its own template, "
+        "in points; trials are finished / planned.",
+        Table(header, [_row(study, stratum, effect) for stratum, effect in outcomes]),
     ]
     if not study.winners:
-        return [*blocks, "No trial has finished yet: there is no answer."]
-    blocks.append(
-        Bullets(
-            [
-                _sentence(study, stratum, stratum.winner, effect)
-                for stratum, effect in outcomes
-                if stratum.winner is not None
-            ]
-        )
-    )
-    blocks.append(_reservation(study, effects))
-    notes = [] if study.confirmed else list(weak_points(study))
-    lone = max((effect.lone_locations for effect in effects), default=0)
-    if lone:
-        notes.append(
-            f"{counted(lone, 'scene')} with a single test location: the noise between locations "
-            "cannot be seen there, and the intervals are too narrow."
-        )
+        return ["No trial has finished yet: there is no answer.", *table]
+    sentences = [
+        _sentence(study, stratum, stratum.winner, effect)
+        for stratum, effect in outcomes
+        if stratum.winner is not None
+    ]
+    blocks: list[Block] = [Bullets(sentences), *table, _reservation(study, effects)]
+    notes = [] if study.confirmed else list(winner_warnings(study))
+    if lone := max((effect.lone_locations for effect in effects), default=0):
+        notes.append(lone_locations_note(lone))
     if notes:
         blocks.append(Bullets(notes))
     return blocks
 
 
-def weak_points(study: Study) -> Iterable[str]:
-    """What makes the winners weak answers, whatever their accuracies."""
+def winner_warnings(study: Study) -> Iterable[str]:
+    """Warn of winners whose masks say too little, and of winners at the edge of a range."""
     for stratum in study.winners:
         yield from _mask_notes(study, stratum)
     yield from edge_notes(study, study.winners)
@@ -87,22 +88,22 @@ def weak_points(study: Study) -> Iterable[str]:
 
 def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ...]:
     winner = stratum.winner
-    before, after, gain = _outcome(stratum, effect)
+    before, after, gain = _accuracies(stratum, effect)
     return (
-        *((show(stratum.value),) if study.stratify else ()),
+        *stratum_cell(study, stratum),
         f"{stratum.finished}/{study.trials_asked}",
         *(MISSING if winner is None else show(winner.get(path)) for path in study.parameters),
         percent(before),
         percent(after),
         points(gain),
-        MISSING if effect is None else _interval(effect),
+        MISSING if effect is None else interval(effect.low, effect.high),
         number(value_of(winner, "focus/warm_classes"), 2),
         percent(value_of(winner, "focus/only_label_warm")),
     )
 
 
-def _outcome(stratum: Stratum, effect: Effect | None) -> tuple[float, float, float]:
-    """Accuracies and gain on report: from the predictions, else as the trial recorded them."""
+def _accuracies(stratum: Stratum, effect: Effect | None) -> tuple[float, float, float]:
+    """Template, FocusNet and gain on report: from the predictions, else as the trial recorded."""
     if effect is not None:
         return effect.before, effect.after, effect.gain
     before, after = (
@@ -111,25 +112,20 @@ def _outcome(stratum: Stratum, effect: Effect | None) -> tuple[float, float, flo
     return before, after, after - before
 
 
-def _interval(effect: Effect) -> str:
-    return f"{points(effect.low)} to {points(effect.high)}"
-
-
 def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect | None) -> str:
-    chosen = ", ".join(
+    settings = ", ".join(
         f"{name} {show(winner.get(path))}" for path, name in short_names(study.parameters).items()
     )
-    before, after, gain = _outcome(stratum, effect)
-    where = f"{stratum.label}: " if study.stratify else ""
-    if math.isnan(gain):
-        return f"{where}the best of {stratum.tried} on select ({chosen}) has no result on report."
+    before, after, gain = _accuracies(stratum, effect)
     text = (
-        f"{where}the best of {stratum.tried} on select ({chosen}) has {percent(after)} % on "
-        f"report, its template {percent(before)} %: {points(gain)} points"
+        f"{stratum_prefix(study, stratum)}the best of {stratum.tried} on select ({settings}) has "
     )
+    if math.isnan(gain):
+        return f"{text}no result on report."
+    text += f"{percent(after)} % on report, its template {percent(before)} %: {points(gain)} points"
     if effect is None:
         return f"{text}, without an interval, because {stratum.problem}."
-    text += f" ({100 * LEVEL:g} % interval {_interval(effect)})."
+    text += f" ({INTERVAL} {interval(effect.low, effect.high)})."
     if effect.low <= 0 <= effect.high:
         return f"{text} No evidence of a difference: the interval includes 0."
     side = "higher" if effect.low > 0 else "lower"
@@ -140,6 +136,7 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
 
 
 def _reservation(study: Study, effects: Sequence[Effect]) -> str:
+    """Say why the winners' gains are no claim."""
     tried = [one.tried for one in study.winners]
     most = f"{min(tried)} to {max(tried)}" if len(set(tried)) > 1 else str(tried[0])
     done = [one.trials[one.trials["status"] == "finished"] for one in study.strata]
@@ -150,17 +147,16 @@ def _reservation(study: Study, effects: Sequence[Effect]) -> str:
     classes = next((len(scenes_of(one.clips)) for one in study.winners if one.clips is not None), 0)
     chance = f" Chance is {100 / classes:.1f} %." if classes else ""
     claim = (
-        "The answer above rests on fresh seeds instead."
+        "The answer above uses fresh seeds instead."
         if study.confirmed
         else "A claim needs fresh seeds, and controls with the same budget: cross-entropy again, "
         "label smoothing, self-distillation, and FocusNet with placebo masks."
     )
     return (
-        "This describes the trials that ran and is not a claim about FocusNet. Each winner was "
-        f"picked as the best of {most} on select, and every trial was trained "
-        f"once ({trained}). The interval covers the choice of {which} only, not the noise "
-        "between trainings, and training a second time may help by itself. "
-        f"{claim}{chance}"
+        "This describes the trials that ran; it is not a claim about FocusNet. Each winner was "
+        f"picked as the best of {most} on select, and every trial was trained once ({trained}). "
+        f"The interval covers the choice of {which} only, not the noise between trainings. "
+        f"Training a second time may help by itself. {claim}{chance}"
     )
 
 

@@ -1,6 +1,6 @@
-"""What studies as large and as noisy as this one would claim, with and without a true effect.
+"""Simulates studies of this study's size and noise, and counts their true and false claims.
 
-``calibration.py`` answers for the demo and for TAU22; here the size is that of a study's own.
+``analysis/calibration.py`` does the same for the size of the demo and of TAU22.
 """
 
 import numpy as np
@@ -12,28 +12,29 @@ from analysis.inference.simulation import Plan
 from analysis.read_study import Study
 from analysis.render.document import Section, Table, counted, percent
 from analysis.sections.arms import confirmed_accuracies
+from analysis.sections.wording import NO_PREDICTIONS
 from analysis.tables.predictions import scenes_of
 
 EFFECTS = (0.0, 0.02, 0.04, 0.08)
-USUAL_SEEDS, USUAL_SEED_SD = 5, 0.03  # where the study has no fresh seeds yet
+DEFAULT_SEEDS, DEFAULT_SEED_SD = 5, 0.03  # for a study without fresh seeds
 
 
-def calibration_section(study: Study, studies: int = 200, seed: int = 0) -> Section:
+def error_rates_section(study: Study, studies: int = 200, seed: int = 0) -> Section:
     """Simulate studies like this one and count their claims."""
     title = "How often studies like this one err"
     plan = own_plan(study)
     if plan is None:
-        return Section(title, ["There are no predictions of a finished trial yet."])
+        return Section(title, [NO_PREDICTIONS])
     generator = np.random.default_rng(seed)
     outcomes = [simulate(plan, effect, studies, generator) for effect in EFFECTS]
     return Section(
         title,
         [
             f"{studies} simulated studies for each true effect: {counted(plan.seeds, 'seed')}, "
-            f"{plan.scenes} scenes with {plan.locations} locations each, {plan.clips} clips a "
+            f"{plan.scenes} scenes with {plan.locations} locations each, {plan.clips} clips per "
             f"location, template accuracies of {', '.join(percent(a) for a in plan.accuracies)} %, "
-            f"a standard deviation over seeds of {percent(plan.seed_sd)} points in each arm. "
-            "Without an effect every claim is false, and about 5 % of the studies may have one.",
+            f"a standard deviation over seeds of {percent(plan.seed_sd)} points in each arm. With "
+            "a true effect of 0 every claim is false; about 5 % of the studies may make one.",
             Table(
                 ("true effect", "strata with gain %", "with loss %", "studies with any claim %",
                  "intervals that miss %"),
@@ -44,7 +45,7 @@ def calibration_section(study: Study, studies: int = 200, seed: int = 0) -> Sect
 
 
 def own_plan(study: Study) -> Plan | None:
-    """A simulation's plan with the study's own size and noise; None without predictions."""
+    """Plan a simulation with the study's size and noise; None without predictions."""
     clips = next((one.clips for one in study.strata if one.clips is not None), None)
     if clips is None:
         return None
@@ -54,19 +55,17 @@ def own_plan(study: Study) -> Plan | None:
     for stratum in study.winners:
         fresh = confirmed_accuracies(stratum, [TEMPLATE])[TEMPLATE]
         winner = pd.Series(dtype=float) if stratum.winner is None else stratum.winner
-        one = float(np.mean(fresh)) if len(fresh) else float(
-            winner.get("template/report/macro_accuracy", 0.5)
-        )  # fmt: skip
-        accuracies.append(one)
+        recorded = winner.get("template/report/macro_accuracy", 0.5)
+        accuracies.append(float(np.mean(fresh)) if len(fresh) else float(recorded))
         if len(fresh) >= FEWEST_SEEDS:
             spreads.append(float(fresh.var(ddof=1)))
             seeds.append(len(fresh))
     return Plan(
         study.name,
         accuracies=tuple(accuracies),
-        seed_sd=float(np.sqrt(np.mean(spreads))) if spreads else USUAL_SEED_SD,
+        seed_sd=float(np.sqrt(np.mean(spreads))) if spreads else DEFAULT_SEED_SD,
         scenes=len(scenes_of(clips)),
-        seeds=max(seeds, default=USUAL_SEEDS),
+        seeds=max(seeds, default=DEFAULT_SEEDS),
         locations=max(2, round(float(locations.mean()))),
         clips=max(2, 2 * round(per_location / 2)),
     )

@@ -1,4 +1,4 @@
-"""One setting against another, paired by seed."""
+"""Tests of the comparison of a setting's values, paired by seed."""
 
 import copy
 
@@ -8,14 +8,14 @@ from results_folder import REPORT, SPACE, confirmed_study, finished, predictions
 
 from analysis.inference.locations import macro_gain
 from analysis.read_study import read_study
-from analysis.sections.settings import setting_section
+from analysis.sections.compare_setting import setting_section
 from analysis.tables.predictions import paired_clips
 
 PATH = "focus.template_logits"
 
 
-def fixed(folder, value):
-    """The study's trials all have one value of the setting."""
+def with_setting(folder, value):
+    """The study at ``folder``, all its trials with one value of the setting."""
     path = folder / "space.yaml"
     space = yaml.safe_load(path.read_text())
     space["trial"]["focus"] = {"template_logits": value}
@@ -24,8 +24,8 @@ def fixed(folder, value):
 
 
 def test_studies_that_differ_in_one_setting_are_paired_by_seed(tmp_path):
-    one = fixed(confirmed_study(tmp_path / "a", focus={25: 0.5}, arms=()), "stored")
-    other = fixed(confirmed_study(tmp_path / "b", focus={25: 0.9}, arms=()), "cross_fitted")
+    one = with_setting(confirmed_study(tmp_path / "a", focus={25: 0.5}, arms=()), "stored")
+    other = with_setting(confirmed_study(tmp_path / "b", focus={25: 0.9}, arms=()), "cross_fitted")
     section = setting_section([one, other], PATH)
     table = section.blocks[1]
     assert table.header == (
@@ -66,7 +66,7 @@ def test_a_search_over_the_setting_is_compared_within_its_other_parameters(tmp_p
     assert rows[1] == ("25", "3", "0.1", "0", "-", "-", "-", "-", "-", "-")
 
 
-def test_one_value_alone_is_no_comparison(tmp_path):
-    study = fixed(confirmed_study(tmp_path / "a", arms=()), "stored")
+def test_one_value_cannot_be_compared(tmp_path):
+    study = with_setting(confirmed_study(tmp_path / "a", arms=()), "stored")
     text = setting_section([study], PATH).blocks[0]
     assert "finished trials have one value of focus.template_logits (stored)" in text
