@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.models import draw_changes, draw_confusions
-from analysis.inference.confirmation import FOCUSNET
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
 from analysis.tables.confusions import MOST_CONFUSED, most_confused
 from analysis.tables.predictions import scenes_of
+from focusnet.arms import FOCUSNET
 
 # As TAU Urban Acoustic Scenes defines its devices; the study computes the groups' accuracies.
 GROUPS = {

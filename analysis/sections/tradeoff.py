@@ -9,7 +9,8 @@ from matplotlib.figure import Figure as Canvas
 from analysis.figures.style import COLOURS, MARKERS, drawn
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent
-from analysis.tables.parameters import short_names, show
+from analysis.tables.parameters import show
+from focusnet.config import short_names
 
 # As the study knows (its space does not say): of these, less is better.
 LOWER_IS_BETTER = ("log_loss", "calibration_error")

@@ -6,18 +6,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.figures.confirmation import draw_effects
-from analysis.inference.claims import FEWEST_SEEDS, TEMPLATE, UNTESTED
-from analysis.inference.confirmation import (
-    BEST_CONTROL,
-    COMPARISONS,
-    PLACEBO,
-    REFERENCE,
-    effects,
-    label_of,
-    title_of,
-)
-from analysis.inference.locations import LEVEL
-from analysis.inference.seeds import POWER
+from analysis.inference.confirmation import BEST_CONTROL, COMPARISONS
+from analysis.inference.several_seeds import FEWEST_SEEDS, POWER
+from analysis.inference.verdict import GAIN, LOSS, UNTESTED, title_of, verdicts
 from analysis.read_study import Stratum, Study
 from analysis.render.document import (
     MISSING,
@@ -31,8 +22,10 @@ from analysis.render.document import (
     points,
 )
 from analysis.sections.answer import search_blocks, weak_points
+from analysis.tables.predictions import TEMPLATE
+from focusnet.arms import PLACEBO, REFERENCE, label_of
+from focusnet.location_interval import LEVEL
 
-GAIN, LOSS = "gain", "loss"
 HEADER = (
     "FocusNet against",
     "seeds",
@@ -59,8 +52,8 @@ def search_section(study: Study) -> Section | None:
 
 
 def study_effects(study: Study) -> pd.DataFrame:
-    """See ``confirmation.effects``; the strata in the study's order."""
-    return effects((stratum.value, stratum.confirmation) for stratum in study.strata)
+    """See ``verdict.verdicts``; the strata in the study's order."""
+    return verdicts((stratum.value, stratum.confirmation) for stratum in study.strata)
 
 
 def why_no_claims(study: Study) -> str:
@@ -182,8 +175,8 @@ def _sentence(study: Study, stratum: Stratum, rows: pd.DataFrame) -> str:
 
 def _reading(rows: pd.DataFrame) -> str:
     """What the verdicts mean together."""
-    verdicts = dict(zip(rows["against"], rows["verdict"], strict=True))
-    template, control, placebo = (verdicts[against] for against in COMPARISONS)
+    found = dict(zip(rows["against"], rows["verdict"], strict=True))
+    template, control, placebo = (found[against] for against in COMPARISONS)
     if template == UNTESTED:
         return f"Fewer than {FEWEST_SEEDS} seeds are left to test with."
     if template == LOSS:

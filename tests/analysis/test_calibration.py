@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis import calibration
-from analysis.calibration import limit, main, verdict
+from analysis.calibration import conclusion, limit, main
 
 
 @pytest.mark.slow
@@ -58,13 +58,14 @@ def test_the_limit_is_passed_by_a_true_rate_of_five_percent_once_in_a_hundred():
 @pytest.mark.parametrize("what", ["signs", "misses"])
 def test_one_error_more_than_the_limit_is_too_many(what):
     errors = np.zeros((100, 1), dtype=bool)
-    values = {"signs": errors, "misses": errors, "narrow": errors, "cells": errors}
+    names = ("signs", "misses", "percentile_misses", "cell_rejections")
+    values = dict.fromkeys(names, errors)
     outcomes = []
     for count in (limit(100), limit(100) + 1):
         some = values | {what: (np.arange(100) < count)[:, None]}
         outcomes.append(calibration.Outcome(calibration.DEMO, 0.0, None, **some))
-    assert verdict(outcomes[:1])[0] == 0
-    assert verdict(outcomes)[0] == 1
+    assert conclusion(outcomes[:1])[0] == 0
+    assert conclusion(outcomes)[0] == 1
 
 
 def test_too_few_studies_are_refused(capsys):

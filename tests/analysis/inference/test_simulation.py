@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.inference.seeds import variance_components
+from analysis.inference.several_seeds import variance_components
 from analysis.inference.simulation import Plan, simulate_differences
 
 PLAN = Plan("small", accuracies=(0.4, 0.6), seed_sd=0.02, locations=5, clips=20, seeds=4)
@@ -23,7 +23,7 @@ def test_the_mean_effect_is_the_true_one_in_every_stratum(effect):
 
 def test_the_noise_of_seeds_takes_nothing_from_the_effect():
     """Though noise flattens a bent curve: without care 0.2 would be simulated as 0.19."""
-    noisy = replace(PLAN, accuracies=(0.5,), seed_sd=0.12, settled=0.2)
+    noisy = replace(PLAN, accuracies=(0.5,), seed_sd=0.12, undisputed=0.2)
     found = variance_components(
         simulate_differences(noisy, 0.2, 4000, np.random.default_rng(4)), noisy.design()
     ).effect
@@ -32,7 +32,7 @@ def test_the_noise_of_seeds_takes_nothing_from_the_effect():
 
 def test_seeds_vary_as_asked():
     plain = replace(
-        PLAN, seed_sd=0.03, training_share=0, scene_training_sd=0, clips=2000, settled=0.4
+        PLAN, seed_sd=0.03, training_share=0, scene_training_sd=0, clips=2000, undisputed=0.4
     )
     differences = simulate_differences(plain, 0.0, 400, np.random.default_rng(1))
     variance = variance_components(differences, plain.design()).seed.mean()

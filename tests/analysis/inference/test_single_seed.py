@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_folder import REPORT, SCENES, predictions
 
-from analysis.inference.locations import draw_locations, macro_gain
+from analysis.inference.single_seed import macro_gain
 from analysis.tables.predictions import PredictionsError, paired_clips
+from focusnet.location_interval import resample_counts
 from focusnet.training.metrics import macro_accuracy
 
 
@@ -76,7 +77,7 @@ def test_the_interval_is_that_of_a_slow_loop_over_the_same_draws():
     draws = {}
     for scene in sorted(SCENES):  # the order in which the scenes are drawn
         names = sorted({line[1] for line in REPORT if line[0] == scene})
-        draws[scene] = names, draw_locations(generator, len(names), resamples)
+        draws[scene] = names, resample_counts(generator, len(names), resamples)
     gains = []
     for turn in range(resamples):
         recalls = {"template": [], "focus": []}
@@ -144,12 +145,6 @@ def test_order_of_clips_does_not_matter_and_swapping_stages_mirrors_the_interval
     mirrored = macro_gain(clips, before="focus", after="template", resamples=50)
     assert mirrored.gain == pytest.approx(-effect.gain)
     assert (mirrored.low, mirrored.high) == pytest.approx((-effect.high, -effect.low))
-
-
-def test_draws_leave_one_location_of_each_scene_out():
-    counts = draw_locations(np.random.default_rng(0), 6, 3000)
-    assert set(counts.sum(axis=1)) == {5}
-    np.testing.assert_allclose(counts.mean(axis=0), 5 / 6, atol=0.06)
 
 
 def test_stages_are_paired_by_clip_not_by_row():

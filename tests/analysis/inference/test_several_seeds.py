@@ -9,18 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.inference.locations import draw_locations, macro_gain
-from analysis.inference.seeds import (
+from analysis.inference.several_seeds import (
     Components,
     Design,
     bootstrap_effects,
-    claims,
     detectable_effect,
-    holm,
     interval,
     randomisation_p,
     variance_components,
 )
+from analysis.inference.single_seed import macro_gain
+from focusnet.location_interval import resample_counts
 
 SEEDS, SCENES, LOCATIONS, CLIPS = 5, 3, 4, 20
 EVEN = Design(np.repeat(np.arange(SCENES), LOCATIONS), np.full(SCENES * LOCATIONS, CLIPS))
@@ -128,8 +127,8 @@ def test_both_noises_give_the_tails_of_rotated_seeds_plus_flipped_locations():
 def test_the_bootstrap_is_a_slow_loop_over_the_same_draws():
     differences = draw_differences(np.random.default_rng(7), UNEVEN)
     resamples, generator = 50, np.random.default_rng(3)
-    seeds = draw_locations(generator, SEEDS, resamples)
-    drawn = [draw_locations(generator, size, resamples) for size in (3, 2, 3)]
+    seeds = resample_counts(generator, SEEDS, resamples)
+    drawn = [resample_counts(generator, size, resamples) for size in (3, 2, 3)]
     expected = []
     for turn in range(resamples):
         effects = []
@@ -162,7 +161,7 @@ def test_seeds_that_agree_give_the_bootstrap_of_a_study_with_one_seed():
             rows.append((f"s{scene}", str(place), *answers))
     clips = pd.DataFrame(rows, columns=["scene", "location", "template", "focus"])
     generator = np.random.default_rng(4)
-    draw_locations(generator, 2, 300)  # the seeds are drawn first
+    resample_counts(generator, 2, 300)  # the seeds are drawn first
     one = macro_gain(clips, resamples=300, generator=generator)
     found = bootstrap_effects(
         np.repeat(differences, 2, axis=0),
@@ -225,31 +224,6 @@ def test_the_detectable_effect_tends_to_that_of_the_normal_distribution():
     many = components_of(seed=0.0, location=1e-4, location_df=1e6)
     assert detectable_effect(many) == pytest.approx(0.02802, rel=1e-3)
     assert detectable_effect(many, alpha=0.01) == pytest.approx(0.03417, rel=1e-3)
-
-
-def test_holm_adjusts_a_worked_example():
-    # By size 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1, which must not be below the one before.
-    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    np.testing.assert_allclose(found, [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm(np.array([0.5, np.nan, 0.02])), [0.5, np.nan, 0.04])
-    np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1, 1])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.2))
-def test_holm_rejects_what_its_step_down_procedure_rejects(p, alpha):
-    rejected = set()
-    for step, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        if p[place] * (len(p) - step) > alpha:
-            break
-        rejected.add(place)
-    assert set(np.flatnonzero(holm(np.array(p)) <= alpha)) == rejected
-
-
-def test_a_claim_needs_the_p_value_and_the_interval():
-    low, high = np.array([0.1, -0.1, -0.2, 0.1]), np.array([0.2, 0.2, -0.1, 0.2])
-    p = np.array([0.05, 0.01, 0.01, 0.06])
-    np.testing.assert_array_equal(claims(low, high, p), [1, 0, -1, 0])
-    assert claims(np.array(np.nan), np.array(np.nan), np.array(np.nan)) == 0
 
 
 @settings(deadline=None, max_examples=30)
