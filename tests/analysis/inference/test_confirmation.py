@@ -21,8 +21,8 @@ from analysis.sections.missing import missing
 from analysis.sections.verdicts import answer, search_section, study_effects
 
 
-def told(folder, *sections):
-    """What sections of the report say, each run of blanks made one."""
+def text_of(folder, *sections):
+    """Text of sections of the report, with single blanks."""
     study = read_study(folder)
     return " ".join(to_markdown("T", [section(study) for section in sections]).split())
 
@@ -33,7 +33,7 @@ def flat(text):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """FocusNet is far better than everything else in subset 25, and like it in subset 100."""
+    """FocusNet is far better than all other arms in subset 25, and no better in subset 100."""
     return confirmed_study(tmp_path_factory.mktemp("c") / "small", focus={25: 0.9, 100: 0.5})
 
 
@@ -114,7 +114,7 @@ def test_each_stratum_has_a_table_of_three_comparisons(text):
         assert float(row[2]) - float(row[3]) == pytest.approx(float(row[4]), abs=0.11)
 
 
-def test_the_search_keeps_its_own_table_and_only_its_own_trials(text):
+def test_the_search_has_its_own_table_of_its_own_trials_only(text):
     rows = table_rows(text, "Search")
     assert [row[:4] for row in rows[1:]] == [["25", "2/3", "1", "0.1"], ["100", "2/3", "1", "0.1"]]
     assert len(table_rows(text, "Trials")) == 1 + 4
@@ -160,15 +160,15 @@ def test_nothing_is_claimed_while_trials_are_to_come(tmp_path):
     assert list(effects["verdict"]) == ["gain", "not tested"] * 3
     # The stratum to come counts in Holm's correction as a test that found nothing.
     assert list(effects["p_holm"][::2]) == pytest.approx(list(2 * effects["p"][::2]))
-    words = told(folder, answer, missing)
+    words = text_of(folder, answer, missing)
     assert "subset 100: not tested yet: 1 of 18 trials of the confirmation are to come." in words
     assert "subset 100: of 18 trials of the confirmation: 1 not begun." in words
     assert "gain in 1 of 1 (subset 25)" in words
 
 
-def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_search(tmp_path):
+def test_while_no_confirmation_is_complete_the_answer_is_that_of_the_search(tmp_path):
     folder = confirmed_study(tmp_path / "s", drop=["confirm-placebo-10"])
-    text = told(folder, answer)
+    text = text_of(folder, answer)
     assert (
         "No claim can be made yet: 2 of 36 trials of the confirmation with fresh seeds are to "
         "come, and no stratum has all of its own." in text
@@ -188,16 +188,16 @@ def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_se
 )
 def test_a_study_without_confirmation_says_why(tmp_path, arms, fresh, why):
     folder = confirmed_study(tmp_path / "s", arms=arms, fresh=fresh, drop=["confirm"])
-    assert f"No claim can be made yet: {why}" in told(folder, answer)
+    assert f"No claim can be made yet: {why}" in text_of(folder, answer)
 
 
-def test_an_older_study_says_that_it_has_none(tmp_path):
+def test_an_older_study_says_that_it_has_no_confirmation(tmp_path):
     folder = two_strata(tmp_path / "s")
-    assert "No claim can be made yet: this study has no confirmation" in told(folder, answer)
+    assert "No claim can be made yet: this study has no confirmation" in text_of(folder, answer)
     assert arms_section(read_study(folder)) is None
 
 
-def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
+def test_failed_trials_leave_the_other_seeds(tmp_path):
     folder = confirmed_study(
         tmp_path / "s", focus={25: 0.9, 100: 0.5},
         fail=["confirm-focusnet-8-t25", "confirm-focusnet-8-t100", "confirm-focusnet-9-t100"],
@@ -205,41 +205,41 @@ def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
     effects = study_effects(read_study(folder))
     assert list(effects["seeds"]) == [2, 1] * 3
     assert list(effects["verdict"][1::2]) == ["not tested"] * 3
-    words = told(folder, answer)
+    words = text_of(folder, answer)
     assert "subset 100: 2 confirmation trials failed (focusnet)" in words
     assert "subset 100: not tested. Fewer than 2 seeds are left to test with." in words
 
 
-def test_two_seeds_that_could_find_nothing_are_said_to(tmp_path):
+def test_two_seeds_that_can_detect_nothing_are_reported_as_such(tmp_path):
     folder = confirmed_study(
         tmp_path / "s", focus={25: 0.6, 100: 0.5}, arms=(), fresh=(8, 9), locations=2, clips=2
     )
     effects = study_effects(read_study(folder))
     assert effects["detectable"].max() > 1
-    words = told(folder, answer)
+    words = text_of(folder, answer)
     assert "so few seeds could have found none at all." in words
     assert "| \\> 100 |" in words
 
 
-def test_trials_of_a_former_winner_do_not_count(tmp_path):
+def test_trials_of_a_former_winner_are_not_used(tmp_path):
     folder = confirmed_study(tmp_path / "s")
     trials = pd.read_parquet(folder / "trials.parquet")
     trials.loc[trials["trial"].str.startswith("confirm-focusnet-8-t25"), "winner"] = None
     trials.to_parquet(folder / "trials.parquet", index=False)
     study = read_study(folder)
     assert study.strata[0].confirmation.seeds("focusnet") == (9, 10)
-    words = told(folder, missing)
+    words = text_of(folder, missing)
     assert "subset 25: of 18 trials of the confirmation: 1 not begun." in words
     assert "1 trial of the confirmation not used, because they belong to a former" in words
 
 
-def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
+def test_unusable_predictions_are_reported_and_left_out(tmp_path):
     folder = confirmed_study(tmp_path / "s")
     paths = [folder / "predictions" / f"confirm-placebo-{s}-t25-a.parquet" for s in FRESH]
     paths[0].unlink()
     frame = pd.read_parquet(paths[1])
     frame[frame["filename"] != frame["filename"].iloc[-1]].to_parquet(paths[1])
-    words = told(folder, missing)
+    words = text_of(folder, missing)
     assert "left out, because predictions/confirm-placebo-8-t25-a.parquet is missing." in words
     assert "confirm-placebo-9-t25-a.parquet has other clips than those before it." in words
     effects = study_effects(read_study(folder))
@@ -249,12 +249,12 @@ def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
 
 def test_without_controls_only_the_template_is_compared_with(tmp_path):
     folder = confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.9}, arms=())
-    words = told(folder, answer)
+    words = text_of(folder, answer)
     assert "against best control: not tested; against placebo masks: not tested." in words
     assert "Without controls it is not known whether training a second time is all" in words
 
 
-def test_the_interval_of_an_accuracy_holds_it_and_narrows_with_seeds(tmp_path):
+def test_the_interval_of_an_accuracy_contains_it_and_narrows_with_seeds(tmp_path):
     many = confirmed_study(tmp_path / "s", fresh=tuple(range(10, 22)), arms=())
     few = confirmed_study(tmp_path / "t", fresh=(10, 11, 12), arms=())
     widths = []
