@@ -45,9 +45,7 @@ def test_a_wrong_interval_is_detected(monkeypatch, capsys):
 
 @pytest.mark.usefixtures("few")
 def test_claims_that_are_not_corrected_over_strata_are_detected(monkeypatch, capsys):
-    monkeypatch.setattr(
-        calibration, "holm", np.zeros_like
-    )  # the intervals stay correct
+    monkeypatch.setattr(calibration, "holm", np.zeros_like)  # the intervals stay correct
     assert main(["--studies", "200"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("MISCALIBRATED: ")
 
