@@ -1,4 +1,4 @@
-"""How often the statistics err: simulate studies, judge them as real ones are, count false claims.
+"""Simulates studies with known effects and counts how often their statistics err.
 
 python analysis/calibration.py [--studies 1000] [--seed 0]
 """
@@ -13,30 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.inference.locations import LEVEL
-from analysis.inference.seeds import (
+from analysis.inference.several_seeds import (
     Components,
     Design,
+    Floats,
     bootstrap_effects,
-    claims,
     detectable_effect,
-    holm,
     interval,
     randomisation_p,
     variance_components,
 )
 from analysis.inference.simulation import Plan, simulate_differences
+from analysis.inference.verdict import ALPHA, claim_signs, holm
 
-ALPHA = 1 - LEVEL
-DONE, WRONG, MISCALIBRATED = 0, 2, 1
-SIGNIFICANCE = 0.01  # one-sided, of a rate above ALPHA, for each rate that is checked
-RESAMPLES = 1000  # half of what a report takes; the ends move by a tenth of a standard error
+DONE, MISCALIBRATED, WRONG_INPUT = 0, 1, 2
+SIGNIFICANCE = 0.01  # one-sided, of the test that a rate is above ALPHA; for each rate
+RESAMPLES = 1000  # half of a report's; interval ends move by a tenth of a standard error
 BATCH = 50  # studies resampled at once: tens of megabytes
-# The demo's report half. Its accuracies, correlations and the location noise were measured on it.
+# The demo's report half; accuracies, correlations and the noise of locations were measured on it.
 DEMO = Plan("demo", accuracies=(0.38, 0.62), seed_sd=0.03)
-# TAU22's: 14,840 clips; about 7 locations a scene in each half of the test split, since 2019's
-# split of the same recordings tests 4,185 segments of 10 s and a location has about 33 of them.
-# Accuracies are near those published for the field's baselines and best systems.
+# TAU22's report half: 14,840 clips; about 7 locations per scene, because the 2019 split of the same
+# recordings tests 4,185 segments of 10 s, about 33 per location. Accuracies are near those
+# published for baselines and best systems.
 TAU22 = Plan(
     "TAU22",
     accuracies=(0.48, 0.53, 0.57, 0.60, 0.62),
@@ -51,35 +49,45 @@ POWER = (replace(DEMO, seed_sd=0.03), replace(TAU22, seed_sd=0.005), replace(TAU
 EFFECTS = (0.01, 0.02, 0.04, 0.08)
 POWER_SHARE = 4  # power is simulated with a quarter of the studies
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a number of simulated studies came to; arrays are (studies, strata)."""
+    """Claims and errors of simulated studies with one true effect; arrays are (studies, strata).
+
+    Attributes:
+        plan: size and noise of the studies.
+        effect: the true one.
+        components: estimated effects and variances.
+        signs: of the claims, see ``verdict.claim_signs``.
+        misses: intervals that miss the true effect.
+        percentile_misses: the same for plain percentile intervals, R of R seeds and L of L
+            locations drawn.
+        cell_rejections: p-values of at most 0.05 from sign flips of the differences of single
+            seeds at single locations.
+    """
 
     plan: Plan
     effect: float
     components: Components
-    signs: Floats  # of the claims
-    misses: NDArray[np.bool_]  # intervals without the true effect
-    narrow: NDArray[np.bool_]  # the same of the textbook's percentiles
-    cells: NDArray[np.bool_]  # rejections by sign flips of single (seed, location) differences
+    signs: Floats
+    misses: NDArray[np.bool_]
+    percentile_misses: NDArray[np.bool_]
+    cell_rejections: NDArray[np.bool_]
 
     @property
     def claimed(self) -> NDArray[np.bool_]:
-        """(studies,) whether any stratum has a claim, false where there is no effect."""
+        """(studies,) whether any stratum has a claim; without a true effect it is false."""
         return (self.signs != 0).any(axis=1)
 
 
 def simulate(plan: Plan, effect: float, studies: int, generator: np.random.Generator) -> Outcome:
-    """Simulate studies and judge each as ``claims.effect_table`` does."""
+    """Simulate studies and compute their claims as ``verdict.verdict_table`` does."""
     differences = simulate_differences(plan, effect, studies, generator)
     design = plan.design()
     components = variance_components(differences, design)
     batches = np.array_split(differences, max(1, studies // BATCH))
     low, high = study_intervals(differences, design, components)
-    textbook = [
+    percentiles = [
         np.quantile(
             bootstrap_effects(batch, design, resamples=RESAMPLES // 2, all_units=True),
             [ALPHA / 2, 1 - ALPHA / 2],
@@ -87,15 +95,15 @@ def simulate(plan: Plan, effect: float, studies: int, generator: np.random.Gener
         )
         for batch in batches
     ]
-    narrow = np.concatenate(textbook, axis=1)
+    plain_low, plain_high = np.concatenate(percentiles, axis=1)
     adjusted = holm(randomisation_p(components))
     return Outcome(
         plan,
         effect,
         components,
-        claims(low, high, adjusted),
+        claim_signs(low, high, adjusted),
         (low > effect) | (high < effect),
-        (narrow[0] > effect) | (narrow[1] < effect),
+        (plain_low > effect) | (plain_high < effect),
         _cells_reject(differences, design),
     )
 
@@ -103,7 +111,7 @@ def simulate(plan: Plan, effect: float, studies: int, generator: np.random.Gener
 def study_intervals(
     differences: NDArray[np.int64], design: Design, components: Components
 ) -> tuple[Floats, Floats]:
-    """(studies, strata) ends of the intervals; resampled in batches, for they are many."""
+    """(studies, strata) ends of the intervals, resampled in batches to save memory."""
     batches = np.array_split(differences, max(1, len(differences) // BATCH))
     resampled = np.concatenate(
         [
@@ -115,14 +123,14 @@ def study_intervals(
 
 
 def _cells_reject(differences: NDArray[np.int64], design: Design) -> NDArray[np.bool_]:
-    """By the normal limit of the flips: as many independent signs as seeds times locations."""
+    """Sign-flip test with seeds times locations independent signs, by its normal limit."""
     weighted = differences * design.weights
     spread = np.sqrt((weighted**2).sum(axis=(-2, -1)))
     return np.abs(weighted.sum(axis=(-2, -1))) > stats.norm.isf(ALPHA / 2) * spread
 
 
 def limit(trials: int) -> int:
-    """The most errors among ``trials`` that a true rate of 5 % still explains."""
+    """The most errors among ``trials`` that are compatible with a true rate of 5 %."""
     return int(stats.binom.isf(SIGNIFICANCE, trials, ALPHA))
 
 
@@ -130,46 +138,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     if options.studies < 20:
-        print("--studies: at least 20, for fewer tell nothing", file=sys.stderr)
-        return WRONG
+        print("--studies: must be at least 20; fewer show nothing", file=sys.stderr)
+        return WRONG_INPUT
     started = time.monotonic()
     generator = np.random.default_rng(options.seed)
-    print(f"No true effect, {options.studies} studies each; rates in %, noise in points.\n")
-    print(_line("study", "seed sd", "noise", "detectable", "claims", "misses", "narrow", "cells"))
-    null = []
-    for plan in NULL:
-        outcome = simulate(plan, 0.0, options.studies, generator)
-        null.append(outcome)
-        print(_null_line(outcome), flush=True)
+    null = _simulate_null(options.studies, generator)
+    powers = _simulate_power(max(20, options.studies // POWER_SHARE), generator)
+    status, text = conclusion(null)
     print(
-        "\nnoise: true standard deviation of the estimated effect; detectable: at 80 % power, "
-        "median;\nclaims: studies with a false claim after Holm; misses: 95 % intervals without "
-        "the true effect.\nWhat does not work: narrow, percentiles of R of R seeds and L of L "
-        "locations; cells, sign flips\nof the differences of single seeds at single locations "
-        "(both without Holm).\n"
+        f"{text}; power at the detectable effect {_percent(min(powers))} to "
+        f"{_percent(max(powers))} %; {time.monotonic() - started:.0f} s"
     )
-    studies = max(20, options.studies // POWER_SHARE)
-    print(f"Known effects, {studies} studies each: share of strata with a claim of a gain, in %.\n")
+    return status
+
+
+def _simulate_null(studies: int, generator: np.random.Generator) -> list[Outcome]:
+    """Simulate and print studies without a true effect."""
+    print(f"No true effect, {studies} studies each. Rates in %, noise in points.\n")
+    print(
+        _line("study", "seed sd", "noise", "detectable", "claims", "misses", "percentile", "cells")
+    )
+    outcomes = []
+    for plan in NULL:
+        outcomes.append(simulate(plan, 0.0, studies, generator))
+        print(_null_line(outcomes[-1]), flush=True)
+    print(
+        "\nnoise: true standard deviation of the estimated effect; detectable: true effect that is "
+        "found\nwith 80 % power, median; claims: studies with a false claim, after Holm's "
+        "correction;\nmisses: 95 % intervals that miss the true effect. Two methods that do not "
+        "work, without Holm's\ncorrection: percentile, misses of percentile intervals with all R "
+        "seeds and L locations drawn;\ncells, rejections by sign flips of single seeds' "
+        "differences at single locations.\n"
+    )
+    return outcomes
+
+
+def _simulate_power(studies: int, generator: np.random.Generator) -> list[float]:
+    """Simulate and print studies with a true effect; returns the power at the detectable one."""
+    print(f"True effects, {studies} studies each. Share of strata with a claim, in %.\n")
     print(_line("study", "seed sd", "effect", "found", "gain", "loss", "misses"))
     powers = []
     for plan in POWER:
         noise = simulate(plan, 0.0, studies, generator).components
         for effect in (*EFFECTS, _median_detectable(noise, len(plan.accuracies))):
             outcome = simulate(plan, effect, studies, generator)
-            powers.append(float((outcome.signs > 0).mean()))
             print(_power_line(outcome), flush=True)
-    print("\nThe last effect of each study is its median detectable one.\n")
-    status, text = verdict(null)
-    detected = [powers[i] for i in range(len(EFFECTS), len(powers), len(EFFECTS) + 1)]
-    print(
-        f"{text}; power at the detectable effect {_percent(min(detected))} to "
-        f"{_percent(max(detected))} %; {time.monotonic() - started:.0f} s"
-    )
-    return status
+        powers.append(float((outcome.signs > 0).mean()))
+    print("\nThe last effect of each study is its median detectable effect.\n")
+    return powers
 
 
-def verdict(null: Iterable[Outcome]) -> tuple[int, str]:
-    """Exit status, and the numbers that it rests on, of studies without a true effect."""
+def conclusion(null: Iterable[Outcome]) -> tuple[int, str]:
+    """Exit status and the error rates behind it, from studies without a true effect."""
     null = list(null)
     worst = {
         "false claims in": [outcome.claimed for outcome in null],
@@ -188,7 +208,7 @@ def verdict(null: Iterable[Outcome]) -> tuple[int, str]:
 
 
 def _median_detectable(components: Components, strata: int) -> float:
-    """At the strictest step of Holm's correction; of at most 200 estimates, for it is slow."""
+    """At the strictest step of Holm's correction; of at most 200 estimates, to save time."""
     few = replace(
         components,
         **{
@@ -207,7 +227,12 @@ def _null_line(outcome: Outcome) -> str:
         f"{100 * _median_detectable(outcome.components, len(outcome.plan.accuracies)):.1f}",
         *(
             _percent(errors.mean())
-            for errors in (outcome.claimed, outcome.misses, outcome.narrow, outcome.cells)
+            for errors in (
+                outcome.claimed,
+                outcome.misses,
+                outcome.percentile_misses,
+                outcome.cell_rejections,
+            )
         ),
     )
 
@@ -236,14 +261,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python analysis/calibration.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Simulate studies as large and as noisy as the demo's and TAU22's, without\n"
-        "and with a true effect, and count what their statistics claim.",
+        description="Simulate studies with the size and noise of the demo and of TAU22, without\n"
+        "and with a true effect, and count their claims and errors.",
         epilog="example:\n  python analysis/calibration.py --studies 200 --seed 1\n\n"
-        "exit status: 0 false claims and interval misses come in at most 5 % within\n"
-        "simulation error, 1 they come more often, 2 wrong input",
+        "exit status: 0 at most 5 % false claims and missed intervals, within simulation error;\n"
+        "1 more than that; 2 wrong input",
     )
-    parser.add_argument("--studies", type=int, default=1000, help="default: 1000")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulation; default: 0")
+    parser.add_argument(
+        "--studies",
+        type=int,
+        default=1000,
+        help="number of studies without an effect per setting; default: 1000",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of the simulation; default: 0"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Run the notebooks on a study and keep what they show, the same on every machine.
+"""Runs the notebooks on a study and saves them with their outputs, the same on every machine.
 
 python analysis/execute.py results/demo
 """
@@ -15,6 +15,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
 
+from analysis.read_study import is_study
+
 FOLDER = Path(__file__).resolve().parent
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
 TIMEOUT = 600  # seconds a cell
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     study, into = Path(options.study), Path(options.into)
-    if not (study / "space.yaml").is_file():
+    if not is_study(study):
         print(f"{study}: not the results of a study; give one such as results/demo",
               file=sys.stderr)  # fmt: skip
         return WRONG_INPUT
@@ -42,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def execute(path: Path, study: Path) -> nbformat.NotebookNode:
-    """The notebook at ``path``, run on ``study``, as it can be committed.
+    """Run the notebook at ``path`` on ``study`` and return it, ready to be committed.
 
-    Times, the machine's paths and the kernel's version are left out.
+    It holds no times, no paths of this machine and no kernel version.
 
     Raises:
         CellExecutionError: a cell has failed.
@@ -52,30 +54,30 @@ def execute(path: Path, study: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.source.startswith(ASSIGNMENT):
-            cell.source = f'{ASSIGNMENT}"{_shown(study)}"'
+            cell.source = f'{ASSIGNMENT}"{_shown_path(study)}"'
     with tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
             notebook,
             timeout=TIMEOUT,
             kernel_name="python3",
             record_timing=False,
-            config=_private(sockets),
+            config=_private_sockets(sockets),
             resources={"metadata": {"path": str(FOLDER)}},
         )
         client.execute()
     return _cleaned(notebook)
 
 
-def _private(folder: str) -> Config:
-    """Sockets in a folder of the user's own, where the system can: others could listen on TCP."""
+def _private_sockets(folder: str) -> Config:
+    """Talk to the kernel by files in ``folder``, because others could listen on a TCP port."""
     if os.name != "posix":
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
-def _shown(study: Path) -> str:
-    """Relative to the repository's root where it is below it: the notebooks look there."""
-    absolute = study.absolute()  # as it was named: results/ may be a link to another disk
+def _shown_path(study: Path) -> str:
+    """The path for the notebook: relative to the repository's root if it is inside."""
+    absolute = study.absolute()  # not resolved, because results/ may be a link to another disk
     root = FOLDER.parent
     return str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
 
@@ -96,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python analysis/execute.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Run the notebooks in analysis/ on a study and keep their outputs in them.",
+        description="Run the notebooks in analysis/ on a study and save them with their outputs.",
         epilog="example:\n  python analysis/execute.py results/demo\n\n"
         "exit status: 0 done, 1 a cell failed, 2 the folder holds no study",
     )

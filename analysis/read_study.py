@@ -1,6 +1,6 @@
-"""The files that a study leaves, as data frames; nothing here knows how they were made.
+"""Reads a study's results folder into data frames, whatever version of the study wrote it.
 
-A study may be running, interrupted or partly failed: only its space must be there.
+A study may be running, interrupted or partly failed: only ``space.yaml`` must be there.
 """
 
 import json
@@ -12,33 +12,35 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from analysis.inference.confirmation import FOCUSNET, Confirmation, read_confirmation
+from analysis.inference.confirmation import Confirmation, read_confirmation
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
+from focusnet.arms import FOCUSNET
+from focusnet.winner import SEARCH, candidate_rows, winning_row
 
-# What a table always has; a study that has just begun has no table yet.
+SPACE = "space.yaml"
+# Columns that the tables have even where a study has just begun and has written none yet.
 _TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error", "phase", "winner")
-SEARCH = "search"  # the phase whose trials winners are picked from
 _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
 
 class NotAStudy(Exception):
-    """The folder holds no study that can be read; the message says what is wrong."""
+    """The folder holds no study that can be read; the message says why."""
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """One independent search and what followed it.
+    """One independent search and the trials that followed it.
 
     Attributes:
-        value: of the stratifying parameter; None where there is one search only.
+        value: of the parameter that the study is stratified by; None in a study of one search.
         label: such as ``subset 25``.
         trials: of the search.
         winner: the finished one that is best on select.
         clips: the winner's predictions on report, see ``predictions.paired_clips``.
-        problem: why there are no clips, though there is a winner.
-        controls: the arms beside the winner, with its template.
-        confirmation: winner and arms with fresh seeds.
+        problem: why a winner has no clips.
+        controls: trials of the other arms with the search's seeds.
+        confirmation: winner and controls, trained again with fresh seeds.
     """
 
     value: Any
@@ -56,7 +58,7 @@ class Stratum:
 
     @property
     def tried(self) -> int:
-        """Trials that the winner was picked from; one that was stopped lost on select, too."""
+        """Number of trials that the winner was picked from: stopped ones lost on select, too."""
         return int(self.trials["status"].isin(["finished", "stopped"]).sum())
 
 
@@ -81,7 +83,7 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """What the search maximised."""
+        """The metric that the search maximised."""
         return str(self.search["metric"])
 
     @property
@@ -90,20 +92,20 @@ class Study:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """What each stratum's search chose, by dotted path."""
+        """The parameters that each stratum's search varied, by dotted path."""
         every = read_parameters(self.space["space"])
         return {path: one for path, one in every.items() if path != self.stratify}
 
     @property
     def trials_asked(self) -> int:
-        """Per stratum."""
+        """Trials that the study asks for in each stratum's search."""
         trials = self.search.get("trials")
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
         return int(trials)
 
     def arms_asked(self, phase: str) -> dict[str, int]:
-        """Trials of each arm that follow a stratum's search, in ``controls`` or ``confirm``."""
+        """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``."""
         seeds = len((self.space.get(phase) or {}).get("seeds") or [])
         arms = (self.space.get("controls") or {}).get("arms") or []
         names = [*([FOCUSNET] if phase == "confirm" else []), *arms]
@@ -117,12 +119,12 @@ class Study:
         return self.trials[column.isna() if value is None else column == value]
 
     def resources(self, name: str) -> float:
-        """``cpu`` or ``gpu``: how many of them a trial occupies."""
+        """Number of ``cpu`` or ``gpu`` that a trial occupies."""
         return float((self.space.get("resources") or {}).get(name) or 0)
 
     @property
     def confirmed(self) -> tuple[Stratum, ...]:
-        """The strata of which claims can be made: nothing of their confirmation is to come."""
+        """The strata whose confirmation is complete: only of these claims can be made."""
         return tuple(stratum for stratum in self.strata if stratum.confirmation.is_complete)
 
     @property
@@ -132,31 +134,35 @@ class Study:
 
     @property
     def largest(self) -> Stratum | None:
-        """Of the strata whose winner has predictions, the one with the most data."""
+        """The stratum with the most data, of those whose winner has predictions."""
         ready = [stratum for stratum in self.winners if stratum.clips is not None]
         if all(isinstance(stratum.value, int | float) for stratum in ready):
             ready.sort(key=lambda stratum: stratum.value)
         return ready[-1] if ready else None
 
 
+def is_study(folder: Path) -> bool:
+    """Whether ``folder`` holds the results of a study."""
+    return (folder / SPACE).is_file()
+
+
 def read_study(folder: Path) -> Study:
-    """Read what there is.
+    """Read the results that ``folder`` has so far.
 
     Raises:
-        NotAStudy: there is no study in ``folder``, or a file of it cannot be read.
+        NotAStudy: there is no study in ``folder``, or one of its files cannot be read.
     """
-    space_path = folder / "space.yaml"
     if not folder.is_dir():
         raise NotAStudy(f"{folder}: there is no such folder; give one such as results/demo")
-    if not space_path.is_file():
-        inside = sorted(path.parent.name for path in folder.glob("*/space.yaml"))
+    if not is_study(folder):
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{SPACE}"))
         hint = f" (it holds the studies: {', '.join(inside)})" if inside else ""
         raise NotAStudy(
-            f"{folder}: not the results of a study, because it has no space.yaml{hint}; give a "
+            f"{folder}: not the results of a study, because it has no {SPACE}{hint}; give a "
             "folder such as results/demo"
         )
     try:
-        space = yaml.safe_load(space_path.read_text(encoding="utf-8"))
+        space = yaml.safe_load((folder / SPACE).read_text(encoding="utf-8"))
         provenance_path = folder / "provenance.json"
         provenance = (
             json.loads(provenance_path.read_text(encoding="utf-8"))
@@ -182,7 +188,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     for name in columns:
         if name not in table:
             table[name] = pd.Series(dtype=object)
-    if "phase" in columns:  # studies begun before there were others have the search only
+    if "phase" in columns:  # without one, the study is older than the other phases
         table["phase"] = table["phase"].astype(object).fillna(SEARCH)
     return table
 
@@ -199,9 +205,10 @@ def _read_stratum(study: Study, value: Any) -> Stratum:
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
     trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
-    winner = _best(trials, study.metric)
+    candidates = candidate_rows(trials, study.metric)
+    winner = None if candidates.empty else winning_row(candidates, study.metric)
     clips, problem = None, None
-    followers = every.iloc[:0]  # trials of a former winner say nothing about this one
+    followers = every.iloc[:0]  # trials that follow the current winner, not a former one
     if winner is not None:
         followers = every[every["winner"] == winner["trial"]]
         try:
@@ -224,15 +231,7 @@ def _read_stratum(study: Study, value: Any) -> Stratum:
     )
 
 
-def _best(trials: pd.DataFrame, metric: str) -> pd.Series | None:
-    """The finished trial with the highest ``metric``; the first of equals, as the study says."""
-    if metric not in trials:
-        return None
-    values = trials.loc[trials["status"] == "finished", metric].dropna()
-    return None if values.empty else trials.loc[values.idxmax()]
-
-
 def value_of(trial: pd.Series | None, name: str) -> float:
-    """A metric of a trial; NaN where it has none (yet)."""
+    """A metric of a trial; NaN where it has none yet."""
     value = None if trial is None else trial.get(name)
     return math.nan if value is None or pd.isna(value) else float(value)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.full_disk import disk_full
@@ -100,10 +101,8 @@ def _summarise(metrics: dict[str, float], out: Path) -> None:
         print(f"{half:10}{before}{after}{100 * gain:>+8.1f}")
     warm, alone = metrics["focus/warm_classes"], metrics["focus/only_label_warm"]
     print(f"\nwarm classes per clip: {warm:.2f}; only the label for {100 * alone:.0f} % of clips")
-    if warm < 1.05:
-        print(
-            "  so few that FocusNet can hardly differ from label smoothing: lower focus.threshold"
-        )
+    if warm < FEW_WARM_CLASSES:
+        print(f"  {FEW_WARM_NOTE}")
     print(f"results: {out} ({json.dumps(sorted(p.name for p in out.iterdir()))[1:-1]})")
 
 

@@ -1,7 +1,7 @@
-"""Which settings the second stage of each arm uses: known without torch, for plans and tables.
+"""Facts about the arms, without torch: their names, and which settings each second stage uses.
 
-What an arm does not use cannot change its result. A search need not vary it, a table leaves it
-empty, and two trials that differ in nothing else are one.
+A setting that an arm does not use cannot change its result. A search need not vary it, a table
+leaves it empty, and two trials that differ in nothing else are the same trial.
 """
 
 from typing import get_args
@@ -9,19 +9,41 @@ from typing import get_args
 from focusnet.config import Arm, FocusConfig
 
 ARMS: tuple[str, ...] = get_args(Arm)
-MASKED = ("focusnet", "reference", "placebo")  # their loss has a confusion mask
+FOCUSNET = "focusnet"  # the arm that is searched; all others are its controls
+REFERENCE = "reference"  # FocusNet with the paper's settings
+PLACEBO = "placebo"  # FocusNet with the masks of other clips
+MASKED = (FOCUSNET, REFERENCE, PLACEBO)  # their loss has a confusion mask
+_LABELS = {
+    FOCUSNET: "FocusNet",
+    "cross_entropy": "cross-entropy again",
+    "label_smoothing": "label smoothing",
+    "distillation": "self-distillation",
+    REFERENCE: "FocusNet with the paper's settings",
+    PLACEBO: "FocusNet with placebo masks",
+}
+FEW_WARM_CLASSES = 1.05  # per clip on average; with fewer, masks hold hardly more than the label
+FEW_WARM_NOTE = (
+    f"the masks hold hardly more than the label (fewer than {FEW_WARM_CLASSES} warm classes per "
+    "clip): FocusNet cannot differ from label smoothing; a lower focus.threshold makes more "
+    "classes warm"
+)
 
 _BUDGET = ("epochs", "batch_size", "lr", "weight_decay")
 _TEMPLATE = ("template_logits", "folds")
 _LOSS = ("weight", "threshold", "temperature", "entropy_weight", "label_smoothing")
 _USED: dict[str, tuple[str, ...]] = {
-    "focusnet": (*_BUDGET, *_TEMPLATE, *_LOSS),
+    FOCUSNET: (*_BUDGET, *_TEMPLATE, *_LOSS),
     "cross_entropy": _BUDGET,
     "label_smoothing": (*_BUDGET, "label_smoothing"),
     "distillation": (*_BUDGET, *_TEMPLATE, "distillation"),
-    "reference": (*_BUDGET, *_TEMPLATE),
-    "placebo": (*_BUDGET, *_TEMPLATE, *_LOSS),
+    REFERENCE: (*_BUDGET, *_TEMPLATE),
+    PLACEBO: (*_BUDGET, *_TEMPLATE, *_LOSS),
 }
+
+
+def label_of(arm: str) -> str:
+    """An arm's name for people; of an unknown arm its own."""
+    return _LABELS.get(arm, arm)
 
 
 def uses(arm: str, path: str) -> bool:
@@ -36,11 +58,11 @@ def uses(arm: str, path: str) -> bool:
 def settings_of_arm(arm: str, focus: FocusConfig) -> FocusConfig:
     """The settings that the second stage of ``arm`` trains with.
 
-    They are ``focus`` itself, but for ``reference``: there those of the loss are the paper's
-    (weight 1, entropy weight 1, threshold 1 / C, temperature 2, label smoothing 0.1), which are
-    the defaults, whatever a search has found.
+    They are ``focus`` itself, except for ``reference``: its loss has the paper's settings (weight
+    1, entropy weight 1, threshold 1 / C, temperature 2, label smoothing 0.1), which are the
+    defaults, whatever a search has found.
     """
-    if arm != "reference":
+    if arm != REFERENCE:
         return focus
     paper = FocusConfig()
     return focus.model_copy(update={name: getattr(paper, name) for name in _LOSS})

@@ -6,7 +6,7 @@ Every rule stands here once. Code elsewhere takes plain parameters: these object
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -212,6 +212,13 @@ def cache_folder(setting: str | None) -> Path:
     """Folder for what is computed once: waveforms, templates, downloads."""
     chosen = setting or os.environ.get("FOCUSNET_CACHE") or "~/.cache/focusnet"
     return Path(chosen).expanduser().absolute()
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The last part of each setting's dotted path, or all of it where two end alike."""
+    last = {path: path.rpartition(".")[2] for path in paths}
+    ends = list(last.values())
+    return {path: name if ends.count(name) == 1 else path for path, name in last.items()}
 
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)

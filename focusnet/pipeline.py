@@ -19,7 +19,7 @@ from focusnet.arms import MASKED, settings_of_arm
 from focusnet.config import TrialConfig, cache_folder, validate
 from focusnet.errors import Unheard
 from focusnet.settling import settle
-from focusnet.store import CHECKPOINT
+from focusnet.store import CHECKPOINT, WEIGHTS
 from focusnet.system.atomic import replacing, write_json, write_text
 from focusnet.training.checkpoint import Checkpoint, StageState
 from focusnet.training.objectives import CrossEntropy
@@ -280,7 +280,7 @@ class _Trial:
             stored,
         )
         logits = self._predict_halves(trained)
-        with replacing(self.out_dir / "weights.safetensors") as part:
+        with replacing(self.out_dir / WEIGHTS) as part:
             state = trained.model.state_dict()
             save_file({name: value.contiguous() for name, value in state.items()}, part)
         metrics: dict[str, float] = {}

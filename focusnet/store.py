@@ -29,6 +29,7 @@ from focusnet.system.locks import held as lock_held
 from focusnet.system.units import age_text, size_text
 
 CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the store and of a trial
+WEIGHTS = "weights.safetensors"  # what a trial's second stage has trained
 ABOUT, USES = "about.json", "uses"
 _BUILDING, _REMOVED = ".building", ".removed"
 _DAY = 86_400.0

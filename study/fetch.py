@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from focusnet.errors import ConfigError, FocusNetError
+from focusnet.store import WEIGHTS
 from focusnet.system.atomic import write_text
 from focusnet.system.logs import log_to_terminal
 from focusnet.system.units import size_text
@@ -18,7 +19,6 @@ from study.remote.mirror import WorkingCopy
 from study.remote.retry import Retrier
 
 _ORIGIN = ".fetched-from"  # says that a folder is such a copy, and of what
-_WEIGHTS = "weights.safetensors"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
     def carried(name: str) -> bool:
         if name.startswith(("predictions/", "ray/")):
             return True
-        return is_record(name) or (weights and name.endswith(f"/{_WEIGHTS}"))
+        return is_record(name) or (weights and name.endswith(f"/{WEIGHTS}"))
 
     copy = WorkingCopy(folder, place, carried)
     brought = Retrier().retry(lambda: copy.pull(overwrite=True, delete=False))

@@ -16,7 +16,12 @@ FORBIDDEN = {
     "analysis": {"ray", "torch", "lightning", "study"},
 }
 # What analysis may import of focusnet: nothing of it imports torch.
-TORCH_FREE = {"focusnet.location_interval"}
+TORCH_FREE = {
+    "focusnet.arms",
+    "focusnet.config",
+    "focusnet.location_interval",
+    "focusnet.winner",
+}
 MODULES_IN_A_FOLDER = 15
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what fresh seeds say: effects with intervals, every training, accuracy by subset."""
+"""Draws the figures of the confirmation: effects, single trainings, accuracy by subset."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,16 +27,16 @@ CURVES: dict[str, dict[str, Any]] = {
 
 @drawn
 def draw_effects(effects: pd.DataFrame, labels: Mapping[Any, str], titles: Sequence[str]) -> Figure:
-    """Effect and interval in each stratum, a panel a comparison; dotted: what could be detected.
+    """Effect and interval in each stratum, one panel per comparison; dotted: detectable effects.
 
     Args:
-        effects: see ``confirmation.effects``.
-        labels: of the strata, by value.
-        titles: of the comparisons, in their order in the table.
+        effects: see ``verdict.verdicts``.
+        labels: names of the strata by value.
+        titles: names of the comparisons, in the order of the table.
     """
     comparisons = list(dict.fromkeys(effects["against"]))
     rows = len(labels)
-    # Few seeds can detect nothing that is possible: then the intervals set the scale.
+    # With few seeds the detectable effect may exceed 100 points, so only intervals set the scale.
     ends = 100 * effects[["low", "high"]].abs().to_numpy(float)
     limit = 1.5 * max(1.0, float(np.nanmax(ends))) if np.isfinite(ends).any() else 1.0
     figure, axes_of = panels(len(comparisons), share_x=True, size=(3.2, 0.9 + 0.42 * rows))
@@ -69,10 +69,10 @@ def draw_effects(effects: pd.DataFrame, labels: Mapping[Any, str], titles: Seque
 
 @drawn
 def draw_arms(accuracies: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Macro accuracy on report of every single training, a panel a stratum, a row an arm.
+    """Macro accuracy on report of every training: one panel per stratum, one row per arm.
 
     Args:
-        accuracies: by stratum and arm, fractions; strata may lack arms.
+        accuracies: fractions by stratum and arm; a stratum may lack arms.
     """
     arms = list(dict.fromkeys(arm for of_arms in accuracies.values() for arm in of_arms))
     figure, axes_of = panels(len(accuracies), size=(3.0, 0.9 + 0.3 * len(arms)))
@@ -98,9 +98,9 @@ def draw_subset_curve(
     """Macro accuracy against the share of the training data.
 
     Args:
-        curve: a row a point: ``curve`` (a key of ``CURVES``), ``subset``, ``accuracy``, ``low``,
-            ``high``, as fractions, ``seeds``; one seed draws an open marker.
-        published: accuracies in % of others by subset, by name.
+        curve: one row per point: ``curve`` (a key of ``CURVES``), ``subset``, ``accuracy``,
+            ``low``, ``high`` as fractions, and ``seeds``; one seed has an open marker.
+        published: published accuracies in % by subset, by name.
         label: of the horizontal axis.
     """
     figure, (axes,) = panels(1, size=(5.6, 3.8))
@@ -109,15 +109,15 @@ def draw_subset_curve(
         rows = curve[curve["curve"] == name].sort_values("subset")
         if rows.empty:
             continue
-        # Side by side, so that intervals do not hide each other.
+        # Shifted sideways, so that intervals do not hide each other.
         x = rows["subset"].to_numpy(float) * 1.03 ** (place - 1)
         y = 100 * rows[["accuracy", "low", "high"]].to_numpy(float)
         axes.plot(x, y[:, 0], label=name, markersize=5, **style)
-        seen = np.isfinite(y[:, 1])
+        known = np.isfinite(y[:, 1])
         single = rows["seeds"].to_numpy(int) == 1
         axes.plot(x[single], y[single, 0], marker=style["marker"], color=style["color"],
                   markerfacecolor="white", markersize=5, linestyle="")  # fmt: skip
-        axes.vlines(x[seen], y[seen, 1], y[seen, 2], color=style["color"], linewidth=1.4)
+        axes.vlines(x[known], y[known, 1], y[known, 2], color=style["color"], linewidth=1.4)
     for marker, (name, points) in zip("*Pd", published.items(), strict=False):
         axes.plot(
             list(points), list(points.values()), color="#555555", marker=marker, linestyle=":",

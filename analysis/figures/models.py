@@ -1,4 +1,4 @@
-"""Pictures of what models confuse and how they learn: confusions, classes, learning curves."""
+"""Draws confusion matrices, changes by scene or device, and learning curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ from analysis.render.document import points
 from analysis.tables.confusions import confusion_percent
 from analysis.tables.predictions import STAGES, scenes_of
 
-NUMBERED_UP_TO = 15  # scenes; the cells of larger confusion matrices have no room for numbers
+NUMBERED_UP_TO = 15  # scenes; cells of larger matrices are too small for numbers
 LONGEST_NAME = 30  # characters of a name on an axis
 
 
 @drawn
 def draw_confusions(clips: pd.DataFrame) -> Figure:
-    """Heat maps of template and FocusNet: percent of each true scene, one scale for both."""
+    """Confusion matrices of template and FocusNet in percent of each true scene, on one scale."""
     scenes = scenes_of(clips)
     names = [_short(scene) for scene in scenes]
     side = max(3.0, 0.36 * len(scenes))
@@ -45,11 +45,11 @@ def draw_confusions(clips: pd.DataFrame) -> Figure:
 
 @drawn
 def draw_changes(changes: Mapping[str, pd.Series], label: str) -> Figure:
-    """A heat map of changes in points: a row for each name, a column for each stratum.
+    """Heat map of changes in points: one row per name, one column per stratum.
 
     Args:
-        changes: by stratum, fractions by name (scenes, devices); a missing name has no cell.
-        label: what the rows are.
+        changes: fractions by name (of scenes or devices), by stratum; a missing name has no cell.
+        label: what the names are.
     """
     table = 100 * pd.DataFrame(dict(changes))
     rows, columns = table.shape
@@ -57,7 +57,7 @@ def draw_changes(changes: Mapping[str, pd.Series], label: str) -> Figure:
     axes = figure.subplots()
     values = table.to_numpy(float)
     limit = max(1.0, float(np.nanmax(np.abs(values)))) if np.isfinite(values).any() else 1.0
-    # Blue and orange-red are told apart with every colour vision, and the signs are written.
+    # Blue and orange-red differ with every colour vision, and the cells show the signs.
     image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(columns), [_short(str(name)) for name in table.columns])
     axes.set_yticks(range(rows), [_short(str(name)) for name in table.index])
@@ -72,7 +72,7 @@ def draw_changes(changes: Mapping[str, pd.Series], label: str) -> Figure:
 def _number_cells(
     axes: Axes, values: NDArray[np.float64], texts: Sequence[Sequence[str]], dark: float
 ) -> None:
-    """Write a text into each cell, white where its colour is ``dark``."""
+    """Write a text into each cell, in white where the absolute value is above ``dark``."""
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if abs(value) > dark else "black"
         if text := texts[row][column]:
@@ -109,7 +109,7 @@ def draw_learning_curves(study: Study, strata: Sequence[Stratum]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(stratum.label)
         axes.set_xlabel("epoch of the stage")
-    # Of all panels; only now, so that the top fits every curve.
+    # All panels share this axis. Setting it after drawing keeps the automatic top.
     axes_of_strata[0].set_ylim(bottom=0)
     label_rows(axes_of_strata, "macro accuracy on select (%)")
     legend(figure, axes_of_strata)
@@ -117,7 +117,7 @@ def draw_learning_curves(study: Study, strata: Sequence[Stratum]) -> Figure:
 
 
 def learning_curves(study: Study, stratum: Stratum) -> dict[str, pd.Series]:
-    """Macro accuracy on select by epoch, of the stages of a stratum's winner that have any."""
+    """Macro accuracy on select by epoch, for each stage of the winner that has recorded it."""
     if stratum.winner is None:
         return {}
     epochs = study.epochs[study.epochs["trial"] == stratum.winner["trial"]]

@@ -1,4 +1,4 @@
-"""Pictures of a search: its trials against what was searched, and against the masks' size."""
+"""Draws the trials of a search against its parameters and against the size of the masks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,9 +27,9 @@ _RING: dict[str, Any] = {"s": 130, "marker": "o", "facecolors": "none", "edgecol
 
 @drawn
 def draw_gains(study: Study, parameters: Sequence[Parameter]) -> Figure:
-    """Gain on select of every finished trial against each parameter, strata in colours.
+    """Gain on select of every finished trial against each parameter, one colour per stratum.
 
-    Winners are ringed; where one is at an edge of the range, its ring is dashed and says so.
+    Winners are ringed; one at the edge of its range is labelled "edge".
     """
     figure, axes_of_parameters = panels(len(parameters))
     for axes, parameter in zip(axes_of_parameters, parameters, strict=True):
@@ -52,7 +52,7 @@ def draw_warm_classes(study: Study) -> Figure:
     axes.axhline(0, color="black", linewidth=0.8)
     for place, stratum in enumerate(study.strata):
         _scatter_gains(axes, WARM, stratum, place)
-    axes.set_xscale("log")  # most searches have most of their masks near the label alone
+    axes.set_xscale("log")  # in most searches, most masks hold little more than the label
     ticks = (1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)
     low, high = axes.get_xlim()
     axes.xaxis.set_minor_locator(NullLocator())
@@ -105,7 +105,7 @@ def _flag_edge(axes: Axes, parameter: Parameter, stratum: Stratum) -> None:
 
 @drawn
 def draw_two_parameters(study: Study, one: Parameter, other: Parameter) -> Figure:
-    """Every finished trial by two parameters, a panel a stratum; the colour is the gain."""
+    """Every finished trial by two parameters, one panel per stratum, coloured by its gain."""
     done = [finished_with(stratum, one.path, other.path, GAIN) for stratum in study.strata]
     gains = 100 * pd.concat([trials[GAIN].astype(float) for trials in done])
     limit = max(1.0, float(gains.abs().max()))

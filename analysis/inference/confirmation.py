@@ -1,42 +1,34 @@
-"""What fresh seeds say of a stratum's winner and its controls: predictions, effects, best control.
+"""Reads a stratum's confirmation: the winner and its controls, trained again with fresh seeds.
 
-The winner of a search looks good because it was picked for that. So it is trained again, and the
-controls beside it, with seeds that no search has seen; claims are made from these trials only.
+The winner of a search looks good because it was picked for that. So it and its controls are
+trained again with seeds that the search has not used, and only these trials support a claim.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from analysis.inference.claims import (
-    FEWEST_SEEDS,
-    FINAL_STAGE,
-    TEMPLATE,
+from analysis.inference.location_counts import (
+    LocationCounts,
     PairedCounts,
-    family_table,
+    count_by_location,
+    pair_by_seed,
 )
-from analysis.inference.seeds import Design, bootstrap_effects, interval, variance_components
-from analysis.tables.predictions import PredictionsError, read_clips
+from analysis.inference.several_seeds import (
+    FEWEST_SEEDS,
+    bootstrap_effects,
+    interval,
+    variance_components,
+)
+from analysis.tables.predictions import FOCUS, TEMPLATE, PredictionsError, read_clips
+from focusnet.arms import FOCUSNET, PLACEBO
 
-FOCUSNET = "focusnet"  # the arm that is searched; the others are its controls
-PLACEBO = "placebo"
-REFERENCE = "reference"  # FocusNet with the settings of its paper
 BEST_CONTROL = "best control"
-COMPARISONS = (TEMPLATE, BEST_CONTROL, PLACEBO)
-ARMS = {
-    FOCUSNET: "FocusNet",
-    "cross_entropy": "cross-entropy again",
-    "label_smoothing": "label smoothing",
-    "distillation": "self-distillation",
-    REFERENCE: "FocusNet, paper's settings",
-    PLACEBO: "FocusNet, placebo masks",
-}
+COMPARISONS = (TEMPLATE, BEST_CONTROL, PLACEBO)  # what FocusNet is compared with
 _SELECT = "focus/select/macro_accuracy"
 
 
@@ -45,9 +37,10 @@ class Confirmation:
     """A stratum's trials with fresh seeds.
 
     Attributes:
-        trials: their rows in ``trials.parquet``, of the winner of now only.
-        clips: by arm and seed of the finished ones, see ``predictions.paired_clips``; on report.
-        asked: how many trials there will be; 0 where the study has no confirmation.
+        trials: their rows in ``trials.parquet``, of the current winner only.
+        clips: by arm and seed, the predictions of the finished ones on report; see
+            ``predictions.paired_clips``. All have the same clips.
+        asked: number of trials that the study asks for; 0 where it has no confirmation.
         problems: predictions that cannot be read.
     """
 
@@ -67,7 +60,7 @@ class Confirmation:
 
     @property
     def controls(self) -> tuple[str, ...]:
-        """The arms beside FocusNet of which a trial has finished."""
+        """The arms other than FocusNet that have a finished trial."""
         return tuple(dict.fromkeys(arm for arm, _ in self.clips if arm != FOCUSNET))
 
     @property
@@ -88,12 +81,12 @@ class Confirmation:
         return tuple(sorted(seed for name, seed in self.clips if name == arm))
 
     def pooled(self) -> pd.DataFrame | None:
-        """FocusNet's clips of all seeds, one below the other, with their ``seed``."""
+        """FocusNet's clips of all seeds in one table, with their ``seed``."""
         frames = [self.clips[FOCUSNET, seed].assign(seed=seed) for seed in self.seeds(FOCUSNET)]
         return pd.concat(frames, ignore_index=True) if frames else None
 
     def arm_of(self, against: str) -> str | None:
-        """What one of ``COMPARISONS`` (or an arm) is in the files; None: not trained."""
+        """The arm behind one of ``COMPARISONS`` (or behind an arm); None if it was not trained."""
         if against == TEMPLATE:
             return TEMPLATE
         if against == BEST_CONTROL:
@@ -101,65 +94,46 @@ class Confirmation:
         return against if against in self.controls else None
 
     def counts(self, against: str) -> PairedCounts | None:
-        """FocusNet's right clips against those of one of ``COMPARISONS`` (or of an arm)."""
+        """Right clips of FocusNet and of one of ``COMPARISONS`` (or of an arm).
+
+        None while trials are to come, or where the other was not trained.
+        """
         other = self.arm_of(against)
         if other is None or not self.is_complete:
             return None
-        owner = FOCUSNET if other == TEMPLATE else other
-        seeds = tuple(seed for seed in self.seeds(FOCUSNET) if (owner, seed) in self.clips)
-        if not seeds:
-            return None
-        stage = TEMPLATE if other == TEMPLATE else FINAL_STAGE
-        return PairedCounts(
-            seeds,
-            self._design,
-            np.array([self._right[FOCUSNET, seed, FINAL_STAGE] for seed in seeds]),
-            np.array([self._right[owner, seed, stage] for seed in seeds]),
-        )
+        arm, stage = _training_of(other)
+        return pair_by_seed(self._counts_of(FOCUSNET), self._counts_of(arm), stage)
 
     def accuracy_interval(self, arm: str) -> tuple[float, float, float]:
         """Macro accuracy on report and the ends of its interval over seeds and locations.
 
         ``template`` is FocusNet's own. The interval is NaN for fewer than two seeds.
         """
-        owner = FOCUSNET if arm == TEMPLATE else arm
-        stage = TEMPLATE if arm == TEMPLATE else FINAL_STAGE
-        seeds = self.seeds(owner)
-        if not seeds:
+        owner, stage = _training_of(arm)
+        counts = list(self._counts_of(owner).values())
+        if not counts:
             return np.nan, np.nan, np.nan
-        right = np.array([self._right[owner, seed, stage] for seed in seeds])
-        accuracy = float((right @ self._design.weights).mean())
-        if len(seeds) < FEWEST_SEEDS:
+        design = counts[0].design
+        right = np.array([one.right(stage) for one in counts])
+        accuracy = float((right @ design.weights).mean())
+        if len(counts) < FEWEST_SEEDS:
             return accuracy, np.nan, np.nan
-        # The right clips less those of a model that has none: the same noise, the same interval.
-        low, high = interval(
-            variance_components(right, self._design), bootstrap_effects(right, self._design)
-        )
+        # An accuracy is a difference from a model that is never right.
+        low, high = interval(variance_components(right, design), bootstrap_effects(right, design))
         return accuracy, float(low), float(high)
 
-    @cached_property
-    def _design(self) -> Design:
-        """Scenes and locations, the same for all trainings: ``read_confirmation`` sees to it."""
-        sizes = _by_location(next(iter(self.clips.values()))).size()
-        scene = pd.factorize(sizes.index.get_level_values(0))[0].astype(np.int64)
-        return Design(scene, sizes.to_numpy(np.int64))
+    def _counts_of(self, arm: str) -> dict[int, LocationCounts]:
+        """Counts of an arm by seed, in the order of the seeds."""
+        return {seed: self._counts[arm, seed] for seed in self.seeds(arm)}
 
     @cached_property
-    def _right(self) -> dict[tuple[str, int, str], NDArray[np.int64]]:
-        """(locations,) right clips by arm, seed and stage."""
-        found = {}
-        for (arm, seed), clips in self.clips.items():
-            by_location = _by_location(clips)
-            for stage in (TEMPLATE, FINAL_STAGE):
-                counts = by_location[f"{stage}_right"].sum()
-                found[arm, seed, stage] = counts.to_numpy(np.int64)
-        return found
+    def _counts(self) -> dict[tuple[str, int], LocationCounts]:
+        return {key: count_by_location(clips) for key, clips in self.clips.items()}
 
 
-def _by_location(clips: pd.DataFrame) -> Any:
-    scene = clips["scene"].astype(str)
-    right = {f"{s}_right": (clips[s].astype(str) == scene) for s in (TEMPLATE, FINAL_STAGE)}
-    return clips.assign(**right).groupby([scene, clips["location"].astype(str)])
+def _training_of(arm: str) -> tuple[str, str]:
+    """The arm and the stage of a training; ``template`` is that of FocusNet."""
+    return (FOCUSNET, TEMPLATE) if arm == TEMPLATE else (arm, FOCUS)
 
 
 def read_confirmation(folder: Path, trials: pd.DataFrame, asked: int) -> Confirmation:
@@ -174,40 +148,7 @@ def read_confirmation(folder: Path, trials: pd.DataFrame, asked: int) -> Confirm
             problems.append(str(error))
             continue
         if clips and set(own["filename"]) != set(next(iter(clips.values()))["filename"]):
-            problems.append(f"predictions/{name}.parquet is of other clips than those before it")
+            problems.append(f"predictions/{name}.parquet has other clips than those before it")
             continue
         clips[str(trial["arm"]), int(trial["seed"])] = own
     return Confirmation(trials, clips, asked, tuple(problems))
-
-
-def effects(confirmations: Iterable[tuple[Any, Confirmation]]) -> pd.DataFrame:
-    """Effect, interval, p-value and verdict of FocusNet against each of ``COMPARISONS``.
-
-    Args:
-        confirmations: each stratum's value and confirmation; all strata of the study, so that the
-            correction is over those to come, too.
-
-    Returns:
-        See ``claims.effect_table``; a row a comparison and stratum, in their order, and
-        ``control``, the arm behind ``against``.
-    """
-    confirmations = list(confirmations)
-    to_come = sum(one.asked > 0 and not one.is_complete for _, one in confirmations)
-    tables = []
-    for against in COMPARISONS:
-        strata = [(value, one.counts(against)) for value, one in confirmations]
-        table = family_table(strata, (FOCUSNET, against), to_come=to_come)
-        tables.append(table.assign(control=[one.arm_of(against) for _, one in confirmations]))
-    return pd.concat(tables, ignore_index=True)
-
-
-def label_of(arm: str) -> str:
-    """An arm's name for people."""
-    return ARMS.get(arm, arm)
-
-
-def title_of(against: str, control: str | None = None) -> str:
-    """One of ``COMPARISONS`` for people, with the arm behind the best control."""
-    if against == BEST_CONTROL and control is not None:
-        return f"{BEST_CONTROL}: {label_of(control)}"
-    return {TEMPLATE: "its own template", PLACEBO: "placebo masks"}.get(against, against)

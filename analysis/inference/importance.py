@@ -1,9 +1,9 @@
-"""How much each searched parameter decided, by Optuna, and how much it seems to by chance alone.
+"""Computes the importance of each searched parameter, and compares it with chance.
 
-Optuna's PED-ANOVA (Watanabe et al., IJCAI 2023) asks how differently the better half of the
-trials is spread over a parameter's range. Shares add up to 1 whether or not anything decides: in
-12 simulated searches of 24 trials of pure noise, one of two parameters got 9 to 93 %. So each share
-comes with whether its parameter separates them more than shuffled accuracies do.
+Optuna's PED-ANOVA (Watanabe et al., IJCAI 2023) measures how differently the better half of the
+trials is spread over a parameter's range. Shares add up to 1 even if no parameter matters: in 12
+simulated searches of 24 trials of pure noise, one of two parameters got 9 to 93 %. So each share
+comes with a test against searches with shuffled accuracies.
 """
 
 from collections.abc import Mapping
@@ -14,27 +14,27 @@ import pandas as pd
 
 from analysis.tables.parameters import Parameter
 
-FEWEST_TRIALS = 10  # half of them are compared; Optuna asks for five
+FEWEST_TRIALS = 10  # half of them are compared, and Optuna needs five
 BETTER_SHARE = 0.5
 SHUFFLES = 100
-CHANCE = 0.95  # of the shuffled searches must be less separated
+CHANCE = 0.95  # share of the shuffled searches that must have less importance
 SEED = 0
 
 
 def importances(
     trials: pd.DataFrame, parameters: Mapping[str, Parameter], metric: str
 ) -> pd.DataFrame | None:
-    """Each parameter's share in what separates the better half of the trials.
+    """Each parameter's share of the importance, and whether it exceeds chance.
 
     Args:
         trials: finished trials of one search.
-        parameters: what was searched, by the column that holds it.
-        metric: column of what was maximised.
+        parameters: the searched parameters, by column of ``trials``.
+        metric: column that the search maximised.
 
     Returns:
-        By parameter, ``share`` and ``stands_out``: whether the parameter separates the better
-        half more than it does in 95 % of searches with shuffled accuracies. None for fewer than ten
-        trials or fewer than two parameters that can vary, which tell nothing.
+        By parameter, ``share`` and ``stands_out``: whether its importance is above that in 95 % of
+        searches with shuffled accuracies. None for fewer than ten trials, or fewer than two
+        parameters that vary: these show nothing.
     """
     varied = {path: one for path, one in parameters.items() if one.size > 1 and path in trials}
     if metric not in trials or len(varied) < 2:
@@ -63,8 +63,8 @@ def importances(
 def _separation(
     chosen: list[dict[str, Any]], values: np.ndarray, parameters: Mapping[str, Parameter]
 ) -> np.ndarray:
-    """PED-ANOVA's importance of each parameter as it is, before shares are made of them."""
-    import optuna  # takes a second: only reports with enough trials pay
+    """PED-ANOVA's importance of each parameter, not normalised."""
+    import optuna  # takes a second, so only where there are enough trials
     from optuna.importance import PedAnovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -95,7 +95,7 @@ def _distribution(parameter: Parameter) -> Any:
 
 
 def _plain(value: Any, parameter: Parameter) -> Any:
-    """As the space file has it: tables hold null as NaN, and whole numbers beside it as floats."""
+    """The value as in the space file: tables hold null as NaN, and then integers as floats."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     return int(value) if parameter.kind == "int" else value

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.confirmation import draw_arms
-from analysis.inference.claims import TEMPLATE, family_table
-from analysis.inference.confirmation import BEST_CONTROL, FOCUSNET, Confirmation, label_of
+from analysis.inference.confirmation import BEST_CONTROL, Confirmation
+from analysis.inference.verdict import verdict_table
 from analysis.read_study import Stratum, Study
 from analysis.render.document import Block, Figure, Section, Table, interval, percent, points
 from analysis.sections.wording import INTERVAL
+from analysis.tables.predictions import TEMPLATE
+from focusnet.arms import FOCUSNET, label_of
 
 _REPORT = "{}/report/macro_accuracy"
 
@@ -101,7 +103,7 @@ def _effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
     counts = None if arm == FOCUSNET else confirmation.counts(arm)
     if counts is None:
         return dict.fromkeys(("effect", "low", "high"), math.nan)
-    row = family_table([(None, counts)], (FOCUSNET, arm)).iloc[0]
+    row = verdict_table([(None, counts)], (FOCUSNET, arm)).iloc[0]
     return {name: float(row[name]) for name in ("effect", "low", "high")}
 
 

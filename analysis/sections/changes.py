@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.models import draw_changes, draw_confusions
-from analysis.inference.confirmation import FOCUSNET
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
 from analysis.sections.wording import NO_PREDICTIONS
 from analysis.tables.confusions import MOST_CONFUSED, most_confused
 from analysis.tables.predictions import scenes_of
+from focusnet.arms import FOCUSNET
 
 # Device groups of TAU Urban Acoustic Scenes; the study records the accuracy of each.
 GROUPS = {

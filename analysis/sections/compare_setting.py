@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inference.claims import FINAL_STAGE, family_table, paired_counts
-from analysis.inference.confirmation import FOCUSNET
-from analysis.inference.locations import macro_gain
+from analysis.inference.location_counts import count_by_location, pair_by_seed
+from analysis.inference.single_seed import macro_gain
+from analysis.inference.verdict import verdict_table
 from analysis.read_study import Study, value_of
 from analysis.render.document import MISSING, Section, Table, interval, number, percent, points
 from analysis.sections.wording import INTERVAL
-from analysis.tables.parameters import short_names, show
-from analysis.tables.predictions import PredictionsError, read_clips
+from analysis.tables.parameters import show
+from analysis.tables.predictions import FOCUS, PredictionsError, read_clips
+from focusnet.arms import FOCUSNET
+from focusnet.config import short_names
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,9 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def _right(clips: pd.DataFrame) -> pd.Series:
-    return (clips[FINAL_STAGE].astype(str) == clips["scene"].astype(str)).astype(int)
-
-
 def _macro_accuracy(clips: pd.DataFrame) -> float:
-    return float(_right(clips).groupby(clips["scene"].astype(str)).mean().mean())
+    right = (clips[FOCUS].astype(str) == clips["scene"].astype(str)).astype(int)
+    return float(right.groupby(clips["scene"].astype(str)).mean().mean())
 
 
 def _difference(
@@ -137,22 +136,16 @@ def _difference(
     if not seeds:
         return MISSING, MISSING
     if len(seeds) == 1:
-        columns = ["filename", FINAL_STAGE]
+        columns = ["filename", FOCUS]
         both = base[seeds[0]].clips.merge(
-            other[seeds[0]].clips[columns].rename(columns={FINAL_STAGE: "other"}), on="filename"
+            other[seeds[0]].clips[columns].rename(columns={FOCUS: "other"}), on="filename"
         )
-        one = macro_gain(both, before=FINAL_STAGE, after="other")
+        one = macro_gain(both, before=FOCUS, after="other")
         return points(one.gain), interval(one.low, one.high)
-    judged = pd.concat(
-        [
-            trial.clips[["filename", "scene", "location"]].assign(
-                arm=name, seed=seed, stage=FINAL_STAGE, right=_right(trial.clips)
-            )
-            for name, of_value in (("base", base), ("other", other))
-            for seed, trial in of_value.items()
-        ],
-        ignore_index=True,
+    of_other, of_base = (
+        {seed: count_by_location(trial.clips) for seed, trial in of_value.items()}
+        for of_value in (other, base)
     )
-    table = family_table([(None, paired_counts(judged, "other", "base"))], ("other", "base"))
+    table = verdict_table([(None, pair_by_seed(of_other, of_base))], ("other", "base"))
     row = table.iloc[0]
     return points(row["effect"]), interval(row["low"], row["high"])

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from analysis.inference.confirmation import label_of
 from analysis.read_study import Study
 from analysis.render.document import Block, Section, Table, number
 from analysis.tables.parameters import show
+from focusnet.arms import label_of
 
 HOUR = 3600
 _PHASES = {"search": "search", "controls": "controls", "confirm": "confirmation"}

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.calibration import Outcome, simulate
-from analysis.inference.claims import FEWEST_SEEDS, TEMPLATE
+from analysis.inference.several_seeds import FEWEST_SEEDS
 from analysis.inference.simulation import Plan
 from analysis.read_study import Study
 from analysis.render.document import Section, Table, counted, percent
 from analysis.sections.arms import confirmed_accuracies
 from analysis.sections.wording import NO_PREDICTIONS
-from analysis.tables.predictions import scenes_of
+from analysis.tables.predictions import TEMPLATE, scenes_of
 
 EFFECTS = (0.0, 0.02, 0.04, 0.08)
 DEFAULT_SEEDS, DEFAULT_SEED_SD = 5, 0.03  # for a study without fresh seeds

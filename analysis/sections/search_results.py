@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.inference.locations import Effect, macro_gain
+from analysis.inference.single_seed import Effect, macro_gain
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import (
     MISSING,
@@ -26,11 +26,11 @@ from analysis.sections.wording import (
     stratum_header,
     stratum_prefix,
 )
-from analysis.tables.parameters import short_names, show
+from analysis.tables.parameters import show
 from analysis.tables.predictions import scenes_of
+from focusnet.arms import FEW_WARM_CLASSES
+from focusnet.config import short_names
 
-# Below this mean the masks hold hardly more than the label; the study's console warns at it too.
-FEW_WARM_CLASSES = 1.05
 STAGE_METRIC = "{}/report/macro_accuracy"
 
 

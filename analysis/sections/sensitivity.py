@@ -14,7 +14,8 @@ from analysis.inference.importance import CHANCE, FEWEST_TRIALS, importances
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import MISSING, Block, Figure, Section, Table, number, points
 from analysis.sections.wording import stratum_prefix
-from analysis.tables.parameters import short_names, show
+from analysis.tables.parameters import show
+from focusnet.config import short_names
 
 
 def parameters_section(study: Study) -> Section:

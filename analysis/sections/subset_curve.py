@@ -5,13 +5,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.confirmation import draw_subset_curve
-from analysis.inference.claims import TEMPLATE
-from analysis.inference.confirmation import FOCUSNET, label_of
-from analysis.inference.locations import macro_gain
+from analysis.inference.single_seed import macro_gain
 from analysis.read_study import Stratum, Study
 from analysis.render.document import MISSING, Block, Figure, Section, Table, interval, percent
 from analysis.sections.wording import INTERVAL
 from analysis.tables.parameters import show
+from analysis.tables.predictions import TEMPLATE
+from focusnet.arms import FOCUSNET, label_of
 
 SUBSET = "data.subset"
 SCENES = {

@@ -6,7 +6,8 @@ from analysis.figures.models import draw_learning_curves, learning_curves
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
 from analysis.sections.wording import last_part, stratum_cell, stratum_header
-from analysis.tables.parameters import short_names, show
+from analysis.tables.parameters import show
+from focusnet.config import short_names
 
 SELECT = "{}/select/macro_accuracy"
 

@@ -8,7 +8,8 @@ from analysis.figures.style import drawn, style_of
 from analysis.read_study import Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent
 from analysis.sections.wording import last_part, stratum_cell, stratum_header
-from analysis.tables.parameters import short_names, show
+from analysis.tables.parameters import show
+from focusnet.config import short_names
 
 # The study minimises these; its results do not say so.
 LOWER_IS_BETTER = ("log_loss", "calibration_error")

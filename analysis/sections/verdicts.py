@@ -6,18 +6,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.figures.confirmation import draw_effects
-from analysis.inference.claims import FEWEST_SEEDS, TEMPLATE, UNTESTED
-from analysis.inference.confirmation import (
-    BEST_CONTROL,
-    COMPARISONS,
-    PLACEBO,
-    REFERENCE,
-    effects,
-    label_of,
-    title_of,
-)
-from analysis.inference.locations import LEVEL
-from analysis.inference.seeds import POWER
+from analysis.inference.confirmation import BEST_CONTROL, COMPARISONS
+from analysis.inference.several_seeds import FEWEST_SEEDS, POWER
+from analysis.inference.verdict import GAIN, LOSS, UNTESTED, title_of, verdicts
 from analysis.read_study import Stratum, Study
 from analysis.render.document import (
     MISSING,
@@ -33,8 +24,10 @@ from analysis.render.document import (
 )
 from analysis.sections.search_results import search_blocks, winner_warnings
 from analysis.sections.wording import INTERVAL, lone_locations_note, stratum_prefix
+from analysis.tables.predictions import TEMPLATE
+from focusnet.arms import PLACEBO, REFERENCE, label_of
+from focusnet.location_interval import LEVEL
 
-GAIN, LOSS = "gain", "loss"
 DEFAULT_SEEDS = 5
 HEADER = (
     "FocusNet against",
@@ -57,8 +50,8 @@ def answer_section(study: Study) -> Section:
 
 
 def study_effects(study: Study) -> pd.DataFrame:
-    """See ``confirmation.effects``; the strata in the study's order."""
-    return effects((stratum.value, stratum.confirmation) for stratum in study.strata)
+    """See ``verdict.verdicts``; the strata in the study's order."""
+    return verdicts((stratum.value, stratum.confirmation) for stratum in study.strata)
 
 
 def _why_no_verdict(study: Study) -> str:
@@ -163,8 +156,8 @@ def _sentence(study: Study, stratum: Stratum, rows: pd.DataFrame) -> str:
 
 def _conclusion(rows: pd.DataFrame) -> str:
     """Say what a stratum's verdicts mean together."""
-    verdicts = dict(zip(rows["against"], rows["verdict"], strict=True))
-    template, control, placebo = (verdicts[against] for against in COMPARISONS)
+    found = dict(zip(rows["against"], rows["verdict"], strict=True))
+    template, control, placebo = (found[against] for against in COMPARISONS)
     if template == UNTESTED:
         return f"Fewer than {FEWEST_SEEDS} seeds are left, too few for a test."
     if template == LOSS:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from analysis.inference.locations import LEVEL
 from analysis.read_study import Stratum, Study
 from analysis.render.document import counted
 from analysis.tables.parameters import show
+from focusnet.location_interval import LEVEL
 
 INTERVAL = f"{100 * LEVEL:g} % interval"
 NO_PREDICTIONS = "No finished trial has predictions yet."

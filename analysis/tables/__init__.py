@@ -1,1 +1,1 @@
-"""Result files as data frames."""
+"""Predictions, confusions and searched parameters, read from result files."""

@@ -1,4 +1,4 @@
-"""Which scenes are taken for which, before and after FocusNet."""
+"""Computes which scenes are confused with which, before and after FocusNet."""
 
 import itertools
 
@@ -12,7 +12,7 @@ MOST_CONFUSED = 5
 
 
 def confusion_percent(clips: pd.DataFrame, stage: str) -> NDArray[np.float64]:
-    """Percent of the clips of each true scene (row) that are taken for each scene (column).
+    """Confusion matrix in percent of the clips of each true scene (rows); columns: predicted.
 
     The row of a scene without clips is NaN.
     """
@@ -25,13 +25,13 @@ def confusion_percent(clips: pd.DataFrame, stage: str) -> NDArray[np.float64]:
 
 
 def pair_confusions(clips: pd.DataFrame) -> pd.DataFrame:
-    """How much each two scenes are confused, in percent, before and after.
+    """Confusion of each pair of scenes, in percent, before and after.
 
-    A pair's confusion is the mean of the share of clips of the one taken for the other and the
-    share of clips of the other taken for the one.
+    It is the mean of two shares: clips of the first scene predicted as the second, and clips of
+    the second predicted as the first.
 
     Returns:
-        One row a pair: ``one``, ``other``, ``template``, ``focus``, and each stage's rank
+        One row per pair: ``one``, ``other``, ``template``, ``focus``, and each stage's rank
         (``template_rank``, ``focus_rank``; 1 is the most confused). Pairs with a scene that has
         no clips are left out.
     """
@@ -50,9 +50,9 @@ def pair_confusions(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def most_confused(clips: pd.DataFrame, most: int = MOST_CONFUSED) -> pd.DataFrame:
-    """The ``most`` confused pairs before, and those after: a pair that enters is seen too.
+    """The ``most`` confused pairs of the template and those of FocusNet.
 
-    Sorted by the template's confusion. Pairs that are not confused at all are left out.
+    Sorted by the template's confusion. Pairs that are never confused are left out.
     """
     pairs = pair_confusions(clips)
     chosen = pd.Series(False, index=pairs.index)

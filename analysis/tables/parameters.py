@@ -1,20 +1,20 @@
-"""A searched parameter as ``space.yaml`` records it, and whether a value sits at its edge.
+"""Reads the searched parameters of ``space.yaml``, and tells whether a value is at a range's edge.
 
-A winner at the edge of its range says that the range, not the search, decided.
+Where a winner is at an edge, the range has decided, not the search.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-EDGE = 0.05  # the outer share of a range, on its own scale, that counts as its edge
-FEWEST_CHOICES_WITH_AN_INSIDE = 3  # of two values, each is an end
+EDGE = 0.05  # share of a range, on its own scale, that counts as its edge
+FEWEST_CHOICES_WITH_AN_INSIDE = 3  # two choices are both ends
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One entry of the space: its dotted path, its kind and its values or ends."""
+    """One searched parameter: its dotted path, its kind, and its choices or range."""
 
     path: str
     kind: str  # choice, uniform, loguniform, int
@@ -69,13 +69,6 @@ def read_parameters(space: Mapping[str, Any]) -> dict[str, Parameter]:
         kind, values = next(iter(content.items()))
         found[path] = Parameter(path, kind, tuple(values))
     return found
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """The last part of each dotted path, or all of it where two end alike."""
-    last = {path: path.rpartition(".")[2] for path in paths}
-    ends = list(last.values())
-    return {path: name if ends.count(name) == 1 else path for path, name in last.items()}
 
 
 def show(value: Any) -> str:

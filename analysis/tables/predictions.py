@@ -1,16 +1,17 @@
-"""A trial's predictions before and after: one row a clip, both stages side by side."""
+"""Reads a trial's predictions as one row per clip, template and FocusNet side by side."""
 
 from pathlib import Path
 
 import pandas as pd
 
 LOGIT = "logit/"
-STAGES = {"template": "template", "focus": "FocusNet"}  # by the name in the files, for people
+TEMPLATE, FOCUS = "template", "focus"  # the two trainings of a trial, as the files name them
+STAGES = {TEMPLATE: "template", FOCUS: "FocusNet"}  # their names for people
 _CLIP = ["filename", "scene", "device", "location"]
 
 
 class PredictionsError(Exception):
-    """The predictions do not hold both stages of the same clips."""
+    """Predictions that cannot be read or compared; the message says why."""
 
 
 def read_clips(folder: Path, trial: str, half: str = "report") -> pd.DataFrame:
@@ -29,18 +30,18 @@ def read_clips(folder: Path, trial: str, half: str = "report") -> pd.DataFrame:
 
 
 def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
-    """Pair the stages' predictions on one half of the test split, by clip.
+    """Pair the predictions of both stages on one half of the test split, by clip.
 
     Args:
-        predictions: one row for each clip, stage and half, with a logit of each scene.
+        predictions: one row for each clip, stage and half, with a logit for each scene.
         half: ``select`` or ``report``.
 
     Returns:
         ``filename``, ``device``, ``location``, and as categories of all scenes: ``scene`` (the
-        true one) and the predicted ones under ``template`` and ``focus``.
+        true one), and the predicted ones in ``template`` and ``focus``.
 
     Raises:
-        PredictionsError: a column is missing, or the stages' clips differ.
+        PredictionsError: a column is missing, or the stages have different clips.
     """
     lacking = [name for name in ("stage", "half", *_CLIP) if name not in predictions]
     logits = [name for name in predictions.columns if name.startswith(LOGIT)]
@@ -68,5 +69,5 @@ def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
 
 
 def scenes_of(clips: pd.DataFrame) -> list[str]:
-    """All scenes that the models tell apart, in the order of their logits."""
+    """All scenes that the models know, in the order of their logits."""
     return list(clips["scene"].cat.categories)

@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from focusnet.arms import FOCUSNET
 from focusnet.config import TrialConfig, validate
 from focusnet.errors import ConfigError, DataError
+from focusnet.store import WEIGHTS
 from focusnet.system.yaml_file import read_yaml
-
-WEIGHTS = "weights.safetensors"
+from focusnet.winner import candidate_rows, winning_row
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[Chose
         DataError: as ``choose`` does; the study did not keep the weights.
     """
     winner = choose(results, stratum=stratum)
-    rows = winner.confirm[winner.confirm["arm"] == "focusnet"].sort_values("seed")
+    rows = winner.confirm[winner.confirm["arm"] == FOCUSNET].sort_values("seed")
     if rows.empty:
         raise ConfigError(f"{results}: {winner.id} was not trained again with fresh seeds (yet)")
     chosen = []
@@ -148,12 +149,8 @@ def _row(
         if named.empty:
             raise ConfigError(f"--trial: {results} has no finished trial '{trial}'")
         return named.iloc[0], 0
-    candidates = finished[finished["arm"] == "focusnet"]
-    if "phase" in candidates:
-        candidates = candidates[candidates["phase"] == "search"]
-    if metric in candidates:
-        candidates = candidates[candidates[metric].notna()]
-    if candidates.empty or metric not in candidates:
+    candidates = candidate_rows(finished, metric)
+    if candidates.empty:
         raise ConfigError(f"{results}: no trial of its search is finished yet")
     if stratify is not None:
         if stratify not in candidates:
@@ -172,7 +169,7 @@ def _row(
         candidates = candidates[values == wanted]
     elif stratum is not None:
         raise ConfigError(f"{results}: has one search for all; leave the choice of a stratum out")
-    return candidates.loc[candidates[metric].idxmax()], len(candidates)
+    return winning_row(candidates, metric), len(candidates)
 
 
 def _text(value: Any) -> str:

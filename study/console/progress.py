@@ -7,18 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.system.units import clock_time, rough_time
-from study.ledger.ledger import ARM, Trial
+from study.ledger.ledger import Trial
 from study.search.winners import winners
 
 HEARTBEAT_SECONDS = 30.0
 _SHARED = ("template", "folds")  # what one trial trains and others take
-# Below this a mask holds hardly a class but the label: FocusNet is label smoothing there.
-FEW_WARM_CLASSES = 1.05
-FEW_WARM_NOTE = (
-    "a mean of warm classes near 1 means masks that hold the label alone: there FocusNet cannot "
-    "differ from label smoothing; a lower focus.threshold warms more classes"
-)
 
 
 @dataclass
@@ -209,13 +204,8 @@ def _numbers(trial: Trial) -> str:
     gain = 100 * metrics.get("gain/select/macro_accuracy", math.nan)
     text = (
         f"template {percent('template/select/macro_accuracy')} %, "
-        f"{second_stage(trial.arm)} {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}"
+        f"{label_of(trial.arm)} {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}"
     )
     if "focus/warm_classes" in metrics:  # only an arm with masks has them
         text += f", warm classes {metrics['focus/warm_classes']:.2f}"
     return text
-
-
-def second_stage(arm: str) -> str:
-    """What a person calls the second stage of an arm."""
-    return "FocusNet" if arm == ARM else arm.replace("_", " ")

@@ -9,10 +9,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from study.console.progress import FEW_WARM_CLASSES, FEW_WARM_NOTE, second_stage
+from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
+from focusnet.config import short_names
 from study.ledger.driver import current_folder
 from study.ledger.ledger import ARM, Trial
-from study.ledger.trial_id import short_names
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
 from study.search.winners import winners
@@ -93,7 +93,7 @@ def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
 
     row("template", "template/report/macro_accuracy", ARM)
     for arm in (ARM, *space.control_arms):
-        row(second_stage(arm), "focus/report/macro_accuracy", arm)
+        row(label_of(arm), "focus/report/macro_accuracy", arm)
     seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
     table.add_row("seeds", *map(str, seeds))
     return table

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import yaml
 from filelock import Timeout
 
+from focusnet.arms import FOCUSNET
 from focusnet.errors import ConfigError
 from focusnet.system.atomic import write_json, write_text
 from focusnet.system.locks import held
@@ -28,7 +29,7 @@ from study.ledger.driver import LOCK, is_running, last_driver, record_driver
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
 Phase = Literal["search", "controls", "confirm"]
 ENDED = ("finished", "stopped", "failed")
-ARM = "focusnet"  # what is searched; trials of other arms are its controls
+ARM = FOCUSNET  # what is searched; trials of other arms are its controls
 
 
 @dataclass(frozen=True)

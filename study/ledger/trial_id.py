@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from focusnet.arms import FOCUSNET
+from focusnet.config import short_names
+
 
 def trial_id(arm: str, parameters: Mapping[str, Any], seed: int, *, show_seed: bool = False) -> str:
     """Such as ``subset25-weight0.534-threshold0.12-1a2b3c4d``; safe as a folder name.
@@ -14,18 +17,11 @@ def trial_id(arm: str, parameters: Mapping[str, Any], seed: int, *, show_seed: b
     """
     content = json.dumps([arm, dict(parameters), seed], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    words = [] if arm == "focusnet" else [arm]
+    words = [] if arm == FOCUSNET else [arm]
     words += [name + _short(parameters[path]) for path, name in short_names(parameters).items()]
     words += [f"seed{seed}"] if show_seed else []
     label = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(words))[:70]
     return f"{label}-{digest}" if label else digest
-
-
-def short_names(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The last part of each dotted path, or all of it where two end alike."""
-    last = {path: path.rpartition(".")[2] for path in parameters}
-    ends = list(last.values())
-    return {path: name if ends.count(name) == 1 else path for path, name in last.items()}
 
 
 def _short(value: Any) -> str:

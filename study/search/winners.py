@@ -3,26 +3,22 @@
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from focusnet.store import CHECKPOINT
+from focusnet.store import CHECKPOINT, WEIGHTS
+from focusnet.winner import is_candidate, position_of_best
 from study.ledger.ledger import ENDED, Ledger, Trial
-
-WEIGHTS = "weights.safetensors"
 
 
 def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
-    """The finished trial with the highest ``metric`` in each stratum that has one.
-
-    Controls and trials that confirm a winner never win, however good. Of equals the first in the
-    order of ``trials`` wins.
-    """
-    best: dict[Any, Trial] = {}
+    """The winner of each stratum that has one, by the rule of ``focusnet.winner``."""
+    candidates: dict[Any, list[tuple[Trial, float]]] = {}
     for trial in trials:
-        if not trial.searched or trial.status != "finished" or metric not in trial.metrics:
-            continue
-        champion = best.get(trial.stratum)
-        if champion is None or trial.metrics[metric] > champion.metrics[metric]:
-            best[trial.stratum] = trial
-    return best
+        value = trial.result.get("metrics", {}).get(metric)
+        if is_candidate(arm=trial.arm, phase=trial.phase, status=trial.status, value=value):
+            candidates.setdefault(trial.stratum, []).append((trial, value))
+    return {
+        stratum: own[position_of_best(value for _, value in own)][0]
+        for stratum, own in candidates.items()
+    }
 
 
 class WinnersWeights:

@@ -1,4 +1,4 @@
-"""Pictures read back from their axes."""
+"""A fixture that keeps the drawn figures, so that tests can read their axes."""
 
 import pytest
 from matplotlib.figure import Figure

@@ -1,11 +1,11 @@
-"""The calibration passes for the statistics in use, and fails for wrong ones."""
+"""The calibration passes for the statistics in use and fails for wrong ones."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from analysis import calibration
-from analysis.calibration import limit, main, verdict
+from analysis.calibration import conclusion, limit, main
 
 
 @pytest.mark.slow
@@ -26,7 +26,7 @@ def few(monkeypatch):
 
 
 def too_narrow(differences, design, components):
-    half = 1.96 * np.sqrt(components.location)  # as if one seed were all seeds
+    half = 1.96 * np.sqrt(components.location)  # the noise of seeds is left out
     return components.effect - half, components.effect + half
 
 
@@ -37,20 +37,20 @@ def test_the_statistics_in_use_pass_where_seeds_vary_most(capsys):
 
 
 @pytest.mark.usefixtures("few")
-def test_a_wrong_interval_is_found_out(monkeypatch, capsys):
+def test_a_wrong_interval_is_detected(monkeypatch, capsys):
     monkeypatch.setattr(calibration, "study_intervals", too_narrow)
     assert main(["--studies", "60"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("MISCALIBRATED: ")
 
 
 @pytest.mark.usefixtures("few")
-def test_claims_that_are_not_corrected_over_strata_are_found_out(monkeypatch, capsys):
-    monkeypatch.setattr(calibration, "holm", np.zeros_like)  # right intervals, five to a study
+def test_claims_that_are_not_corrected_over_strata_are_detected(monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "holm", np.zeros_like)  # the intervals stay correct
     assert main(["--studies", "200"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("MISCALIBRATED: ")
 
 
-def test_the_limit_is_passed_by_a_true_rate_of_five_percent_once_in_a_hundred():
+def test_a_true_rate_of_five_percent_exceeds_the_limit_once_in_a_hundred():
     assert limit(1000) == 67
     assert stats.binom.sf(67, 1000, 0.05) <= 0.01 < stats.binom.sf(66, 1000, 0.05)
 
@@ -58,13 +58,14 @@ def test_the_limit_is_passed_by_a_true_rate_of_five_percent_once_in_a_hundred():
 @pytest.mark.parametrize("what", ["signs", "misses"])
 def test_one_error_more_than_the_limit_is_too_many(what):
     errors = np.zeros((100, 1), dtype=bool)
-    values = {"signs": errors, "misses": errors, "narrow": errors, "cells": errors}
+    names = ("signs", "misses", "percentile_misses", "cell_rejections")
+    values = dict.fromkeys(names, errors)
     outcomes = []
     for count in (limit(100), limit(100) + 1):
         some = values | {what: (np.arange(100) < count)[:, None]}
         outcomes.append(calibration.Outcome(calibration.DEMO, 0.0, None, **some))
-    assert verdict(outcomes[:1])[0] == 0
-    assert verdict(outcomes)[0] == 1
+    assert conclusion(outcomes[:1])[0] == 0
+    assert conclusion(outcomes)[0] == 1
 
 
 def test_too_few_studies_are_refused(capsys):

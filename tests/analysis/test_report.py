@@ -220,7 +220,7 @@ def test_the_script_runs_from_anywhere_without_the_rest_of_the_project(study, tm
         f"sys.path[0] = {str(SCRIPT.parent)!r}\n"
         f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
-        "print('LOADED', *(m for m in ('torch', 'ray', 'optuna', 'focusnet', 'study')"
+        "print('LOADED', *(m for m in ('torch', 'ray', 'optuna', 'lightning', 'study')"
         " if m in sys.modules))\n"
         "import effects\n"
     )

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from focusnet.arms import ARMS, settings_of_arm, uses
+from focusnet.arms import ARMS, label_of, settings_of_arm, uses
 from focusnet.config import FocusConfig
 
 BUDGET = {"epochs", "batch_size", "lr", "weight_decay"}
@@ -54,3 +54,8 @@ def test_only_the_reference_sets_aside_what_it_is_given(arm):
 def test_a_plan_can_ask_without_torch():
     code = "import sys, focusnet.arms; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_arm_has_a_name_for_people_and_an_unknown_one_keeps_its_own():
+    assert len({label_of(arm) for arm in ARMS} - set(ARMS)) == len(ARMS)
+    assert label_of("another") == "another"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusnet.location_interval import macro_accuracy_interval
+from focusnet.location_interval import macro_accuracy_interval, resample_counts
 
 
 def clips(rows) -> pd.DataFrame:
@@ -24,17 +24,24 @@ def test_the_estimate_is_the_mean_over_scenes():
     assert low <= estimate <= high
 
 
-def test_where_all_locations_agree_nothing_is_open():
+def test_where_all_locations_agree_the_interval_has_no_width():
     frame = clips(
         [("bus", "x", 1, 3), ("bus", "y", 1, 5), ("tram", "z", 0, 2), ("tram", "w", 0, 2)]
     )
     assert macro_accuracy_interval(frame, "right") == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_two_locations_are_either_or():
-    # One of two is drawn: right or wrong, each in half of the resamples.
+def test_of_two_locations_one_is_drawn():
+    # Right or wrong, each in half of the bootstrap samples.
     frame = clips([("bus", "x", 1, 4), ("bus", "y", 0, 4)])
     assert macro_accuracy_interval(frame, "right") == pytest.approx((0.5, 0.0, 1.0))
+
+
+def test_bootstrap_samples_leave_one_unit_out():
+    counts = resample_counts(np.random.default_rng(0), 6, 3000)
+    assert set(counts.sum(axis=1)) == {5}
+    np.testing.assert_allclose(counts.mean(axis=0), 5 / 6, atol=0.06)
+    assert resample_counts(np.random.default_rng(0), 1, 3).tolist() == [[1], [1], [1]]
 
 
 def test_the_interval_is_as_wide_as_the_noise_of_locations():

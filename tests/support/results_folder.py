@@ -1,4 +1,4 @@
-"""Small results folders with known numbers, written as the study writes them."""
+"""Writes small results folders with known numbers, in the study's format."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ DATA = {
     "skipped": ["audio/x.wav: empty", "audio/y.wav: stereo"],
 }
 
-# One clip a line: scene, location, device, scene predicted by the template and by FocusNet.
+# One clip per line: scene, location, device, scene predicted by the template and by FocusNet.
 # Template: bus 2 of 4, park 3 of 4, tram 1 of 2: 58.3 % macro. FocusNet: 3 of 4, 3 of 4, 2 of 2:
 # 83.3 %. The gain is 25 points.
 REPORT = (
@@ -76,7 +76,7 @@ REPORT = (
 def predictions(
     report: Iterable[tuple[str, str, str, str, str]] = REPORT, scenes: tuple[str, ...] = SCENES
 ) -> pd.DataFrame:
-    """As ``predictions/<trial>.parquet`` holds them; on select, all is wrong before and after."""
+    """Predictions as in ``predictions/<trial>.parquet``; on select all of them are wrong."""
     rows = []
     report = list(report)
     for half, lines in (("select", [(*line[:3], "", "") for line in report]), ("report", report)):
@@ -170,7 +170,7 @@ def write_study(
     predicted: Mapping[str, pd.DataFrame] | None = None,
     run: Mapping[str, Any] | None = RUN,
 ) -> Path:
-    """Write a results folder; None leaves a file out."""
+    """Write a results folder; a file that is None is left out."""
     folder.mkdir(parents=True)
     (folder / "space.yaml").write_text(yaml.safe_dump(dict(space), sort_keys=False))
     if run is not None:
@@ -193,7 +193,7 @@ def two_strata(folder: Path) -> Path:
     trials = [
         finished("t25-a", 25, weight=0.5, select=0.55, template_reused=False),
         finished("t25-b", 25, weight=2.0, threshold=0.3, select=0.7),
-        # Best on report, which must not matter.
+        # The best on report, which must not make it the winner.
         finished("t25-c", 25, select=0.6, **{"focus/report/macro_accuracy": 0.99}),
         finished("t100-a", 100, weight=4.0, select=0.8, template_reused=False),
         finished("t100-b", 100, weight=0.2, select=0.5),
@@ -228,16 +228,16 @@ FRESH = (8, 9, 10)
 def with_followers(
     space: Mapping[str, Any], arms: Iterable[str] = CONTROLS, fresh: Iterable[int] = FRESH
 ) -> dict[str, Any]:
-    """A resolved space that has controls and confirmation."""
+    """A resolved space with controls and confirmation."""
     follow = {"controls": {"arms": list(arms), "seeds": [7]}, "confirm": {"seeds": list(fresh)}}
     return dict(space) | follow
 
 
 def follower(phase: str, arm: str, seed: int, winner: Mapping[str, Any], **metrics: Any) -> Any:
-    """A row of a trial that follows a search; its name is made of the winner's."""
+    """A row of a trial that follows a search; its name contains the winner's."""
     row = dict(winner) | {"phase": phase, "arm": arm, "seed": seed, "winner": winner["trial"]}
     row["trial"] = f"{phase}-{arm}-{seed}-{winner['trial']}"
-    if arm in CONTROLS[:3]:  # they use neither
+    if arm in CONTROLS[:3]:  # they use neither setting
         row |= {"focus.weight": None, "focus.threshold": None}
     return row | metrics
 
@@ -253,7 +253,7 @@ def drawn_clips(
     clips: int = 12,
     devices: tuple[str, ...] = ("a", "b", "s1"),
 ) -> pd.DataFrame:
-    """Predictions that are right with given probabilities; a wrong one is the next scene."""
+    """Random predictions, right with given probabilities; a wrong one is the next scene."""
     before, after = np.random.default_rng(template_seed), np.random.default_rng(focus_seed)
     lines = []
     for place, scene in enumerate(scenes):
@@ -277,11 +277,11 @@ def confirmed_study(
     fail: Iterable[str] = (),
     **shape: Any,
 ) -> Path:
-    """A study with controls and confirmation, made of draws.
+    """A study with controls and confirmation and random predictions.
 
-    Templates and controls are right in half of the cases; ``focus`` says how often FocusNet is with
-    fresh seeds, by subset. Trials whose names begin as one in ``drop`` (``fail``) does are not
-    there (failed).
+    Templates and controls are right in half of the cases; ``focus`` is the accuracy of FocusNet
+    with fresh seeds by subset. Trials whose names start with one of ``drop`` are left out, those
+    with one of ``fail`` have failed.
     """
     focus = focus or {25: 0.5, 100: 0.5}
     space = copy.deepcopy(SPACE)
@@ -297,7 +297,7 @@ def confirmed_study(
         plan = [("controls", arm, 7) for arm in arms]
         plan += [("confirm", arm, seed) for seed in fresh for arm in ("focusnet", *arms)]
         for phase, arm, seed in plan:
-            # All arms of a seed have one template.
+            # All arms with the same seed share a template.
             focus_seed = [subset, seed, 1 + ("focusnet", *CONTROLS).index(arm)]
             frame = drawn_clips(
                 0.5,
@@ -321,7 +321,7 @@ def confirmed_study(
 
 
 def _on_report(frame: pd.DataFrame) -> dict[str, float]:
-    """The macro accuracies that the study would record; all scenes have as many clips."""
+    """The macro accuracies that the study would record; all scenes have equally many clips."""
     logits = [name for name in frame.columns if name.startswith("logit/")]
     guess = frame[logits].idxmax(axis=1).str.removeprefix("logit/")
     right = (guess == frame["scene"])[frame["half"] == "report"]

@@ -1,4 +1,4 @@
-"""Effects, arms and subsets, read back from their axes."""
+"""Figures of the confirmation, read back from their axes."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def effects():
     return table
 
 
-def test_effects_are_in_points_with_their_intervals_and_what_could_be_detected(drawn):
+def test_effects_are_in_points_with_intervals_and_detectable_effects(drawn):
     draw_effects(effects(), {25: "subset 25", 100: "subset 100"}, ["its template", "placebo"])
     template, placebo = drawn[0].axes
     lines = [line.get_xydata().tolist() for line in template.lines]
@@ -31,7 +31,7 @@ def test_effects_are_in_points_with_their_intervals_and_what_could_be_detected(d
     assert template.get_xlim() == placebo.get_xlim()
 
 
-def test_what_is_beyond_any_interval_does_not_set_the_scale(drawn):
+def test_detectable_effects_do_not_set_the_scale(drawn):
     table = effects().assign(detectable=1.5)
     draw_effects(table, {25: "subset 25", 100: "subset 100"}, ["its template", "placebo"])
     template = drawn[0].axes[0]
@@ -50,7 +50,7 @@ def test_each_training_is_a_point_and_each_arm_has_its_mean(drawn):
 
 
 @pytest.mark.parametrize("published", [{}, {"others": {5.0: 42.0, 25.0: 50.0}}])
-def test_a_single_training_is_open_and_published_points_are_grey(drawn, published):
+def test_a_single_training_has_an_open_marker_and_published_points_are_grey(drawn, published):
     rows = [("template", 25, 0.5, 0.45, 0.55, 1), ("template", 100, 0.6, 0.58, 0.62, 5)]
     curve = pd.DataFrame(rows, columns=["curve", "subset", "accuracy", "low", "high", "seeds"])
     draw_subset_curve(curve, published, "training data (%)")

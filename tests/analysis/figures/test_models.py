@@ -1,4 +1,4 @@
-"""What the pictures show, read back from their axes."""
+"""Figures of confusions and learning curves, read back from their axes."""
 
 import copy
 
@@ -16,7 +16,7 @@ def study(tmp_path):
     return read_study(two_strata(tmp_path / "small"))
 
 
-def test_confusions_share_one_scale_and_carry_their_numbers(study, drawn):
+def test_confusions_share_one_scale_and_show_their_numbers(study, drawn):
     draw_confusions(study.largest.clips)
     template, focus, bar = drawn[0].axes
     assert [axes.images[0].get_clim() for axes in (template, focus)] == [(0, 100)] * 2
@@ -28,7 +28,7 @@ def test_confusions_share_one_scale_and_carry_their_numbers(study, drawn):
     assert "%" in bar.get_ylabel()
 
 
-def test_every_axis_says_what_it_shows(study, drawn):
+def test_every_axis_has_its_label(study, drawn):
     draw_gains(study, list(study.parameters.values()))
     draw_learning_curves(study, study.winners)
     gains, curves = drawn
@@ -42,7 +42,7 @@ def test_every_axis_says_what_it_shows(study, drawn):
     assert [axes.get_title() for axes in curves.axes] == ["subset 25", "subset 100"]
 
 
-def test_gains_are_in_points_on_the_whole_range_of_the_parameter(study, drawn):
+def test_gains_are_in_points_and_the_axis_spans_the_searched_range(study, drawn):
     draw_gains(study, list(study.parameters.values()))
     weight, threshold = drawn[0].axes
     assert (weight.get_xscale(), threshold.get_xscale()) == ("log", "linear")
@@ -57,7 +57,7 @@ def test_gains_are_in_points_on_the_whole_range_of_the_parameter(study, drawn):
     assert entries == ["subset 25", "subset 100"]
 
 
-def test_curves_are_in_percent_and_none_is_cut_off(study, drawn):
+def test_curves_are_in_percent_and_fit_their_axes(study, drawn):
     draw_learning_curves(study, study.winners)
     small, large = drawn[0].axes
     template, focus, chance = small.lines
@@ -78,7 +78,7 @@ def test_strata_and_stages_differ_in_more_than_colour(study, drawn):
     assert len({line.get_linestyle() for line in lines}) == 3
 
 
-def test_a_winner_whose_template_left_no_epochs_has_one_curve(tmp_path, drawn):
+def test_a_winner_without_epochs_of_its_template_has_one_curve(tmp_path, drawn):
     folder = write_study(
         tmp_path / "s",
         [finished("a", 25)],
@@ -90,7 +90,7 @@ def test_a_winner_whose_template_left_no_epochs_has_one_curve(tmp_path, drawn):
     assert [line.get_label() for line in drawn[0].axes[0].lines] == ["FocusNet", "chance"]
 
 
-def test_choices_are_marked_where_they_are(tmp_path, drawn):
+def test_choices_have_ticks_at_their_values(tmp_path, drawn):
     space = copy.deepcopy(SPACE)
     space["space"]["focus.weight"] = {"choice": [0.5, 1, 4]}
     study = read_study(write_study(tmp_path / "s", [finished("a", 25)], space=space))

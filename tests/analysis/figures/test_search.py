@@ -1,4 +1,4 @@
-"""The trials of a search, read back from their axes."""
+"""Figures of a search, read back from their axes."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from analysis.read_study import read_study
 @pytest.mark.parametrize(
     ("weight", "expected", "side"), [(9.9, ["edge"], "right"), (0.1, ["edge"], "left"), (1, [], "")]
 )
-def test_a_winner_at_the_edge_of_its_range_is_marked(tmp_path, drawn, weight, expected, side):
+def test_a_winner_at_the_edge_of_its_range_is_labelled(tmp_path, drawn, weight, expected, side):
     trials = [finished("a", 25, weight=weight, threshold=0.3)]
     study = read_study(write_study(tmp_path / "s", trials))
     draw_gains(study, list(study.parameters.values()))
@@ -21,7 +21,7 @@ def test_a_winner_at_the_edge_of_its_range_is_marked(tmp_path, drawn, weight, ex
     assert list(of_threshold.texts) == []
 
 
-def test_gains_stand_over_the_size_of_the_masks(tmp_path, drawn):
+def test_gains_are_drawn_against_the_size_of_the_masks(tmp_path, drawn):
     trials = [
         finished("a", 25, select=0.7, **{"focus/warm_classes": 1.0}),
         finished("b", 25, select=0.6, **{"focus/warm_classes": 3.0}),
@@ -34,7 +34,7 @@ def test_gains_stand_over_the_size_of_the_masks(tmp_path, drawn):
     assert axes.get_xlabel().startswith("warm classes per training clip")
 
 
-def test_two_parameters_have_a_panel_a_stratum_and_one_scale_of_gains(tmp_path, drawn):
+def test_two_parameters_have_a_panel_per_stratum_and_one_scale_of_gains(tmp_path, drawn):
     study = read_study(two_strata(tmp_path / "s"))
     draw_two_parameters(study, *study.parameters.values())
     small, large, bar = drawn[0].axes

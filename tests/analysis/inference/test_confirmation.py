@@ -1,11 +1,18 @@
-"""Fresh seeds: what is read, what is claimed, and when nothing is."""
+"""Confirmation with fresh seeds: what is read, what is claimed, and when nothing is claimed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from results_folder import CONTROLS, FRESH, confirmed_study, table_rows, two_strata
 
-from analysis.inference.claims import effect_table
+from analysis.inference.several_seeds import (
+    Design,
+    bootstrap_effects,
+    interval,
+    randomisation_p,
+    variance_components,
+)
+from analysis.inference.verdict import holm
 from analysis.read_study import read_study
 from analysis.render.document import to_markdown
 from analysis.report import main
@@ -15,8 +22,8 @@ from analysis.sections.search_results import search_section
 from analysis.sections.verdicts import answer_section, study_effects
 
 
-def told(folder, *sections):
-    """What sections of the report say, each run of blanks made one."""
+def text_of(folder, *sections):
+    """Text of sections of the report, with single blanks."""
     study = read_study(folder)
     return " ".join(to_markdown("T", [section(study) for section in sections]).split())
 
@@ -27,7 +34,7 @@ def flat(text):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """FocusNet is far better than everything else in subset 25, and like it in subset 100."""
+    """FocusNet is far better than all other arms in subset 25, and no better in subset 100."""
     return confirmed_study(tmp_path_factory.mktemp("c") / "small", focus={25: 0.9, 100: 0.5})
 
 
@@ -37,25 +44,41 @@ def text(folder):
     return (folder / "report" / "report.md").read_text()
 
 
-def test_effects_are_those_of_the_effect_table_on_the_same_predictions(folder):
+def right_clips(folder, subset, arm, stage):
+    """(seeds, locations) right clips of an arm's trials, counted from their files."""
+    counts = []
+    for seed in FRESH:
+        path = folder / "predictions" / f"confirm-{arm}-{seed}-t{subset}-a.parquet"
+        frame = pd.read_parquet(path)
+        frame = frame[(frame["stage"] == stage) & (frame["half"] == "report")]
+        guess = frame.filter(like="logit/").idxmax(axis=1).str.removeprefix("logit/")
+        right = (guess == frame["scene"]).groupby(frame["location"])
+        counts.append(right.sum())
+    return np.array(counts)
+
+
+def test_effects_are_those_of_the_predictions_on_disk(folder):
     """The best control is label smoothing by its accuracy on select, in both strata."""
-    frames = []
-    for subset in (25, 100):
-        for arm in ("focusnet", "label_smoothing", "placebo"):
-            for seed in FRESH:
-                name = f"confirm-{arm}-{seed}-t{subset}-a"
-                frame = pd.read_parquet(folder / "predictions" / f"{name}.parquet")
-                frames.append(frame.assign(arm=arm, seed=seed, **{"data.subset": subset}))
-    against = {"template": "template", "best control": "label_smoothing", "placebo": "placebo"}
-    expected = effect_table(
-        pd.concat(frames), [("focusnet", arm) for arm in against.values()], stratum="data.subset"
-    )
     found = study_effects(read_study(folder))
-    assert list(found["control"]) == list(expected["against"])
-    assert list(found["against"]) == [name for name in against for _ in range(2)]
-    columns = ["stratum", "arm", "seeds", "effect", "low", "high", "p", "p_holm", "detectable",
-               "verdict"]  # fmt: skip
-    pd.testing.assert_frame_equal(found[columns], expected[columns], check_dtype=False)
+    arms = {"template": "template", "best control": "label_smoothing", "placebo": "placebo"}
+    assert list(found["control"]) == [arm for arm in arms.values() for _ in range(2)]
+    assert list(found["against"]) == [name for name in arms for _ in range(2)]
+    assert list(found["stratum"]) == [25, 100] * 3
+    design = Design(np.repeat([0, 1, 2], 4), np.full(12, 12))
+    for _, row in found.iterrows():
+        stage, owner = ("focus", row["control"])
+        if row["control"] == "template":
+            stage, owner = "template", "focusnet"
+        difference = right_clips(folder, row["stratum"], "focusnet", "focus")
+        difference = difference - right_clips(folder, row["stratum"], owner, stage)
+        components = variance_components(difference, design)
+        assert row["seeds"] == 3
+        assert row["effect"] == pytest.approx(components.effect)
+        ends = interval(components, bootstrap_effects(difference, design))
+        assert (row["low"], row["high"]) == pytest.approx(ends)
+        assert row["p"] == pytest.approx(randomisation_p(components))
+    for _, rows in found.groupby("against"):
+        np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
 
 
 def test_the_answer_begins_with_the_verdicts(text):
@@ -92,7 +115,7 @@ def test_each_stratum_has_a_table_of_three_comparisons(text):
         assert float(row[2]) - float(row[3]) == pytest.approx(float(row[4]), abs=0.11)
 
 
-def test_the_search_keeps_its_own_table_and_only_its_own_trials(text):
+def test_the_search_has_its_own_table_of_its_own_trials_only(text):
     rows = table_rows(text, "Search")
     assert [row[:4] for row in rows[1:]] == [["25", "2/3", "1", "0.1"], ["100", "2/3", "1", "0.1"]]
     assert len(table_rows(text, "Trials")) == 1 + 4
@@ -138,15 +161,15 @@ def test_nothing_is_claimed_while_trials_are_to_come(tmp_path):
     assert list(effects["verdict"]) == ["gain", "not tested"] * 3
     # The stratum to come counts in Holm's correction as a test that found nothing.
     assert list(effects["p_holm"][::2]) == pytest.approx(list(2 * effects["p"][::2]))
-    words = told(folder, answer_section, missing_section)
+    words = text_of(folder, answer_section, missing_section)
     assert "subset 100: not tested yet: 1 of 18 confirmation trials are not done." in words
     assert "subset 100: of 18 confirmation trials: 1 not started." in words
     assert "gain over its own template in 1 of 1 (subset 25)" in words
 
 
-def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_search(tmp_path):
+def test_while_no_confirmation_is_complete_the_answer_is_that_of_the_search(tmp_path):
     folder = confirmed_study(tmp_path / "s", drop=["confirm-placebo-10"])
-    text = told(folder, answer_section)
+    text = text_of(folder, answer_section)
     assert (
         "No claim can be made yet: 2 of 36 confirmation trials with fresh seeds are not done yet, "
         "and no stratum has all of its trials." in text
@@ -166,18 +189,18 @@ def test_a_confirmation_that_has_begun_nowhere_ended_leaves_the_answer_to_the_se
 )
 def test_a_study_without_confirmation_says_why(tmp_path, arms, fresh, why):
     folder = confirmed_study(tmp_path / "s", arms=arms, fresh=fresh, drop=["confirm"])
-    assert f"No claim can be made yet: {why}" in told(folder, answer_section)
+    assert f"No claim can be made yet: {why}" in text_of(folder, answer_section)
 
 
-def test_an_older_study_says_that_it_has_none(tmp_path):
+def test_an_older_study_says_that_it_has_no_confirmation(tmp_path):
     folder = two_strata(tmp_path / "s")
-    assert "No claim can be made yet: this study has no confirmation" in told(
+    assert "No claim can be made yet: this study has no confirmation" in text_of(
         folder, answer_section
     )
     assert arms_section(read_study(folder)) is None
 
 
-def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
+def test_failed_trials_leave_the_other_seeds(tmp_path):
     folder = confirmed_study(
         tmp_path / "s", focus={25: 0.9, 100: 0.5},
         fail=["confirm-focusnet-8-t25", "confirm-focusnet-8-t100", "confirm-focusnet-9-t100"],
@@ -185,43 +208,43 @@ def test_trials_that_failed_for_good_leave_the_seeds_that_are_left(tmp_path):
     effects = study_effects(read_study(folder))
     assert list(effects["seeds"]) == [2, 1] * 3
     assert list(effects["verdict"][1::2]) == ["not tested"] * 3
-    words = told(folder, answer_section)
+    words = text_of(folder, answer_section)
     assert "subset 100: 2 confirmation trials failed (focusnet)" in words
     assert "subset 100: not tested. Fewer than 2 seeds are left, too few for a test." in words
 
 
-def test_two_seeds_that_could_find_nothing_are_said_to(tmp_path):
+def test_two_seeds_that_can_detect_nothing_are_reported_as_such(tmp_path):
     folder = confirmed_study(
         tmp_path / "s", focus={25: 0.6, 100: 0.5}, arms=(), fresh=(8, 9), locations=2, clips=2
     )
     effects = study_effects(read_study(folder))
     assert effects["detectable"].max() > 1
-    words = told(folder, answer_section)
+    words = text_of(folder, answer_section)
     assert "with so few seeds, any effect would often have been missed." in words
     assert "| \\> 100 |" in words
 
 
-def test_trials_of_a_former_winner_do_not_count(tmp_path):
+def test_trials_of_a_former_winner_are_not_used(tmp_path):
     folder = confirmed_study(tmp_path / "s")
     trials = pd.read_parquet(folder / "trials.parquet")
     trials.loc[trials["trial"].str.startswith("confirm-focusnet-8-t25"), "winner"] = None
     trials.to_parquet(folder / "trials.parquet", index=False)
     study = read_study(folder)
     assert study.strata[0].confirmation.seeds("focusnet") == (9, 10)
-    words = told(folder, missing_section)
+    words = text_of(folder, missing_section)
     assert "subset 25: of 18 confirmation trials: 1 not started." in words
     assert "1 confirmation trial of an earlier winner not used." in words
 
 
-def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
+def test_unusable_predictions_are_reported_and_left_out(tmp_path):
     folder = confirmed_study(tmp_path / "s")
     paths = [folder / "predictions" / f"confirm-placebo-{s}-t25-a.parquet" for s in FRESH]
     paths[0].unlink()
     frame = pd.read_parquet(paths[1])
     frame[frame["filename"] != frame["filename"].iloc[-1]].to_parquet(paths[1])
-    words = told(folder, missing_section)
+    words = text_of(folder, missing_section)
     assert "not used, because predictions/confirm-placebo-8-t25-a.parquet is missing." in words
-    assert "confirm-placebo-9-t25-a.parquet is of other clips than those before it." in words
+    assert "confirm-placebo-9-t25-a.parquet has other clips than those before it." in words
     effects = study_effects(read_study(folder))
     placebo = effects[(effects["against"] == "placebo") & (effects["stratum"] == 25)]
     assert (placebo["seeds"].item(), placebo["verdict"].item()) == (1, "not tested")
@@ -229,12 +252,12 @@ def test_predictions_that_cannot_be_used_are_told_and_left_out(tmp_path):
 
 def test_without_controls_only_the_template_is_compared_with(tmp_path):
     folder = confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.9}, arms=())
-    words = told(folder, answer_section)
+    words = text_of(folder, answer_section)
     assert "not tested against best control; not tested against placebo masks." in words
     assert "Without controls, training a second time may be all that helps." in words
 
 
-def test_the_interval_of_an_accuracy_holds_it_and_narrows_with_seeds(tmp_path):
+def test_the_interval_of_an_accuracy_contains_it_and_narrows_with_seeds(tmp_path):
     many = confirmed_study(tmp_path / "s", fresh=tuple(range(10, 22)), arms=())
     few = confirmed_study(tmp_path / "t", fresh=(10, 11, 12), arms=())
     widths = []

@@ -1,4 +1,4 @@
-"""Importance against what chance gives."""
+"""Importance of parameters, compared with chance."""
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,14 @@ def trials(number, strength, seed=0):
     )
 
 
-def test_what_decides_stands_out_from_chance_and_what_does_not_stays_below():
+def test_a_parameter_that_matters_stands_out_and_another_does_not():
     table = importances(trials(40, 0.05), PARAMETERS, "accuracy")
     assert table["share"].sum() == pytest.approx(1)
     assert table.loc["focus.weight", "share"] > 0.8
     assert list(table["stands_out"]) == [True, False]
 
 
-def test_where_nothing_decides_nothing_stands_out_though_shares_add_up():
+def test_without_any_effect_no_parameter_stands_out_though_shares_add_up():
     tables = [importances(trials(20, 0.0, seed), PARAMETERS, "accuracy") for seed in range(3)]
     assert [table["share"].sum() for table in tables] == pytest.approx([1] * 3)
     assert max(table["share"].max() for table in tables) > 0.75
@@ -38,17 +38,17 @@ def test_where_nothing_decides_nothing_stands_out_though_shares_add_up():
 
 
 @pytest.mark.parametrize("number", [0, 1, 9])
-def test_few_trials_tell_nothing(number):
+def test_few_trials_give_no_importance(number):
     assert importances(trials(number, 0.05), PARAMETERS, "accuracy") is None
 
 
-def test_one_parameter_has_no_share():
+def test_one_parameter_alone_gives_no_importance():
     only = {"focus.weight": PARAMETERS["focus.weight"]}
     assert importances(trials(20, 0.05), only, "accuracy") is None
     assert importances(trials(20, 0.05), PARAMETERS, "not there") is None
 
 
-def test_choices_with_null_and_whole_numbers_with_gaps_are_understood():
+def test_choices_with_null_and_integers_read_back_as_floats_are_accepted():
     space = {
         "focus.threshold": {"choice": [None, 0.1, 0.3]},
         "focus.epochs": {"int": [1, 9]},
@@ -68,7 +68,7 @@ def test_choices_with_null_and_whole_numbers_with_gaps_are_understood():
     assert (table["share"] >= 0).all()
 
 
-def test_the_report_has_the_shares_or_says_what_they_take(tmp_path, recwarn):
+def test_the_report_has_the_shares_or_says_what_they_need(tmp_path, recwarn):
     frame = trials(12, 0.05)
     rows = [
         finished(f"t{i}", 25, weight=one[1], threshold=one[2], select=0.5 + one[3])

@@ -1,11 +1,11 @@
-"""Simulated studies have the effect and the noise that they were asked for."""
+"""Simulated studies have the requested effect and noise."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.inference.seeds import variance_components
+from analysis.inference.several_seeds import variance_components
 from analysis.inference.simulation import Plan, simulate_differences
 
 PLAN = Plan("small", accuracies=(0.4, 0.6), seed_sd=0.02, locations=5, clips=20, seeds=4)
@@ -21,26 +21,26 @@ def test_the_mean_effect_is_the_true_one_in_every_stratum(effect):
     assert error.max() < 0.001
 
 
-def test_the_noise_of_seeds_takes_nothing_from_the_effect():
-    """Though noise flattens a bent curve: without care 0.2 would be simulated as 0.19."""
-    noisy = replace(PLAN, accuracies=(0.5,), seed_sd=0.12, settled=0.2)
+def test_the_noise_of_seeds_does_not_reduce_the_effect():
+    """Phi is not linear: without the correction 0.2 would be simulated as 0.19."""
+    noisy = replace(PLAN, accuracies=(0.5,), seed_sd=0.12, undisputed=0.2)
     found = variance_components(
         simulate_differences(noisy, 0.2, 4000, np.random.default_rng(4)), noisy.design()
     ).effect
     assert found.mean() == pytest.approx(0.2, abs=4 * found.std() / 4000**0.5)
 
 
-def test_seeds_vary_as_asked():
+def test_seeds_vary_as_requested():
     plain = replace(
-        PLAN, seed_sd=0.03, training_share=0, scene_training_sd=0, clips=2000, settled=0.4
+        PLAN, seed_sd=0.03, training_share=0, scene_training_sd=0, clips=2000, undisputed=0.4
     )
     differences = simulate_differences(plain, 0.0, 400, np.random.default_rng(1))
     variance = variance_components(differences, plain.design()).seed.mean()
-    # Of a difference of two trainings, in the mean of four seeds.
+    # A difference of two trainings, averaged over four seeds.
     assert variance == pytest.approx(2 * 0.03**2 / 4, rel=0.08)
 
 
-def test_what_belongs_to_all_models_cancels_and_what_belongs_to_an_arm_stays():
+def test_noise_common_to_all_models_cancels_and_noise_of_an_arm_remains():
     shares = {}
     for arm_share in (0.0, 0.5):
         plan = replace(PLAN, arm_share=arm_share, training_share=0, clips=2000, seed_sd=0.001)
@@ -50,7 +50,7 @@ def test_what_belongs_to_all_models_cancels_and_what_belongs_to_an_arm_stays():
     assert abs(shares[0.0]) < 0.01 * shares[0.5]
 
 
-def test_strata_and_studies_are_drawn_apart_and_one_seed_gives_one_simulation():
+def test_strata_and_studies_are_independent_and_a_seed_reproduces_the_simulation():
     first, again = (
         simulate_differences(PLAN, 0.0, 300, np.random.default_rng(3)) for _ in range(2)
     )
@@ -60,7 +60,7 @@ def test_strata_and_studies_are_drawn_apart_and_one_seed_gives_one_simulation():
     assert len(np.unique(first.reshape(600, -1), axis=0)) == 600
 
 
-def test_locations_differ_in_their_clips_where_asked():
+def test_locations_differ_in_their_number_of_clips_if_requested():
     design = replace(PLAN, clips_sd=0.5).design()
     assert len(set(design.clips[:5])) == 5
     assert design.clips.mean() == pytest.approx(20, rel=0.25)

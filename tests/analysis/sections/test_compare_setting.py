@@ -6,7 +6,7 @@ import pytest
 import yaml
 from results_folder import REPORT, SPACE, confirmed_study, finished, predictions, write_study
 
-from analysis.inference.locations import macro_gain
+from analysis.inference.single_seed import macro_gain
 from analysis.read_study import read_study
 from analysis.sections.compare_setting import setting_section
 from analysis.tables.predictions import paired_clips

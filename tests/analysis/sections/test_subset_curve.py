@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from results_folder import confirmed_study, drawn_clips, finished, two_strata, write_study
 
-from analysis.inference.locations import macro_gain
+from analysis.inference.single_seed import macro_gain
 from analysis.read_study import read_study
 from analysis.sections.subset_curve import (
     CLIPS,

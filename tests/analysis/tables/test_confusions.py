@@ -1,4 +1,4 @@
-"""Confusions of ten clips, counted by hand."""
+"""Confusions of ten clips, against counts by hand."""
 
 import numpy as np
 from results_folder import predictions
@@ -30,7 +30,7 @@ def test_a_pair_is_confused_in_both_directions():
 def test_the_most_confused_pairs_are_those_before_and_those_after():
     clips = paired_clips(predictions(), "report")
     both = most_confused(clips, most=2)
-    # park and tram are not confused by the template at all, and second to none but one after.
+    # The template never confuses park and tram; FocusNet confuses only one pair more.
     assert [(row.one, row.other) for row in both.itertuples()] == [
         ("bus", "tram"),
         ("bus", "park"),

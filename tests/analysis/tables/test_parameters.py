@@ -1,10 +1,10 @@
-"""Where a winner sits in the range that was searched."""
+"""Searched parameters: whether a value is at the edge of its range, and how values are shown."""
 
 import math
 
 import pytest
 
-from analysis.tables.parameters import read_parameters, short_names, show
+from analysis.tables.parameters import read_parameters, show
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,6 @@ from analysis.tables.parameters import read_parameters, short_names, show
 )
 def test_a_value_in_the_outer_twentieth_is_at_the_edge(content, value, edge):
     assert read_parameters({"x": content})["x"].edge(value) == edge
-
-
-def test_parameters_are_called_by_their_last_name_where_it_is_theirs_alone():
-    names = short_names(["focus.lr", "template.lr", "focus.weight"])
-    assert names == {
-        "focus.lr": "focus.lr",
-        "template.lr": "template.lr",
-        "focus.weight": "weight",
-    }
 
 
 def test_a_missing_value_is_shown_as_the_space_file_writes_it():

@@ -127,7 +127,7 @@ def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress
     control = trial("control", 25, 0.3)
     del control.result["metrics"]["focus/warm_classes"]
     progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
-    assert "template 50.0 %, cross entropy 50.0 %, gain +30.0, nan s" in lines(progress)[0]
+    assert "template 50.0 %, cross-entropy again 50.0 %, gain +30.0, nan s" in lines(progress)[0]
     assert "best gain on select: subset 100 +2.0" in lines(progress)[1]
 
 
@@ -179,8 +179,9 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
     print_summary(space, trials, tmp_path / "small", stream)
     table = stream.getvalue().partition("Confirmation")[2]
     # Seeds 1 and 2: FocusNet 50 and 70 %, placebo 40 and 20 %.
-    rows = re.findall(r"│ (\w+) +│ +([0-9.]+) │", table)
-    assert rows == [("template", "45.0"), ("FocusNet", "60.0"), ("placebo", "30.0"), ("seeds", "2")]
+    rows = re.findall(r"│ (\w[\w ]*\w) +│ +([0-9.]+) │", table)
+    placebo = "FocusNet with placebo masks"
+    assert rows == [("template", "45.0"), ("FocusNet", "60.0"), (placebo, "30.0"), ("seeds", "2")]
     trials = [replace(one, phase="search") for one in trials]
     stream = io.StringIO()
     print_summary(make_space(), trials[:1], tmp_path / "small", stream)

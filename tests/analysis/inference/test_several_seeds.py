@@ -1,4 +1,4 @@
-"""Interval, p-value and detectable effect: by hand, by slow loops, by tests of other packages."""
+"""Interval, p-value and detectable effect, against hand-worked values, slow loops and scipy."""
 
 import itertools
 
@@ -9,18 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.inference.locations import draw_locations, macro_gain
-from analysis.inference.seeds import (
+from analysis.inference.several_seeds import (
     Components,
     Design,
     bootstrap_effects,
-    claims,
     detectable_effect,
-    holm,
     interval,
     randomisation_p,
     variance_components,
 )
+from analysis.inference.single_seed import macro_gain
+from focusnet.location_interval import resample_counts
 
 SEEDS, SCENES, LOCATIONS, CLIPS = 5, 3, 4, 20
 EVEN = Design(np.repeat(np.arange(SCENES), LOCATIONS), np.full(SCENES * LOCATIONS, CLIPS))
@@ -33,7 +32,7 @@ def draw_differences(generator, design, seeds=SEEDS, studies=()):
 
 
 def components_of(effect=0.1, seed=1e-4, location=1e-4, residual=0.0, location_df=9.0):
-    """Noise as given; the locations deviate by so much that they add up to ``location``."""
+    """Components with the given variances; the deviations add up to ``location``."""
     return Components(
         *(np.asarray(value) for value in (effect, seed, location, residual)),
         seed_df=4,
@@ -92,7 +91,7 @@ def test_noise_of_seeds_alone_gives_the_t_test():
     )
 
 
-def test_noise_of_locations_alone_gives_the_share_of_all_sign_flips_as_extreme():
+def test_noise_of_locations_alone_gives_the_sign_flip_test():
     design = Design(np.repeat([0, 1], 4), np.full(8, 10))
     by_location = np.array([4, 1, 3, 2, 1, -1, 2, 0])
     components = variance_components(np.tile(by_location, (3, 1)), design)
@@ -101,7 +100,7 @@ def test_noise_of_locations_alone_gives_the_share_of_all_sign_flips_as_extreme()
     # L / (L - 1) = 4 / 3: residuals around an estimated mean are too small.
     deviations = (by_location - np.repeat(scene_means, 4)) / 10 / 8 * np.sqrt(4 / 3)
     flips = np.array(list(itertools.product([-1, 1], repeat=8))) @ deviations
-    effect = 0.06  # the one found is beyond all flips
+    effect = 0.06  # the estimated one is beyond all flips
     moved = Components(**{**vars(components), "effect": np.asarray(effect)})
     expected = np.mean(np.abs(flips) > effect)
     assert 0.05 < expected < 0.5
@@ -109,7 +108,7 @@ def test_noise_of_locations_alone_gives_the_share_of_all_sign_flips_as_extreme()
     assert found == pytest.approx(expected, abs=0.01)
 
 
-def test_both_noises_give_the_tails_of_rotated_seeds_plus_flipped_locations():
+def test_with_both_noises_p_is_the_tail_of_rotated_seeds_plus_flipped_locations():
     """Rotating the seeds' differences by drawn orthogonal matrices, instead of the t formula."""
     components = variance_components(draw_differences(np.random.default_rng(5), UNEVEN), UNEVEN)
     generator = np.random.default_rng(6)
@@ -125,11 +124,11 @@ def test_both_noises_give_the_tails_of_rotated_seeds_plus_flipped_locations():
     assert randomisation_p(components, flips=20_000) == pytest.approx(expected, abs=0.01)
 
 
-def test_the_bootstrap_is_a_slow_loop_over_the_same_draws():
+def test_the_bootstrap_equals_a_slow_loop_over_the_same_draws():
     differences = draw_differences(np.random.default_rng(7), UNEVEN)
     resamples, generator = 50, np.random.default_rng(3)
-    seeds = draw_locations(generator, SEEDS, resamples)
-    drawn = [draw_locations(generator, size, resamples) for size in (3, 2, 3)]
+    seeds = resample_counts(generator, SEEDS, resamples)
+    drawn = [resample_counts(generator, size, resamples) for size in (3, 2, 3)]
     expected = []
     for turn in range(resamples):
         effects = []
@@ -162,7 +161,7 @@ def test_seeds_that_agree_give_the_bootstrap_of_a_study_with_one_seed():
             rows.append((f"s{scene}", str(place), *answers))
     clips = pd.DataFrame(rows, columns=["scene", "location", "template", "focus"])
     generator = np.random.default_rng(4)
-    draw_locations(generator, 2, 300)  # the seeds are drawn first
+    resample_counts(generator, 2, 300)  # the seeds are drawn first
     one = macro_gain(clips, resamples=300, generator=generator)
     found = bootstrap_effects(
         np.repeat(differences, 2, axis=0),
@@ -175,7 +174,7 @@ def test_seeds_that_agree_give_the_bootstrap_of_a_study_with_one_seed():
 
 def test_the_interval_has_the_width_of_its_critical_value_and_the_shape_of_the_bootstrap():
     components = components_of(seed=4e-4, location=1e-4, location_df=20.0)
-    normal = 0.1 + 7.0 * np.random.default_rng(0).normal(size=100_000)  # the scale is no matter
+    normal = 0.1 + 7.0 * np.random.default_rng(0).normal(size=100_000)  # the scale does not matter
     low, high = interval(components, normal)
     # Half-width: sqrt(5e-4) * (4/5 * 2.776 + 1/5 * 2.086) = 0.05899, quantiles from tables.
     assert (low, high) == pytest.approx((0.1 - 0.0590, 0.1 + 0.0590), abs=0.001)
@@ -190,7 +189,7 @@ def test_satterthwaite_lies_between_the_degrees_of_freedom_of_seeds_and_of_both(
     assert components_of(seed=2e-4, location=1e-4, residual=3e-4).df == pytest.approx(4)
 
 
-def test_locations_have_a_degree_of_freedom_each_but_one_a_scene():
+def test_each_scene_has_one_degree_of_freedom_less_than_locations():
     """Where the scenes are equally noisy; fewer where one scene has all the noise."""
     same = np.tile([3, -1, 0, 2], SCENES)
     assert variance_components(np.tile(same, (2, 1)), EVEN).location_df == pytest.approx(9)
@@ -199,14 +198,14 @@ def test_locations_have_a_degree_of_freedom_each_but_one_a_scene():
 
 
 @pytest.mark.parametrize("right", [0, 1, 2, 7])
-def test_where_nothing_varies_nothing_can_be_told(right):
-    components = variance_components(np.full((3, 12), right), EVEN)  # rounding is no noise
+def test_where_nothing_varies_p_is_one(right):
+    components = variance_components(np.full((3, 12), right), EVEN)  # up to rounding
     assert components.effect == pytest.approx(right / 20)
     assert components.standard_error == pytest.approx(0, abs=1e-12)
     assert randomisation_p(components) == 1
 
 
-def test_one_seed_is_refused():
+def test_one_seed_raises():
     with pytest.raises(ValueError, match=r"1 seed: .* needs at least 2"):
         variance_components(np.ones((1, 12)), EVEN)
 
@@ -225,31 +224,6 @@ def test_the_detectable_effect_tends_to_that_of_the_normal_distribution():
     many = components_of(seed=0.0, location=1e-4, location_df=1e6)
     assert detectable_effect(many) == pytest.approx(0.02802, rel=1e-3)
     assert detectable_effect(many, alpha=0.01) == pytest.approx(0.03417, rel=1e-3)
-
-
-def test_holm_adjusts_a_worked_example():
-    # By size 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1, which must not be below the one before.
-    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    np.testing.assert_allclose(found, [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm(np.array([0.5, np.nan, 0.02])), [0.5, np.nan, 0.04])
-    np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1, 1])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.2))
-def test_holm_rejects_what_its_step_down_procedure_rejects(p, alpha):
-    rejected = set()
-    for step, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        if p[place] * (len(p) - step) > alpha:
-            break
-        rejected.add(place)
-    assert set(np.flatnonzero(holm(np.array(p)) <= alpha)) == rejected
-
-
-def test_a_claim_needs_the_p_value_and_the_interval():
-    low, high = np.array([0.1, -0.1, -0.2, 0.1]), np.array([0.2, 0.2, -0.1, 0.2])
-    p = np.array([0.05, 0.01, 0.01, 0.06])
-    np.testing.assert_array_equal(claims(low, high, p), [1, 0, -1, 0])
-    assert claims(np.array(np.nan), np.array(np.nan), np.array(np.nan)) == 0
 
 
 @settings(deadline=None, max_examples=30)
@@ -274,8 +248,8 @@ def test_swapping_arms_mirrors_and_the_order_of_seeds_does_not_matter(seed):
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
-def test_more_clips_that_say_the_same_say_the_same(seed, times):
-    """Clips of a location are not independent: their number alone brings no certainty."""
+def test_more_clips_with_the_same_results_change_nothing(seed, times):
+    """Clips of a location are not independent: more of them alone do not reduce the noise."""
     differences = draw_differences(np.random.default_rng(seed), UNEVEN)
     more = Design(UNEVEN.scene, UNEVEN.clips * times)
     few, many = (
@@ -286,7 +260,7 @@ def test_more_clips_that_say_the_same_say_the_same(seed, times):
     assert many.standard_error == pytest.approx(few.standard_error)
 
 
-def test_many_studies_at_once_are_each_study_alone():
+def test_many_studies_at_once_give_the_same_as_one_by_one():
     differences = draw_differences(np.random.default_rng(10), UNEVEN, studies=(3, 2))
     components = variance_components(differences, UNEVEN)
     ends = interval(components, bootstrap_effects(differences, UNEVEN, resamples=60))

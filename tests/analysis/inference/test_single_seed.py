@@ -1,4 +1,4 @@
-"""The gain and its interval: by hand, by a slow loop, by its variance, by how often it is right."""
+"""The gain of one training and its interval: by hand, by a slow loop, by variance, by coverage."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_folder import REPORT, SCENES, predictions
 
-from analysis.inference.locations import draw_locations, macro_gain
+from analysis.inference.single_seed import macro_gain
 from analysis.tables.predictions import PredictionsError, paired_clips
+from focusnet.location_interval import resample_counts
 from focusnet.training.metrics import macro_accuracy
 
 
@@ -27,7 +28,7 @@ def clips_of(rows):
 
 
 def draw_clips(generator, scenes, locations, clips, gains=(-0.4, 0.5), base=0.45):
-    """A study whose locations differ much: FocusNet loses at some and gains at others."""
+    """Clips of locations that differ widely: FocusNet loses at some and gains at others."""
     rows = []
     for scene in range(scenes):
         for location in range(locations):
@@ -44,7 +45,7 @@ def draw_clips(generator, scenes, locations, clips, gains=(-0.4, 0.5), base=0.45
     return clips_of(rows)
 
 
-def test_the_gain_of_ten_clips_is_what_it_is_by_hand():
+def test_the_gain_of_ten_clips_is_that_computed_by_hand():
     effect = macro_gain(paired_clips(predictions(), "report"))
     assert effect.before == pytest.approx((2 / 4 + 3 / 4 + 1 / 2) / 3)
     assert effect.after == pytest.approx((3 / 4 + 3 / 4 + 2 / 2) / 3)
@@ -76,7 +77,7 @@ def test_the_interval_is_that_of_a_slow_loop_over_the_same_draws():
     draws = {}
     for scene in sorted(SCENES):  # the order in which the scenes are drawn
         names = sorted({line[1] for line in REPORT if line[0] == scene})
-        draws[scene] = names, draw_locations(generator, len(names), resamples)
+        draws[scene] = names, resample_counts(generator, len(names), resamples)
     gains = []
     for turn in range(resamples):
         recalls = {"template": [], "focus": []}
@@ -98,7 +99,7 @@ def test_the_interval_is_that_of_a_slow_loop_over_the_same_draws():
 
 
 def test_the_interval_is_as_wide_as_the_variance_of_independent_locations_says():
-    """Of the mean over scenes: sum of s^2 / L over scenes, divided by scenes squared."""
+    """The variance of the mean over S scenes is the sum of s^2 / L over scenes, divided by S^2."""
     scenes, locations, per_location = 20, 5, 4
     clips = draw_clips(np.random.default_rng(5), scenes, locations, per_location)
     right = (clips[["template", "focus"]].to_numpy() == clips[["scene"]].to_numpy()).astype(float)
@@ -109,9 +110,9 @@ def test_the_interval_is_as_wide_as_the_variance_of_independent_locations_says()
     assert effect.high - effect.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.04)
 
 
-def test_the_interval_holds_the_true_gain_nineteen_times_of_twenty():
-    """Locations differ far more than clips of one: intervals from clips would hold it half as
-    often."""
+def test_the_interval_contains_the_true_gain_in_95_percent_of_studies():
+    """Locations differ far more than clips of one do: intervals over clips would contain it half
+    as often."""
     generator = np.random.default_rng(17)
     studies = 250
     held = 0
@@ -144,12 +145,6 @@ def test_order_of_clips_does_not_matter_and_swapping_stages_mirrors_the_interval
     mirrored = macro_gain(clips, before="focus", after="template", resamples=50)
     assert mirrored.gain == pytest.approx(-effect.gain)
     assert (mirrored.low, mirrored.high) == pytest.approx((-effect.high, -effect.low))
-
-
-def test_draws_leave_one_location_of_each_scene_out():
-    counts = draw_locations(np.random.default_rng(0), 6, 3000)
-    assert set(counts.sum(axis=1)) == {5}
-    np.testing.assert_allclose(counts.mean(axis=0), 5 / 6, atol=0.06)
 
 
 def test_stages_are_paired_by_clip_not_by_row():

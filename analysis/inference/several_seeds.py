@@ -1,9 +1,9 @@
-"""How far seeds and locations leave an effect open: interval, p-value, smallest detectable effect.
+"""Computes interval, p-value and detectable effect from several seeds and test locations.
 
 A study trains each arm with several seeds and tests all trainings on the same locations, so the
-two sources of noise are crossed, as readers and cases are in diagnostic imaging. Everything here
-works on arrays of any number of studies at once; the calibration runs these very functions.
-Equations, sources and how often they err: docs/statistics.md.
+two sources of noise are crossed, as readers and cases are in diagnostic imaging. All functions
+take arrays of any number of studies at once; the calibration runs these same functions.
+docs/statistics.md has the equations, the sources and the error rates.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from analysis.inference.locations import LEVEL, RESAMPLES, SEED, draw_locations
+from focusnet.location_interval import LEVEL, RESAMPLES, SEED, resample_counts
 
 Floats = NDArray[np.float64]
+FEWEST_SEEDS = 2  # with one, the noise between trainings is unknown
 POWER = 0.8
 FLIPS = 1000
-_ROUNDING = 1e-9  # a standard error of a millionth of a point is none
+_ROUNDING = 1e-9  # smaller standard errors are rounding errors
 
 
 @dataclass(frozen=True)
 class Design:
-    """The clips behind the differences.
+    """Scenes and locations of the test clips.
 
     Attributes:
-        scene: (locations,) number of each location's scene, 0 to scenes - 1.
+        scene: (locations,) index of each location's scene, 0 to scenes - 1.
         clips: (locations,) number of clips.
     """
 
@@ -34,7 +35,7 @@ class Design:
 
     @property
     def membership(self) -> Floats:
-        """(locations, scenes) 1 where the location is of the scene."""
+        """(locations, scenes) 1 where the location belongs to the scene."""
         return np.eye(int(self.scene.max()) + 1)[self.scene]
 
     @property
@@ -50,10 +51,15 @@ class Design:
 
 @dataclass(frozen=True)
 class Components:
-    """The effect and the variances of its estimate, arrays with one value a study.
+    """The effect and the variance of its estimate in parts; arrays with one value per study.
 
-    ``location`` is the variance from locations of the effect averaged over seeds; the share
-    ``residual`` of it is noise of single trainings at single locations, which ``seed`` holds, too.
+    Attributes:
+        effect: mean over seeds of the difference in macro accuracy.
+        seed: variance from seeds, noise of single trainings at single locations included.
+        location: variance from locations, the same noise included.
+        residual: that noise, which ``seed`` and ``location`` both contain.
+        seed_df, location_df: degrees of freedom.
+        deviations: (..., locations) how far each location moves the effect from its scene's mean.
     """
 
     effect: Floats
@@ -62,11 +68,11 @@ class Components:
     residual: Floats
     seed_df: int
     location_df: Floats
-    deviations: Floats  # (..., locations) what each location adds to the effect; see above
+    deviations: Floats
 
     @property
     def persistent(self) -> Floats:
-        """Variance from locations that further seeds would not take away."""
+        """Variance from locations that more seeds would not reduce."""
         return np.maximum(self.location - self.residual, 0)
 
     @property
@@ -82,11 +88,12 @@ class Components:
         return np.fmax(df, self.seed_df)
 
     def critical_value(self, alpha: float) -> Floats:
-        """Standard errors that a two-sided test at ``alpha`` asks for.
+        """Critical value of a two-sided test at ``alpha``, in standard errors.
 
-        Student's quantiles of seeds and of locations, weighted by their variances (Cochran and
-        Cox, Experimental Designs, 1957, section 4.14): slightly strict, where a quantile with
-        Satterthwaite's ``df`` is slightly lax, because few seeds may hide their own noise.
+        Student's quantiles for seeds and for locations, weighted by their variances (Cochran and
+        Cox, Experimental Designs, 1957, section 4.14). This is slightly too strict. A quantile
+        with Satterthwaite's ``df`` is slightly too lax, because the variance between few seeds is
+        sometimes far too small.
         """
         of_seeds = special.stdtrit(self.seed_df, 1 - alpha / 2)
         of_locations = special.stdtrit(self.location_df, 1 - alpha / 2)
@@ -97,24 +104,24 @@ class Components:
 
 
 def variance_components(differences: NDArray[np.generic], design: Design) -> Components:
-    """Split the noise of an effect into that of seeds and that of locations.
+    """Split the variance of an effect into that from seeds and that from locations.
 
     Args:
-        differences: (..., seeds, locations) right clips of the arm less those of the other arm.
-        design: what scene the locations have and how many clips.
+        differences: (..., seeds, locations) right clips of one arm minus those of the other.
+        design: scenes and clips of the locations.
 
     Raises:
-        ValueError: fewer than two seeds, whose noise cannot be seen.
+        ValueError: fewer than two seeds.
     """
     counts = np.asarray(differences, dtype=np.float64)
     seeds = counts.shape[-2]
-    if seeds < 2:
+    if seeds < FEWEST_SEEDS:
         raise ValueError(f"{seeds} seed: the noise between trainings needs at least 2")
     by_seed = counts @ design.weights
-    # A scene's difference is a ratio of sums over locations; these are its linear parts.
+    # A scene's difference is a ratio of sums over locations: linearise it.
     membership, n = design.membership, design.locations_of_scene
     scene_differences = (counts @ membership) / (design.clips @ membership)
-    unbiased = np.sqrt(n / np.maximum(n - 1, 1))  # as drawing L - 1 of L locations; 1 is no noise
+    unbiased = np.sqrt(n / np.maximum(n - 1, 1))  # as drawing L - 1 of L locations does
     parts = counts - scene_differences[..., design.scene] * design.clips
     parts = parts * (design.weights * unbiased[design.scene])
     deviations = parts.mean(axis=-2)
@@ -142,14 +149,18 @@ def bootstrap_effects(
     generator: np.random.Generator | None = None,
     all_units: bool = False,
 ) -> Floats:
-    """Effects of resampled studies: seeds are drawn, then locations within each scene.
+    """Effects of bootstrap samples: seeds are drawn, then locations within each scene.
 
-    All drawn seeds see the same drawn locations, as the real ones do. Of R seeds R - 1 are drawn
-    and of L locations L - 1 (``effects.draw_locations``).
+    All drawn seeds get the same drawn locations, as all real ones have the same. Of R seeds R - 1
+    are drawn and of L locations L - 1, see ``location_interval.resample_counts``.
 
     Args:
         differences: (..., seeds, locations), see ``variance_components``.
-        all_units: draw R of R and L of L, the textbook's way; to show that it is too narrow.
+        design: scenes and clips of the locations.
+        resamples: number of bootstrap samples.
+        generator: by default one with a fixed seed.
+        all_units: draw R of R and L of L instead, as textbooks do; the calibration shows that this
+            is too narrow.
 
     Returns:
         (..., resamples)
@@ -160,7 +171,7 @@ def bootstrap_effects(
     def draw(units: int) -> NDArray[np.int64]:
         if all_units:
             return generator.multinomial(units, np.full(units, 1 / units), size=resamples)
-        return draw_locations(generator, units, resamples)
+        return resample_counts(generator, units, resamples)
 
     seeds = draw(counts.shape[-2])
     shares = seeds / seeds.sum(axis=1, keepdims=True)
@@ -178,12 +189,17 @@ def bootstrap_effects(
 def interval(
     components: Components, resampled: Floats, level: float = LEVEL
 ) -> tuple[Floats, Floats]:
-    """Ends of the effect's interval: the bootstrap's percentiles, set right for few seeds.
+    """Ends of the effect's interval: bootstrap percentiles, corrected for few seeds.
 
-    The bootstrap gives the shape. Its distances from the effect are stretched so that its standard
-    deviation is ``standard_error`` and its tails are as far out as ``critical_value``: plain
-    percentiles of five seeds miss the truth up to three times too often, as Hesterberg (The
-    American Statistician 69, 2015) warns.
+    The bootstrap gives the shape only. Its distances from the effect are stretched until its
+    standard deviation is ``standard_error`` and its tails reach ``critical_value``. Without this,
+    percentiles from five seeds miss the true effect up to three times too often, as Hesterberg
+    (The American Statistician 69, 2015) warns.
+
+    Args:
+        components: of the effect.
+        resampled: (..., resamples), see ``bootstrap_effects``.
+        level: of the interval.
     """
     tail = (1 - level) / 2
     spread = resampled.std(axis=-1)
@@ -201,15 +217,21 @@ def randomisation_p(
     flips: int = FLIPS,
     generator: np.random.Generator | None = None,
 ) -> Floats:
-    """Two-sided p-value of no effect on average over trainings and over locations.
+    """Two-sided p-value of no effect on average over trainings and locations.
 
-    Under that hypothesis the locations' deviations are as likely the other way round: their signs
-    are flipped. So could the seeds' be, but 2 of the 2^5 flips of five seeds are always as extreme
-    as the data, so that p never falls below 0.0625. Their differences are rotated instead
-    (Langsrud, Statistics and Computing 15, 2005), which holds for normal noise
-    of seeds and whose studentised mean has Student's t distribution: no draw is needed for it.
+    Under this hypothesis the deviations of locations are symmetric: their signs are flipped. For
+    seeds that would not do: 2 of the 2^5 flips of five seeds are always as extreme as the data, so
+    that p would never fall below 0.0625. Their differences are rotated instead (Langsrud,
+    Statistics and Computing 15, 2005). This is valid for normal noise of seeds, and the
+    studentised mean of a rotated vector has Student's t distribution, so nothing is drawn for it.
 
-    Returns 1 where nothing varies at all, for then nothing can be told.
+    Args:
+        components: of the effect.
+        flips: number of random sign flips of the locations.
+        generator: by default one with a fixed seed.
+
+    Returns:
+        (...) 1 where nothing varies, because there is nothing to compare the effect with.
     """
     generator = np.random.default_rng(SEED) if generator is None else generator
     signs = generator.choice([-1.0, 1.0], size=(components.deviations.shape[-1], flips))
@@ -229,10 +251,10 @@ def randomisation_p(
 def detectable_effect(
     components: Components, *, alpha: float = 1 - LEVEL, power: float = POWER
 ) -> Floats:
-    """The true effect of which the sign would be claimed at ``alpha`` with probability ``power``.
+    """The true effect whose sign would be claimed at ``alpha`` with probability ``power``.
 
-    From the noise alone, not from the effect that was found. For strata under Holm's correction
-    give the strictest level, ``alpha`` over the number of strata.
+    It depends on the noise only, not on the effect found. Under Holm's correction, pass its
+    strictest level: ``alpha`` divided by the number of strata.
     """
 
     def ratio(critical: float, df: float) -> float:
@@ -248,30 +270,3 @@ def detectable_effect(
     critical, df = np.broadcast_arrays(components.critical_value(alpha), components.df)
     ratios = [ratio(*pair) for pair in zip(critical.ravel(), df.ravel(), strict=True)]
     return components.standard_error * np.reshape(ratios, critical.shape)
-
-
-def holm(p: NDArray[np.float64]) -> Floats:
-    """Holm's adjusted p-values of one family (Scandinavian Journal of Statistics 6, 1979).
-
-    Args:
-        p: (..., tests); NaN, a test that could not be made, stays NaN and counts for nothing.
-    """
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p, axis=-1)  # NaN last
-    tests = (~np.isnan(p)).sum(axis=-1, keepdims=True)
-    factors = np.maximum(tests - np.arange(p.shape[-1]), 1)
-    ordered = np.take_along_axis(p, order, axis=-1) * factors
-    adjusted = np.minimum(np.maximum.accumulate(ordered, axis=-1), 1.0)
-    result = np.empty_like(p)
-    np.put_along_axis(result, order, adjusted, axis=-1)
-    return result
-
-
-def claims(low: Floats, high: Floats, adjusted_p: Floats, alpha: float = 1 - LEVEL) -> Floats:
-    """1 for a gain, -1 for a loss, 0 for no evidence of either.
-
-    A claim needs both: the adjusted p-value, and an interval on one side of 0.
-    """
-    significant = np.asarray(adjusted_p) <= alpha
-    gain, loss = significant & (low > 0), significant & (high < 0)
-    return gain.astype(np.float64) - loss.astype(np.float64)
