@@ -39,7 +39,7 @@ def cp_jku(epoch, warmup, start, length, last):
 @given(
     st.integers(0, 60), st.integers(0, 20), st.integers(0, 20), st.integers(1, 40), st.floats(0, 1)
 )
-def test_every_schedule_equals_the_published_formula_bit_for_bit(epoch, warmup, start, length, last):
+def test_every_schedule_equals_the_published_formula_exactly(epoch, warmup, start, length, last):
     ours = warmup_linear_down(warmup, start, length, last)(epoch)
     assert ours == cp_jku(epoch, warmup, start, length, last)
 
