@@ -27,7 +27,7 @@ def as_markdown(parts: Mapping[str, Part]) -> str:
         "",
         "Written by `python benchmarks/run.py`; do not edit. Figures are medians, with the range "
         "over the rounds in brackets. The ratio says how many times better ours is; it is computed "
-        "in each round. A command fails if a ratio is below the one required.",
+        "in each round. The command fails if a ratio is below the required one.",
         "",
         "| " + " | ".join(_COLUMNS) + " |",
         "| " + " | ".join("---" for _ in _COLUMNS) + " |",
