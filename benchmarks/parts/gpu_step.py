@@ -92,7 +92,7 @@ def measure(*, quick: bool = False, batch_size: int = 128, rounds: int = 5) -> l
                 f"{_WHAT}, {name}",
                 _UNIT,
                 f"{how}, peak memory {memory.amount / 1e9:.1f} GB; baseline: fp32, eager "
-                "attention, Adam as it comes, loader with worker processes",
+                "attention, default Adam, loader with worker processes",
                 ours,
                 plain,
                 ratio,

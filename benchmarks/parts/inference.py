@@ -35,7 +35,7 @@ def measure(*, quick: bool = False, clips: int = 16, rounds: int = 5) -> list[Ro
                 unit="clips per CPU-second",
                 how=f"from stored 44.1 kHz clips to logits, {clips} clips, 1 thread, {rounds} "
                 "rounds; baseline: hear21passt's front end and model, fp32"
-                + ("" if tiles else "; this CPU has no AMX, without which bf16 is not faster"),
+                + ("" if tiles else "; torch finds no AMX on this CPU"),
                 ours=ours,
                 baseline=baseline,
                 ratio=ratio,

@@ -187,7 +187,7 @@ def small_space(*, trials: int, epochs: int) -> dict[str, Any]:
 def run_study(
     folder: Path, arguments: Sequence[str], name: str, script: Path | None = None
 ) -> FinishedStudy:
-    """Run a study's command in the folder ``folder``, with a cache of its own.
+    """Run a study's command; results and a separate cache go to ``folder``.
 
     Raises:
         RuntimeError: it failed; the message ends with its last lines of output.

@@ -39,18 +39,18 @@ def measure(*, quick: bool = False, batch_size: int = 8, rounds: int = 5) -> lis
                 unit="clips per CPU-second",
                 how=f"44.1 kHz (80 tokens), batch {batch_size}, Adam, 1 thread, {rounds} rounds; "
                 "baseline: hear21passt's model in fp32, torch's default Adam"
-                + ("" if tiles else "; this CPU has no AMX, without which bf16 is not faster"),
+                + ("" if tiles else "; torch finds no AMX on this CPU"),
                 ours=ours,
                 baseline=baseline,
                 ratio=ratio,
                 minimum=2.0 if precision == "bf16" and has_bf16_tiles() else None,
             )
         )
-        rows.append(_ceiling(precision, settings, rounds))
+        rows.append(_upper_bound(precision, settings, rounds))
     return rows
 
 
-def _ceiling(precision: str, settings: dict[str, Any], rounds: int) -> Row:
+def _upper_bound(precision: str, settings: dict[str, Any], rounds: int) -> Row:
     """Compares the step with its matrix products alone, which bound its speed."""
     ours, products, ratio = compare(our_flops, product_flops, settings, rounds=rounds)
     return Row(
@@ -105,7 +105,7 @@ def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
 
 
 def has_bf16_tiles() -> bool:
-    """Whether this CPU has AMX, which multiplies bf16 matrices; without it bf16 can be slower."""
+    """Whether torch finds AMX on this CPU, which multiplies bf16 matrices fast."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
