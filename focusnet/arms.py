@@ -1,7 +1,7 @@
-"""Lists which settings the second stage of each arm uses. Does not import torch.
+"""Which settings the second stage of each arm uses: known without torch, for plans and tables.
 
-A setting that an arm does not use cannot change its result: a search need not vary it, a table
-leaves it empty, and two trials that differ only in it are the same trial.
+What an arm does not use cannot change its result. A search need not vary it, a table leaves it
+empty, and two trials that differ in nothing else are one.
 """
 
 from typing import get_args
@@ -9,7 +9,7 @@ from typing import get_args
 from focusnet.config import Arm, FocusConfig
 
 ARMS: tuple[str, ...] = get_args(Arm)
-MASKED = ("focusnet", "reference", "placebo")  # arms whose loss has a confusion mask
+MASKED = ("focusnet", "reference", "placebo")  # their loss has a confusion mask
 
 _BUDGET = ("epochs", "batch_size", "lr", "weight_decay")
 _TEMPLATE = ("template_logits", "folds")
@@ -34,11 +34,11 @@ def uses(arm: str, path: str) -> bool:
 
 
 def settings_of_arm(arm: str, focus: FocusConfig) -> FocusConfig:
-    """Settings that the second stage of ``arm`` trains with.
+    """The settings that the second stage of ``arm`` trains with.
 
-    All arms take ``focus`` as it is, except ``reference``. Its loss has the paper's settings, which
-    are the defaults (weight 1, entropy weight 1, threshold 1 / C, temperature 2, label smoothing
-    0.1), whatever ``focus`` says.
+    They are ``focus`` itself, but for ``reference``: there those of the loss are the paper's
+    (weight 1, entropy weight 1, threshold 1 / C, temperature 2, label smoothing 0.1), which are
+    the defaults, whatever a search has found.
     """
     if arm != "reference":
         return focus

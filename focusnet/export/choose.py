@@ -168,7 +168,7 @@ def _row(
     if metric in candidates:
         candidates = candidates[candidates[metric].notna()]
     if candidates.empty or metric not in candidates:
-        raise ConfigError(f"{results}: no trial of the search has finished yet")
+        raise ConfigError(f"{results}: no trial of its search is finished yet")
     if stratify is not None:
         if stratify not in candidates:
             raise DataError(f"{results / 'trials.parquet'}: has no column {stratify}")
@@ -186,7 +186,7 @@ def _row(
             )
         candidates = candidates[values == wanted]
     elif stratum is not None:
-        raise ConfigError(f"{results}: the study has no strata; leave --subset out")
+        raise ConfigError(f"{results}: has one search for all; leave the choice of a stratum out")
     return candidates.loc[candidates[metric].idxmax()], len(candidates)
 
 

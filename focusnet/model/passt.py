@@ -29,20 +29,19 @@ __all__ = [
     "weights_path",
 ]
 
+Kept = Tensor | slice  # rows or columns of patches: their indices, or all of them
+
 # Otherwise hear21passt prints the shapes of its first forward pass.
 hear.first_RUN = False
 
-PATCH = 16  # height in bins and width in frames of a patch, for all sizes
+PATCH = 16  # bins and frames of a patch, in all sizes
 
-# Embedding width, depth, heads, default patch stride. All sizes have the distillation token.
+# embedding, depth, heads, own stride of the patches; all with the distillation token
 SIZES = {
     "passt_s": (768, 12, 12, 10),
     "mini": (96, 3, 3, 16),
     "tiny": (64, 2, 2, 16),
 }
-
-
-Kept = Tensor | slice  # rows or columns of patches: their indices, or all
 
 
 class _PatchEmbed(hear.PatchEmbed):
@@ -221,7 +220,7 @@ def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
 
 
 def patch_stride(config: ModelConfig) -> int:
-    """Distance between patches, in bins and in frames."""
+    """Distance of patches in bins and frames."""
     return config.stride or SIZES[config.size][3]
 
 

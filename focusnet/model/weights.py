@@ -1,4 +1,4 @@
-"""Downloads and verifies PaSST's AudioSet weights, and loads weights files into a model."""
+"""Finding, fetching and checking the AudioSet weights of PaSST, and loading any of its weights."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from focusnet.errors import DataError
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """Where a published weights file is, and its checksum."""
+    """A weights file that its authors publish, and how to know it."""
 
     file_name: str
     url: str

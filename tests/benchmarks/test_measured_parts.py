@@ -140,7 +140,7 @@ def test_the_flops_of_a_training_clip_are_as_documented(frames, class_tokens_onl
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("resident", [False, True])
-def test_both_gpu_steps_train_on_all_clips(workers, resident, tmp_path):
+def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, resident, tmp_path):
     data_path.write_clips(tmp_path, 5)
     settings = {"folder": tmp_path, "batch_size": 3, "workers": workers, "resident": resident}
     settings |= {"size": "tiny", "device": "cpu"}

@@ -101,7 +101,7 @@ def test_a_single_stratum_need_not_be_named(study):
 def test_a_study_without_strata_has_one_winner(study):
     folder = study([row("a", 0.4), row("b", 0.6, **{"data.subset": 25})], stratify=None)
     assert choose(folder).id == "b"
-    with pytest.raises(ConfigError, match="the study has no strata"):
+    with pytest.raises(ConfigError, match="one search for all"):
         choose(folder, stratum="25")
 
 
@@ -123,7 +123,7 @@ def test_strata_to_choose_from_are_listed(study):
 
 def test_a_study_without_finished_trials_is_refused(study, tmp_path):
     folder = study([row("a", 0.4, status="running")])
-    with pytest.raises(ConfigError, match="no trial of the search has finished yet"):
+    with pytest.raises(ConfigError, match="no trial of its search is finished yet"):
         choose(folder)
     with pytest.raises(ConfigError, match=r"has no space\.yaml"):
         choose(tmp_path / "nowhere")
@@ -145,7 +145,7 @@ def test_a_broken_space_file_is_a_data_error(study, content):
 
 def test_an_unknown_metric_has_no_winner(study):
     assert METRIC != "unknown"
-    with pytest.raises(ConfigError, match="no trial of the search has finished"):
+    with pytest.raises(ConfigError, match="no trial of its search is finished"):
         choose(study([row("a", 0.4)], metric="unknown"))
 
 
