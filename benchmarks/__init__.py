@@ -1,1 +1,1 @@
-"""Measurements and endurance runs; each is a command with a summary in its last line."""
+"""Measures speed (run.py) and checks that studies survive faults (faults.py)."""

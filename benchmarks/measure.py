@@ -1,9 +1,8 @@
-"""Two sides of a comparison, each in a process of its own, measured in turns.
+"""Measures two alternatives in alternating rounds, each in a process of its own.
 
-A process of its own, because a side's allocator, threads and caches must not be the other's. In
-turns, because a machine that others use changes under the measurement; then the ratio of one turn
-says more than that of two averages. CPU time, wherever a part of the work cannot wait for anything,
-because it does not count what others take.
+Separate processes, so that neither uses the other's allocator, threads or caches. Alternating
+rounds, because the load of a shared machine changes: the ratio within a round is more reliable than
+that of two averages. CPU time wherever the work never waits, because it excludes other processes.
 """
 
 import multiprocessing
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-Work = Callable[[], float]  # does it once; returns how much that was, in clips for example
+Work = Callable[[], float]  # does the work once; returns its amount, such as a number of clips
 Setup = Callable[..., Work]
 Clock = Literal["cpu", "wall"]
 
@@ -51,10 +50,10 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, both sides, and how.
+    """One row of the table.
 
-    ``ratio`` is how many times better ours is. Without a baseline it is None; where a row could not
-    be measured, ``skipped`` says why, and there are no figures.
+    ``ratio`` says how many times better ours is; it is None without a baseline. A row that could
+    not be measured has no figures, and ``skipped`` says why.
     """
 
     what: str
@@ -63,17 +62,17 @@ class Row:
     ours: Spread | None = None
     baseline: Spread | None = None
     ratio: Spread | None = None
-    minimum: float | None = None  # of the ratio
-    aim: float | None = None
+    minimum: float | None = None  # required ratio
+    aim: float | None = None  # ratio that we aim at
     skipped: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One turn of one side."""
+    """One measurement of one alternative."""
 
-    cpu: float  # seconds, of all threads and of child processes that have ended
+    cpu: float  # seconds of all threads, and of child processes that have ended
     wall: float  # seconds
     amount: float
 
@@ -87,27 +86,24 @@ def compare(
     threads: int = 1,
     clock: Clock = "cpu",
 ) -> tuple[Spread, Spread, Spread]:
-    """Amounts per second of both sides, and the ratio of the two within each round.
-
-    See ``in_turns``.
-    """
-    return rates(in_turns(ours, baseline, settings, rounds=rounds, threads=threads), clock)
+    """Measure both by ``alternate``; returns the ``rates``."""
+    return rates(alternate(ours, baseline, settings, rounds=rounds, threads=threads), clock)
 
 
-def in_turns(
+def alternate(
     ours: Setup, baseline: Setup, settings: Mapping[str, Any], *, rounds: int, threads: int = 1
 ) -> list[tuple[Sample, Sample]]:
-    """What each round took ours and the baseline.
+    """Measure ours and the baseline in alternating rounds.
 
-    ``ours(**settings)`` and ``baseline(**settings)`` prepare, each in its process; what they return
-    is done once unmeasured and then ``rounds`` times. Both must be importable by name.
+    ``ours(**settings)`` and ``baseline(**settings)`` run once, each in its process, and return the
+    work. It is done once as a warm-up and then ``rounds`` times. Both must be importable by name.
     """
-    with side(ours, settings, threads) as one, side(baseline, settings, threads) as other:
+    with worker(ours, settings, threads) as one, worker(baseline, settings, threads) as other:
         return [(one(), other()) for _ in range(rounds)]
 
 
 def rates(pairs: Sequence[tuple[Sample, Sample]], clock: Clock) -> tuple[Spread, Spread, Spread]:
-    """Amounts per second of both sides by ``clock``, and their ratio within each round."""
+    """Amounts per second of both by ``clock``, and their ratio within each round."""
     found = [(_rate(a, clock), _rate(b, clock)) for a, b in pairs]
     ratios = [a / b for a, b in found]
     return Spread.of([a for a, _ in found]), Spread.of([b for _, b in found]), Spread.of(ratios)
@@ -116,9 +112,9 @@ def rates(pairs: Sequence[tuple[Sample, Sample]], clock: Clock) -> tuple[Spread,
 def alone(
     setup: Setup, settings: Mapping[str, Any], *, rounds: int, threads: int = 1
 ) -> list[Sample]:
-    """The samples of one side that is compared with nothing."""
-    with side(setup, settings, threads) as turn:
-        return [turn() for _ in range(rounds)]
+    """Measure something that has no baseline."""
+    with worker(setup, settings, threads) as measure:
+        return [measure() for _ in range(rounds)]
 
 
 def _rate(sample: Sample, clock: str) -> float:
@@ -126,8 +122,10 @@ def _rate(sample: Sample, clock: str) -> float:
 
 
 @contextmanager
-def side(setup: Setup, settings: Mapping[str, Any], threads: int) -> Iterator[Callable[[], Sample]]:
-    """A process with one side in it; yields what makes it do its work once, measured."""
+def worker(
+    setup: Setup, settings: Mapping[str, Any], threads: int
+) -> Iterator[Callable[[], Sample]]:
+    """Start a process and set up its work; yields a function that measures the work once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, setup, dict(settings), threads))
@@ -135,15 +133,15 @@ def side(setup: Setup, settings: Mapping[str, Any], threads: int) -> Iterator[Ca
         process.start()
     there.close()
 
-    def turn() -> Sample:
-        here.send("turn")
+    def measure() -> Sample:
+        here.send("measure")
         return _answer(here)
 
     try:
-        _answer(here)  # it is ready
-        yield turn
+        _answer(here)  # wait until it is ready
+        yield measure
     finally:
-        here.close()  # which ends it
+        here.close()  # ends the process
         process.join()
 
 
@@ -159,7 +157,7 @@ def _answer(connection: Connection) -> Any:
 
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """Pin the threads of libraries that read their number at import."""
+    """Set the number of threads of libraries that read it when they are imported."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, str(threads)))
@@ -186,12 +184,12 @@ def _serve(connection: Connection, setup: Setup, settings: dict[str, Any], threa
                 connection.recv()
             except EOFError:
                 return
-            connection.send(_measured(work))
+            connection.send(_measure(work))
     except Exception:
         connection.send(traceback.format_exc())
 
 
-def _measured(work: Work) -> Sample:
+def _measure(work: Work) -> Sample:
     wall, cpu = time.monotonic(), _cpu_seconds()
     amount = work()
     return Sample(_cpu_seconds() - cpu, time.monotonic() - wall, amount)
@@ -203,7 +201,7 @@ def _cpu_seconds() -> float:
 
 
 def pin(threads: int) -> None:
-    """Keep this process to ``threads`` cores, where the system can."""
+    """Restrict this process to ``threads`` cores, on systems that support it."""
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:threads])

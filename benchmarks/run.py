@@ -1,12 +1,12 @@
-"""Measure how fast the project is, against what a user would run instead.
+"""Measures the project's speed and compares it with what a user would run instead.
 
     python benchmarks/run.py                               # all parts
-    python benchmarks/run.py --only data_path,front_end    # some
-    python benchmarks/run.py --quick                       # rough figures, nothing written
+    python benchmarks/run.py --only data_path,front_end    # some parts
+    python benchmarks/run.py --quick                       # rough figures, nothing is written
 
-Each part runs in processes of its own, with its threads pinned and both sides in turns. The table
-goes to the terminal and, with the figures of parts that were not measured now, to
-benchmarks/RESULTS.md and benchmarks/results.json.
+Project and baseline run in alternating rounds, each in a process of its own with pinned threads.
+The results are printed as a table and merged into benchmarks/RESULTS.md and
+benchmarks/results.json; parts that were not measured keep their former figures.
 """
 
 import argparse
@@ -29,40 +29,40 @@ from focusnet.system.atomic import write_json, write_text
 
 FOLDER = Path(__file__).resolve().parent
 PARTS = {
-    "data_path": "batches of waveforms, with DIR and roll",
-    "front_end": "log-mel",
-    "train_step": "forward, backward and optimiser of PaSST-S on CPU",
-    "gpu_step": "clips to optimiser of PaSST-S on a GPU",
-    "inference": "evaluation and template logits of PaSST-S on CPU",
-    "caching": "decoding a data set for the first time",
-    "scale": "what grows with the size of the data set",
-    "study_cost": "fixed cost, driver time, shared templates, early stopping (minutes)",
+    "data_path": "batches of waveforms with DIR and roll",
+    "front_end": "log-mel spectrograms",
+    "train_step": "training step of PaSST-S on a CPU",
+    "gpu_step": "training step of PaSST-S on a GPU, with loading of the clips",
+    "inference": "evaluation and template logits of PaSST-S on a CPU",
+    "caching": "first decoding of a data set",
+    "scale": "start-up, memory and batches by size of the data set",
+    "study_cost": "overhead of a study, shared templates, early stopping (takes minutes)",
 }
 _VERSIONS = ("torch", "numpy", "scipy", "hear21passt", "lightning", "ray")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 1 where a part failed or missed its minimum."""
+    """The command; returns 1 if a part failed or was slower than required."""
     options = _parser().parse_args(arguments)
-    known = _read(options.out / "results.json")
+    former = _read(options.out / "results.json")
     measured: dict[str, Any] = {}
     failed = []
     for name in options.only:
         print(f"{name}: {PARTS[name]} ...", file=sys.stderr, flush=True)
         started = time.monotonic()
         try:
-            rows = importlib.import_module(f"benchmarks.{name}").measure(quick=options.quick)
-        except Exception as error:  # one part's fault must not cost the others
+            rows = importlib.import_module(f"benchmarks.parts.{name}").measure(quick=options.quick)
+        except Exception as error:  # go on with the other parts
             failed.append(name)
             print(f"{name} failed: {error}", file=sys.stderr)
             continue
-        measured[name] = {**circumstances(), "seconds": round(time.monotonic() - started)}
+        measured[name] = {**environment(), "seconds": round(time.monotonic() - started)}
         measured[name]["rows"] = [asdict(row) for row in rows]
         print(as_text({name: measured[name]}), flush=True)
     if len(measured) > 1:
         print(as_text(measured))
     if measured and not options.quick:
-        parts = {**known, **measured}
+        parts = {**former, **measured}
         parts = {name: parts[name] for name in PARTS if name in parts}
         write_json(options.out / "results.json", {"parts": parts})
         write_text(options.out / "RESULTS.md", as_markdown(parts))
@@ -73,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if row["minimum"] and row["ratio"] and row["ratio"]["median"] < row["minimum"]
     ]
     for what in missed:
-        print(f"below its minimum: {what}", file=sys.stderr)
+        print(f"slower than required: {what}", file=sys.stderr)
     return int(bool(failed or missed))
 
 
-def circumstances() -> dict[str, Any]:
-    """When and on what a part was measured; nothing that names a machine or a person."""
+def environment() -> dict[str, Any]:
+    """Date, hardware and software of a measurement, without names of machines or people."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": _cpu(),
@@ -90,7 +90,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Of what counts for speed; most parts run without Ray."""
+    """Versions of the packages that matter for speed; most parts do not need Ray."""
     found = {}
     for name in _VERSIONS:
         with suppress(PackageNotFoundError):
@@ -142,17 +142,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_parts,
         default=list(PARTS),
         metavar="PART,...",
-        help="these parts (default: all)",
+        help="measure these parts (default: all)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds, less data; nothing is written"
+        "--quick", action="store_true", help="fewer rounds and less data; write nothing"
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=FOLDER,
         metavar="DIR",
-        help="folder of RESULTS.md and results.json (default: benchmarks/)",
+        help="folder for RESULTS.md and results.json (default: benchmarks/)",
     )
     return parser
 

@@ -1,19 +1,17 @@
-"""The measured parts as one table, for the terminal and as a Markdown file."""
+"""Formats measured parts as a table, for the terminal and as Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.measure import Spread
 
-_COLUMNS = ("what", "ours", "baseline", "ratio", "aim", "how measured")
+_COLUMNS = ("what", "ours", "baseline", "ratio", "required (aim)", "how measured")
 Part = Mapping[str, Any]
 
 
 def as_text(parts: Mapping[str, Part]) -> str:
-    """Columns aligned; how it was measured on a line of its own."""
-    cells = [
-        (*_cells(row)[:-1], _cells(row)[-1]) for part in parts.values() for row in part["rows"]
-    ]
+    """Aligned columns; the last one is below each line."""
+    cells = [_cells(row) for part in parts.values() for row in part["rows"]]
     widths = [max(len(line[i]) for line in [_COLUMNS, *cells]) for i in range(5)]
     lines = ["  ".join(name.ljust(w) for name, w in zip(_COLUMNS[:5], widths, strict=True))]
     for *shown, how in cells:
@@ -23,24 +21,25 @@ def as_text(parts: Mapping[str, Part]) -> str:
 
 
 def as_markdown(parts: Mapping[str, Part]) -> str:
-    """The file benchmarks/RESULTS.md."""
+    """Content of benchmarks/RESULTS.md."""
     lines = [
         "# Measured speed",
         "",
-        "Written by `python benchmarks/run.py`; do not edit. Medians and, in brackets, the range "
-        "over the rounds. The ratio says how many times better ours is, taken round by round.",
+        "Written by `python benchmarks/run.py`; do not edit. Figures are medians, with the range "
+        "over the rounds in brackets. The ratio says how many times better ours is; it is computed "
+        "in each round. The command fails if a ratio is below the required one.",
         "",
         "| " + " | ".join(_COLUMNS) + " |",
         "| " + " | ".join("---" for _ in _COLUMNS) + " |",
     ]
     for part in parts.values():
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in part["rows"]]
-    lines += ["", "## On what", ""]
+    lines += ["", "## Environment", ""]
     for name, part in parts.items():
         versions = ", ".join(f"{package} {v}" for package, v in part["versions"].items())
         lines.append(
             f"- `{name}`: {part['date']}, {part['cpu']}, {part['cores']} cores (load "
-            f"{part['load']} when done), Python {part['python']}, {versions}; took "
+            f"{part['load']} at the end), Python {part['python']}, {versions}; took "
             f"{part['seconds']} s."
         )
     return "\n".join(lines) + "\n"

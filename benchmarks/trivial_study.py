@@ -1,8 +1,8 @@
-"""The study's command with trials that do nothing: what is left is the driver's own work.
+"""Runs a study whose trials do nothing, to measure the driver's own CPU time.
 
-    python benchmarks/trivial_study.py --space ... (as study/run.py)
+    python benchmarks/trivial_study.py --space ...    # the options of study/run.py
 
-Prints, as its last line, the CPU seconds of this process as JSON.
+Its last line is JSON with the CPU seconds of this process.
 """
 
 import json
@@ -21,7 +21,7 @@ def trivial_trial(
     report: Callable[[dict[str, Any]], None],
     **options: Any,
 ) -> None:
-    """As ``focusnet.pipeline.run_trial``: one epoch of each stage, results from the settings."""
+    """Replaces ``focusnet.pipeline.run_trial``: reports one epoch per stage and made-up results."""
     score = 0.5 + config["focus"]["weight"] / 100
     lines = []
     for stage in ("template", "focus"):

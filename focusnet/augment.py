@@ -1,7 +1,7 @@
-"""Augmentation of waveforms and spectrograms, batched on the training device.
+"""Augments waveforms and spectrograms, batched on the training device.
 
-Every random decision is drawn on the CPU from the trial's generator, so that a GPU and a CPU make
-the same ones, and no draw waits for the GPU.
+Random decisions are drawn on the CPU from the trial's generator. So a CPU and a GPU make the same
+ones, and no draw waits for the GPU.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from focusnet.errors import DataError
 from focusnet.system.device import send
@@ -19,9 +19,9 @@ from focusnet.system.device import send
 def draw_shifts(
     count: int, samples: int, furthest: int, generator: Generator | None = None
 ) -> Tensor:
-    """For each of ``count`` clips a roll in [-furthest, furthest], modulo ``samples``: (count,).
+    """Draw a roll in [-furthest, furthest] samples for each clip, modulo ``samples``: (count,).
 
-    Where ``furthest`` is 0, nothing is drawn.
+    With ``furthest`` 0 nothing is drawn and all rolls are 0.
     """
     if furthest < 1:
         return torch.zeros(count, dtype=torch.int64)
@@ -29,13 +29,13 @@ def draw_shifts(
 
 
 def roll_into(target: Tensor, rows: Tensor, waveforms: Tensor, shifts: Tensor) -> None:
-    """Write each clip of (K, samples), rolled by its shift, to its row of ``target``.
+    """Roll each clip of ``waveforms`` (K, samples) by its shift, into its row of ``target``.
 
-    ``shifts`` in [0, samples) and ``rows`` are (K,), on the CPU.
+    ``rows`` and ``shifts``, in [0, samples), are (K,) on the CPU.
     """
     samples = waveforms.shape[1]
     if target.device.type == "cpu":
-        # Two copies of memory per clip are several times faster here than gathering by index.
+        # On a CPU two memory copies per clip are several times faster than gathering by index.
         places, clips = target.numpy(), waveforms.numpy()
         for row, clip, shift in zip(rows.tolist(), clips, shifts.tolist(), strict=True):
             places[row, shift:] = clip[: samples - shift]
@@ -45,9 +45,9 @@ def roll_into(target: Tensor, rows: Tensor, waveforms: Tensor, shifts: Tensor) -
 
 
 def roll_by_index(waveforms: Tensor, shifts: Tensor) -> Tensor:
-    """Each clip of (K, samples), rolled by its shift in [0, samples): a gather, as a GPU likes it.
+    """Roll each clip of (K, samples) by its shift, by one gather, which suits a GPU.
 
-    ``shifts`` (K,) are on the CPU.
+    ``shifts``, in [0, samples), are (K,) on the CPU.
     """
     samples = waveforms.shape[1]
     starts = send(samples - shifts, waveforms.device)
@@ -55,19 +55,8 @@ def roll_by_index(waveforms: Tensor, shifts: Tensor) -> Tensor:
     return waveforms.gather(1, index)
 
 
-def roll(waveforms: Tensor, furthest: int, generator: Generator | None = None) -> Tensor:
-    """Roll each clip of (B, samples) by a whole number of samples in [-furthest, furthest]."""
-    if furthest < 1:
-        return waveforms
-    rolled = torch.empty_like(waveforms)
-    batch, samples = waveforms.shape
-    shifts = draw_shifts(batch, samples, furthest, generator)
-    roll_into(rolled, torch.arange(len(waveforms)), waveforms, shifts)
-    return rolled
-
-
 class DeviceImpulseResponses:
-    """DIR augmentation: a clip sounds as if another microphone had recorded it.
+    """DIR augmentation: makes a clip sound as if recorded by another microphone.
 
     Source: Morocutti et al., "Device-robust acoustic scene classification via impulse response
     augmentation", EUSIPCO 2023 (arXiv:2305.07499).
@@ -75,7 +64,7 @@ class DeviceImpulseResponses:
 
     def __init__(self, responses: Tensor, samples: int) -> None:
         """``responses``: (R, taps); ``samples``: length of the clips."""
-        # Taps beyond the clip's length cannot reach it.
+        # Taps beyond the clip's length have no effect.
         responses = responses[:, :samples]
         self.n_fft = fft_length(samples + responses.shape[1] - 1)
         self.spectra = torch.fft.rfft(responses.float(), self.n_fft)
@@ -85,41 +74,36 @@ class DeviceImpulseResponses:
         self.spectra = self.spectra.to(device)
         return self
 
-    def apply(
-        self, waveforms: Tensor, eligible: Tensor, probability: float, generator: Generator | None
-    ) -> Tensor:
-        """Convolve each eligible clip, with ``probability``, with one response drawn for it.
-
-        Args:
-            waveforms: (B, samples).
-            eligible: (B,) booleans on the CPU; the recipe takes the clips of device a.
-
-        Returns:
-            (B, samples): the first samples of the full convolution; other clips unchanged.
-        """
-        rows, responses = self.draw(eligible, probability, generator)
-        if len(rows) == 0:
-            return waveforms
-        padding = self.n_fft - waveforms.shape[1]
-        rows = send(rows, waveforms.device)
-        convolved = self.convolve(nn.functional.pad(waveforms[rows], (0, padding)), responses)
-        return waveforms.index_copy(0, rows, convolved[:, : waveforms.shape[1]])
-
     def draw(
         self, eligible: Tensor, probability: float, generator: Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Rows of the clips to convolve, and the response of each: two of (K,), on the CPU."""
+        """Draw, with ``probability``, which eligible clips are convolved, and with which response.
+
+        Args:
+            eligible: (B,) booleans on the CPU; in the recipe, whether device a recorded the clip.
+
+        Returns:
+            Rows of the clips and indices of their responses, (K,) each, on the CPU.
+        """
         drawn = torch.rand(len(eligible), generator=generator) < probability
         choice = torch.randint(len(self.spectra), (len(eligible),), generator=generator)
         rows = torch.nonzero(drawn & eligible).squeeze(1)
         return rows, choice[rows]
 
     def convolve(self, padded: Tensor, responses: Tensor) -> Tensor:
-        """Convolve clips, followed by zeros: (K, n_fft), each with its response: (K, n_fft)."""
-        # All clips in one transform: each call plans anew.
+        """Convolve each clip with its response.
+
+        Args:
+            padded: clips, padded with zeros to (K, n_fft).
+            responses: (K,) indices of responses, on the CPU.
+
+        Returns:
+            The full convolutions, (K, n_fft).
+        """
+        # All clips in one transform, because each call makes a new FFT plan.
         spectra = torch.fft.rfft(padded)
         if padded.device.type == "cpu":
-            # Row by row, which stays in the cache and needs no copy of the responses' spectra.
+            # Row by row: stays in the CPU's cache and needs no copy of the responses' spectra.
             of_responses = self.spectra.numpy()
             for spectrum, response in zip(spectra.numpy(), responses.tolist(), strict=True):
                 spectrum *= of_responses[response]
@@ -129,9 +113,9 @@ class DeviceImpulseResponses:
 
 
 def fft_length(at_least: int) -> int:
-    """A length for real FFTs: a power of two times 8, 9, 10, 12, 14 or 15.
+    """Fast length for real FFTs: a power of two times 8, 9, 10, 12, 14 or 15.
 
-    The power of two makes it faster than the shortest length of small factors: 73,728 instead of
+    The power of two makes it faster than the shortest length with small factors: 73,728 instead of
     67,500 saves an eighth of the time.
     """
     power = 2 ** max(0, (at_least - 1).bit_length() - 4)
@@ -139,12 +123,12 @@ def fft_length(at_least: int) -> int:
 
 
 def read_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
-    """All WAV files below ``folder``, mono, at ``sample_rate``, zero-padded to one length: (R, T).
+    """Read all WAV files below ``folder`` as mono at ``sample_rate``, zero-padded: (R, taps).
 
-    Files come in the order of their names, so that a draw means the same everywhere.
+    Files are in the order of their paths, so that a draw picks the same response everywhere.
 
     Raises:
-        DataError: no such folder, no WAV file in it, or files that cannot be used (all named).
+        DataError: the folder is missing or has no WAV file, or files are unusable (all are named).
     """
     if not folder.is_dir():
         raise DataError(f"augment.dir_folder: {folder} is not a folder")
@@ -172,7 +156,7 @@ def read_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
 
 
 def mix_frequency_statistics(spec: Tensor, lam: Tensor, perm: Tensor) -> Tensor:
-    """Give each clip a mixture of its own and another clip's statistics per frequency bin.
+    """Mix each clip's statistics per frequency bin with those of another clip.
 
     Frequency-wise MixStyle: Zhou et al., arXiv:2104.02008, over frequency instead of channels as
     in Schmid et al., DCASE 2022. Mean and standard deviation are taken over channel and time and
@@ -181,7 +165,7 @@ def mix_frequency_statistics(spec: Tensor, lam: Tensor, perm: Tensor) -> Tensor:
     Args:
         spec: (B, 1, F, T).
         lam: share of a clip's own statistics, (B,) or (B, 1, 1, 1).
-        perm: (B,) the clip that each one mixes with.
+        perm: (B,) index of the clip that each one is mixed with.
     """
     lam = lam.reshape(-1, 1, 1, 1)
     mean = spec.mean(dim=(1, 3), keepdim=True).detach()
@@ -194,14 +178,14 @@ def mix_frequency_statistics(spec: Tensor, lam: Tensor, perm: Tensor) -> Tensor:
 def frequency_mixstyle(
     spec: Tensor, probability: float, alpha: float, generator: Generator | None = None
 ) -> Tensor:
-    """With ``probability`` mix the whole batch (B, 1, F, T), shares drawn from Beta(alpha, alpha).
+    """Mix the frequency statistics of a batch (B, 1, F, T) with ``probability``.
 
-    The draw is one for a batch, the shares are one for a clip.
+    Whether to mix is drawn once per batch, the share from Beta(alpha, alpha) once per clip.
     """
     if probability <= 0 or float(torch.rand(1, generator=generator)) > probability:
         return spec
     batch = len(spec)
-    # What torch.distributions.Beta does, but from our generator.
+    # As torch.distributions.Beta draws, but from our generator.
     pairs = torch._sample_dirichlet(torch.full((batch, 2), alpha), generator=generator)
     perm = torch.randperm(batch, generator=generator)
     lam, perm = send(pairs[:, 0], spec.device), send(perm, spec.device)

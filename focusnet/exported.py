@@ -1,7 +1,7 @@
-"""A trained network in a folder of its own, to be used without the study it came from.
+"""Writes and loads exported models: folders with a trained network that need no study.
 
-``weights.safetensors`` is the state dict of hear21passt's PaSST, ``model.yaml`` says how to build
-it and what it takes, ``trial.yaml`` how it was trained, and ``README.md`` is its model card.
+``weights.safetensors`` is a state dict of hear21passt's PaSST. ``model.yaml`` holds the settings of
+network and front end, ``trial.yaml`` those of the training. ``README.md`` is the model card.
 """
 
 import math
@@ -24,20 +24,23 @@ MODEL, TRIAL, WEIGHTS, CARD = "model.yaml", "trial.yaml", "weights.safetensors",
 
 
 class ExportedModel(Settings):
-    """What ``model.yaml`` holds."""
+    """Content of ``model.yaml``."""
 
     classes: Annotated[list[str], Field(min_length=2)]  # in the order of the logits
-    clip_seconds: Positive  # of the clips that it was trained on
+    clip_seconds: Positive  # length of its training clips
     features: FeatureConfig  # log-mel front end
     model: ModelConfig
-    passt: dict[str, Any]  # arguments of hear21passt's PaSST; not read here
+    passt: dict[str, Any]  # arguments for hear21passt's PaSST; not used by this project
 
 
 class SceneClassifier(nn.Module):
-    """Waveforms to logits: front end and PaSST in one, in evaluation mode and in fp32.
+    """Front end and PaSST as one module from waveforms to logits, in evaluation mode and fp32.
 
-    ``classes`` names the logits; ``sample_rate`` in Hz and ``window`` in samples say what it was
-    trained on. Shorter and longer waveforms are taken, too, up to ``longest`` samples.
+    Attributes:
+        classes: names of the scenes, in the order of the logits.
+        sample_rate: Hz.
+        window: length of a training clip in samples; other lengths work, too.
+        longest: maximum length of a waveform in samples.
     """
 
     def __init__(self, settings: ExportedModel, state: dict[str, Tensor]) -> None:
@@ -45,7 +48,7 @@ class SceneClassifier(nn.Module):
         features = settings.features
         self.classes = tuple(settings.classes)
         self.sample_rate = features.sample_rate
-        # Rounded up, as clips are when they are resampled.
+        # Rounded up, as resampling does.
         self.window = math.ceil(round(settings.clip_seconds * self.sample_rate, 3))
         self.longest = settings.model.max_frames * features.hop_length
         self.mel = LogMel(**features.model_dump())
@@ -56,24 +59,24 @@ class SceneClassifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """(B, samples) in [-1, 1] at ``sample_rate`` to logits (B, classes)."""
+        """Waveforms (B, samples) in [-1, 1] at ``sample_rate`` to logits (B, classes)."""
         return self.passt(self.mel(waveforms).unsqueeze(1))[0]
 
 
 def load_model(folder: Path | str) -> SceneClassifier:
-    """The network of an exported folder, ready to use.
+    """Load an exported model.
 
     Raises:
-        ConfigError, DataError: the folder is not what ``focusnet.export`` writes.
+        ConfigError, DataError: ``folder`` was not written by ``focusnet.export``, or is damaged.
     """
     folder = Path(folder)
     if not (folder / MODEL).is_file():
-        raise DataError(f"{folder}: has no {MODEL}; name a folder that focusnet.export has written")
+        raise DataError(f"{folder}: has no {MODEL}; give a folder that focusnet.export has written")
     settings = validate(ExportedModel, read_yaml(folder / MODEL), str(folder / MODEL))
     state = read_weights(folder / WEIGHTS)
     try:
         return SceneClassifier(settings, state)
-    except RuntimeError as error:  # torch's word for names or shapes that differ
+    except RuntimeError as error:  # what torch raises for names or shapes that differ
         reason = str(error).replace("\n", " ")[:200]
         raise DataError(f"{folder / WEIGHTS}: does not fit {MODEL}: {reason}") from None
 
@@ -81,9 +84,9 @@ def load_model(folder: Path | str) -> SceneClassifier:
 def write_model(
     folder: Path, trial: TrialConfig, classes: tuple[str, ...], clip_seconds: float, card: str
 ) -> None:
-    """Write everything but the weights into ``folder``."""
+    """Write ``model.yaml``, ``trial.yaml`` and the model card ``card`` into ``folder``."""
     features = trial.features.model_dump()
-    # The default depends on the augmentation, which is not part of the model.
+    # The default of fmax depends on the augmentation, which is not part of the model.
     features["fmax"] = float(LogMel(**features, fmax_aug_range=trial.augment.fmax_aug_range).fmax)
     model = trial.model.model_dump() | {"weights": "none", "n_classes": len(classes)}
     embedding, depth, heads, _ = SIZES[trial.model.size]
@@ -105,25 +108,19 @@ def write_model(
     }
     validate(ExportedModel, content)
     write_text(folder / MODEL, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-    settings = _without_places(trial).model_dump()
+    settings = _without_folders(trial).model_dump()
     write_text(folder / TRIAL, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     write_text(folder / CARD, card)
 
 
-def _without_places(trial: TrialConfig) -> TrialConfig:
-    """The settings without the folders of the machine they were used on."""
-
-    def name(place: str | None) -> str | None:
-        return Path(place).name if place else place
-
+def _without_folders(trial: TrialConfig) -> TrialConfig:
+    """The settings with the last part of each path only, to reveal nothing about this machine."""
+    data, augment, model = trial.data, trial.augment, trial.model
+    responses = augment.dir_folder and Path(augment.dir_folder).name
     return trial.model_copy(
         update={
-            "data": trial.data.model_copy(
-                update={"root": Path(trial.data.root).name, "cache": None}
-            ),
-            "augment": trial.augment.model_copy(
-                update={"dir_folder": name(trial.augment.dir_folder)}
-            ),
-            "model": trial.model.model_copy(update={"weights": Path(trial.model.weights).name}),
+            "data": data.model_copy(update={"root": Path(data.root).name, "cache": None}),
+            "augment": augment.model_copy(update={"dir_folder": responses}),
+            "model": model.model_copy(update={"weights": Path(model.weights).name}),
         }
     )

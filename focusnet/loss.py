@@ -1,4 +1,4 @@
-"""The focus-picking loss: training a network on what its template confused.
+"""Computes the FocusNet loss, which trains a network on what its template confuses.
 
 Source: Zhang, Sheng, Shen, "FocusNet: Classifying Better by Focusing on Confusing Classes",
 Pattern Recognition 129 (2022), arXiv:2110.07307. Notation: logits ``z``, template logits ``t``,
@@ -19,16 +19,15 @@ def warm_classes(
     threshold: float | None = None,
     temperature: float = 2.0,
 ) -> Tensor:
-    """Which classes are warm: those the template finds probable, and always the label.
+    """Find a clip's warm classes: those the template finds probable, and always the label.
 
-    Class c of a clip is warm if ``softmax(t / temperature)[c] > threshold`` (strictly) or
-    ``c = y``.
+    Class c is warm if ``softmax(t / temperature)[c] > threshold`` or ``c = y``.
 
     Args:
         template_logits: (B, C).
         labels: (B,) class indices.
         threshold: a probability; 1 / C by default.
-        temperature: of the softmax; above 1 it makes more classes warm.
+        temperature: of the softmax; a value above 1 makes more classes warm.
 
     Returns:
         (B, C) booleans, at least one True in each row.
@@ -46,10 +45,10 @@ def confusion_mask(
     threshold: float | None = None,
     temperature: float = 2.0,
 ) -> Tensor:
-    """The attention target: equal shares for a clip's warm classes, zero for the others.
+    """Attention target: equal shares for a clip's warm classes, zero for the others.
 
-    Arguments as in :func:`warm_classes`. Returns (B, C) of the logits' dtype; rows sum to 1; no
-    gradient flows into the template.
+    Takes the arguments of :func:`warm_classes`. Returns (B, C) in the logits' dtype; rows sum to 1;
+    no gradient flows into the template.
     """
     warm = warm_classes(template_logits, labels, threshold=threshold, temperature=temperature)
     shares = warm.to(template_logits.dtype)
@@ -57,7 +56,7 @@ def confusion_mask(
 
 
 class FocusNetTerms(NamedTuple):
-    """The loss and its three terms before weighting; 0-d tensors, means over the batch."""
+    """Total loss and its three unweighted terms: 0-d tensors, means over the batch."""
 
     total: Tensor
     classification: Tensor
@@ -76,7 +75,7 @@ class FocusNetLoss(nn.Module):
     Args:
         weight: factor of the attention term (reference value 1).
         entropy_weight: factor of the negentropy term (reference value 1).
-        threshold: of the confusion mask; 1 / C by default, the reference value.
+        threshold: of the confusion mask (default and reference value 1 / C).
         temperature: of the confusion mask (reference value 2).
         label_smoothing: of the classification term (reference value 0.1).
     """
@@ -98,7 +97,7 @@ class FocusNetLoss(nn.Module):
 
     def forward(self, logits: Tensor, template_logits: Tensor, labels: Tensor) -> FocusNetTerms:
         """Compute the terms for ``logits`` and ``template_logits`` (B, C) and ``labels`` (B,)."""
-        # Under bf16 autocast the logits arrive in bf16, too coarse for p - q and for the threshold.
+        # Autocast gives bf16 logits, which are too coarse for p - q and for the threshold.
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
         template_logits = template_logits.detach().to(logits.dtype)
@@ -127,8 +126,8 @@ class FocusNetLoss(nn.Module):
 def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Knowledge distillation: ``T^2 * KL(softmax(teacher / T) || softmax(student / T))``.
 
-    Hinton, Vinyals, Dean, arXiv:1503.02531. Logits are (B, C); the mean over the batch is a 0-d
-    tensor; no gradient flows into the teacher.
+    Source: Hinton, Vinyals, Dean, arXiv:1503.02531. Logits are (B, C). Returns the mean over the
+    batch, a 0-d tensor; no gradient flows into the teacher.
     """
     student = F.log_softmax(student_logits / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=-1)

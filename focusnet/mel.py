@@ -1,8 +1,8 @@
-"""The log-mel front end of PaSST, batched on whatever device the waveforms are on.
+"""Computes PaSST's log-mel spectrograms, batched on the device of the waveforms.
 
-It gives what hear21passt's ``AugmentMelSTFT`` gives (tests hold it to 1e-4), without its prints,
-and several times faster on CPU: a complex STFT, cached mel banks, and few clips at a time, because
-half of the time of the plain version is page faults of big temporaries.
+The output equals that of hear21passt's ``AugmentMelSTFT`` within 1e-4 (tested). On a CPU it is
+several times faster, because of a complex STFT, cached mel banks and few clips at a time: half of
+the time of the plain version is page faults of large temporaries.
 """
 
 from functools import lru_cache
@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from focusnet.system.device import send
 
-CLIPS_AT_A_TIME_ON_CPU = 8
+CPU_CHUNK = 8  # clips at a time
 
 
 @lru_cache(maxsize=16)
@@ -33,22 +33,17 @@ def mel_bank(n_mels: int, n_fft: int, sample_rate: int, fmin: float, fmax: float
     return nn.functional.pad(bank, (0, 1))
 
 
-def mask_spans(spec: Tensor, longest: int, axis: int, generator: Generator | None) -> Tensor:
-    """Zero one random span of up to ``longest`` bins (axis 1) or frames (axis 2) of each clip.
+def draw_spans(
+    batch: int, size: int, longest: int, axis: int, generator: Generator | None = None
+) -> Tensor:
+    """Draw one span to mask for each clip: of bins (axis 1) or of frames (axis 2).
 
     SpecAugment (arXiv:1904.08779) as torchaudio 2 draws it: length uniform in [0, longest), start
-    uniform where the span fits, each clip on its own. ``spec`` is (B, n_mels, frames).
+    uniform where the span fits, independent between clips.
+
+    Returns:
+        True inside the span: (batch, size, 1) for axis 1, (batch, 1, size) for axis 2.
     """
-    if longest < 1:
-        return spec
-    inside = _draw_spans(len(spec), spec.shape[axis], longest, axis, generator)
-    return spec.masked_fill(send(inside, spec.device), 0.0)
-
-
-def _draw_spans(
-    batch: int, size: int, longest: int, axis: int, generator: Generator | None
-) -> Tensor:
-    """True inside one span for each clip: (batch, size, 1) for axis 1, (batch, 1, size) for 2."""
     length = torch.rand(batch, generator=generator) * min(longest, size)
     start = (torch.rand(batch, generator=generator) * (size - length)).long()
     end = start + length.long()
@@ -61,15 +56,17 @@ class LogMel(nn.Module):
     """Waveforms (B, samples) in [-1, 1] to normalised log-mel spectrograms (B, n_mels, frames).
 
     Pre-emphasis ``x[n+1] - 0.97 x[n]``, STFT power, Kaldi mel banks, ``log(x + 1e-5)``, then
-    ``(x + 4.5) / 5``. In training mode also mel edge jitter (one draw for a batch), a frequency
-    and a time mask (one draw for a clip; zeros before the normalisation).
+    ``(x + 4.5) / 5``. In training mode also jitter of the mel edges (one draw per batch), and a
+    frequency and a time mask (one draw per clip; zeros before the normalisation).
 
     Args:
-        sample_rate: Hz. ``fmin``, ``fmax``: edges of the mel banks in Hz; ``fmax`` defaults to
-            ``sample_rate // 2 - fmax_aug_range // 2``.
+        sample_rate: Hz.
+        n_mels: bins.
         n_fft, win_length, hop_length: samples.
-        fmin_aug_range, fmax_aug_range: width of the jitter in Hz; 1 switches it off.
-        freq_mask, time_mask: longest mask in bins and frames; 0 switches it off.
+        fmin, fmax: edges of the mel banks in Hz; ``fmax`` defaults to
+            ``sample_rate // 2 - fmax_aug_range // 2``.
+        fmin_aug_range, fmax_aug_range: width of the jitter in Hz; 1 disables it.
+        freq_mask, time_mask: bound of the mask's length in bins and frames; 0 disables it.
     """
 
     window: Tensor
@@ -108,19 +105,19 @@ class LogMel(nn.Module):
         return (samples - 1) // self.hop_length + 1
 
     def forward(self, waveforms: Tensor, generator: Generator | None = None) -> Tensor:
-        """``generator`` (on the CPU) draws the augmentation; torch's own one by default."""
+        """Compute spectrograms; ``generator`` (CPU, default torch's own) draws the augmentation."""
         fmin, fmax = float(self.fmin), float(self.fmax)
         if self.training:
             fmin += int(torch.randint(self.fmin_aug_range, (1,), generator=generator))
             shift = int(torch.randint(self.fmax_aug_range, (1,), generator=generator))
-            # A user's fmax may lie nearer to the Nyquist frequency than half of the jitter.
+            # A user's fmax may be closer to the Nyquist frequency than half of the jitter.
             fmax = min(fmax + self.fmax_aug_range // 2 - shift, self.sample_rate / 2)
         bank = mel_bank(self.n_mels, self.n_fft, self.sample_rate, fmin, fmax)
         bank = send(bank, waveforms.device)
         masks = self._masks(waveforms, generator) if self.training else []
-        clips = CLIPS_AT_A_TIME_ON_CPU if waveforms.device.type == "cpu" else len(waveforms)
+        clips = CPU_CHUNK if waveforms.device.type == "cpu" else len(waveforms)
         parts = []
-        # The STFT's range does not survive bf16.
+        # bf16 is too coarse for the STFT.
         with torch.autocast(waveforms.device.type, enabled=False):
             for start in range(0, max(len(waveforms), 1), max(clips, 1)):
                 part = slice(start, start + clips)
@@ -134,15 +131,15 @@ class LogMel(nn.Module):
         batch, samples = waveforms.shape
         axes = (1, self.n_mels, self.freq_mask), (2, self.frames(samples), self.time_mask)
         masks = [
-            _draw_spans(batch, size, longest, axis, generator)
+            draw_spans(batch, size, longest, axis, generator)
             for axis, size, longest in axes
             if longest
         ]
         return [send(inside, waveforms.device) for inside in masks]
 
     def _log_mel(self, waveforms: Tensor, bank: Tensor) -> Tensor:
-        # Two roundings, as in the reference's convolution: one (a fused multiply-add) would move
-        # quiet bins beside loud ones by 1e-4.
+        # Rounds twice, as the reference's convolution does. A fused multiply-add rounds once, which
+        # changes quiet bins beside loud ones by 1e-4.
         emphasised = waveforms[:, 1:] - 0.97 * waveforms[:, :-1]
         spectrum = torch.stft(
             emphasised,
@@ -157,10 +154,10 @@ class LogMel(nn.Module):
 
 
 def _power(spectrum: Tensor) -> Tensor:
-    """Squared magnitude of a complex spectrum (B, bins, frames), which may be overwritten."""
+    """Squared magnitude of a complex spectrum (B, bins, frames); may overwrite it."""
     if spectrum.device.type != "cpu":
         return spectrum.real.square() + spectrum.imag.square()
-    # The same sums; NumPy is twice as fast at adding what lies two apart, in the order it lies in.
+    # The same sums. NumPy adds the interleaved parts twice as fast when it follows memory order.
     parts = torch.view_as_real(spectrum.transpose(1, 2)).numpy()
     np.square(parts, out=parts)
     return torch.from_numpy(parts[..., 0] + parts[..., 1]).transpose(1, 2)

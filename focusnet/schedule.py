@@ -1,4 +1,4 @@
-"""The learning rate schedule of the PaSST recipe on TAU22."""
+"""Computes the learning rate schedule of the PaSST recipe on TAU22."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,23 @@ import numpy as np
 def warmup_linear_down(
     warmup: int, ramp_down_start: int, ramp_down_length: int, last_value: float
 ) -> Callable[[int], float]:
-    """Exponential warm-up, constant, linear down, constant; all arguments in epochs.
+    """Learning rate factor by epoch: exponential warm-up, constant, linear ramp-down, constant.
 
-    The factor of epoch e (from 0) is the product of the warm-up
-    ``exp(-5 (1 - clip(e, 0.5, warmup) / warmup)^2)`` of arXiv:1610.02242, until ``warmup``, and of
-    a line from 1 at ``ramp_down_start`` to ``last_value`` at ``ramp_down_start +
-    ramp_down_length`` (the schedule of the CP-JKU code base).
+    The schedule of the CP-JKU code base. The factor of epoch e (from 0) is the product of the
+    warm-up ``exp(-5 (1 - clip(e, 0.5, warmup) / warmup)^2)`` of arXiv:1610.02242, while
+    ``e < warmup``, and of a line from 1 at ``ramp_down_start`` to ``last_value`` at
+    ``ramp_down_start + ramp_down_length``.
+
+    Args:
+        warmup, ramp_down_start, ramp_down_length: epochs.
+        last_value: factor after the ramp-down.
     """
 
     def factor(epoch: int) -> float:
         up = 1.0
         if epoch < warmup:
             phase = 1.0 - min(max(epoch, 0.5), warmup) / warmup
-            # numpy's exponential, as in that code base: math.exp may differ in the last bit.
+            # NumPy's exponential, as in that code base: math.exp may differ in the last bit.
             up = float(np.exp(-5.0 * phase * phase))
         if epoch <= ramp_down_start:
             down = 1.0

@@ -1,1 +1,1 @@
-"""Exports the winner of a study, or its logits as a teacher: ``python -m focusnet.export``."""
+"""Exports a study's winner as a model or as a teacher: ``python -m focusnet.export``."""

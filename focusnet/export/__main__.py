@@ -1,4 +1,4 @@
-"""A study's winner for use elsewhere, or as a teacher: ``python -m focusnet.export``."""
+"""The command ``python -m focusnet.export``: writes a study's winner as a model or a teacher."""
 
 import argparse
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from focusnet.dataset.decoding import UnusableClip, read_header
 from focusnet.dataset.layout import TRAIN, read_table
 from focusnet.errors import ConfigError, DataError, FocusNetError
-from focusnet.export.choose import Chosen, choose, choose_confirmed
+from focusnet.export.choose import ChosenTrial, choose, choose_confirmed
 from focusnet.system.atomic import new_folder
 
 LOGITS = "logits.pt"
@@ -18,46 +18,47 @@ EXAMPLE = """examples:
   python -m focusnet.export results/focus --subset 25 --to exported/teacher25 --confirmed --logits
   python -m focusnet.export results/mels128 results/mels256 --subset 25 --to exported/two --logits
 
---logits also writes logits.pt: the network's logits on its training clips, or the mean over an
-ensemble: the winner's trainings with fresh seeds (--confirmed; the study must have kept them:
-confirm.keep_weights), the winners of several studies, or both. It has a row for each row of
-meta.csv, in that order, NaN where a clip is not among the training clips: as the student code of
-CP-JKU and of DCASE24's baseline reads it.
+--logits also writes logits.pt, as the student code of CP-JKU and of the DCASE24 baseline reads it:
+the network's logits, one row per row of meta.csv, in that order, and NaN for clips that are not
+training clips. For an ensemble the logits are averaged. An ensemble is the winner trained again
+with fresh seeds (--confirmed; needs confirm.keep_weights in the study), the winners of several
+studies, or both.
 
-exit status: 0 done, 2 the input is wrong"""
+exit status: 0 done, 2 wrong input, 130 interrupted"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m focusnet.export",
-        description="Put a study's winner into a folder of its own: weights, settings, model card.",
+        description="Write a study's winner to a new folder: weights, settings, model card.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", nargs="+", type=Path, help="folder of a study, results/<name>")
+    parser.add_argument("results", nargs="+", type=Path, help="a study's folder, results/<name>")
     parser.add_argument(
         "--subset",
         "--stratum",
         dest="stratum",
         metavar="VALUE",
-        help="whose winner: a value of what the study is stratified by, such as 25",
+        help="export the winner of this stratum: a value of the study's stratify parameter, such "
+        "as 25",
     )
-    parser.add_argument("--trial", metavar="ID", help="a trial by its name instead")
+    parser.add_argument("--trial", metavar="ID", help="export this trial, not the winner")
     parser.add_argument(
         "--confirmed",
         action="store_true",
-        help="instead of the winner its trainings with fresh seeds, each in a folder of its own",
+        help="export the winner's trainings with fresh seeds, each to a folder of its own",
     )
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to create")
     parser.add_argument(
         "--clip-seconds",
         type=float,
         metavar="S",
-        help="length of a training clip (default: that of the data set's first)",
+        help="length of a training clip (default: read from the data set's first clip)",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the data set, where it has moved since the study"
+        "--data", type=Path, metavar="DIR", help="the data set, if it has moved since the study"
     )
     parser.add_argument("--logits", action="store_true", help="also write logits.pt")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -72,28 +73,29 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
     for one in chosen:
-        print(f"{one.id} of {one.results}")
-    print(f"{options.to}: {', '.join(sorted(path.name for path in options.to.iterdir()))}")
+        print(f"exported trial {one.id} of {one.results}")
+    print(f"wrote {options.to}: {', '.join(sorted(path.name for path in options.to.iterdir()))}")
     return 0
 
 
-def _choose(options: argparse.Namespace) -> list[Chosen]:
+def _choose(options: argparse.Namespace) -> list[ChosenTrial]:
+    """The trials to export, or one error that lists everything wrong with the options."""
     problems = []
     if options.to.exists():
-        problems.append(f"--to: {options.to} is there already; name a new folder")
+        problems.append(f"--to: {options.to} exists; name a new folder")
     if options.clip_seconds is not None and not 0 < options.clip_seconds < 3600:
         problems.append(
             f"--clip-seconds: must be above 0 and below 3600, received {options.clip_seconds:g}"
         )
     if len(options.results) > 1 and not options.logits:
-        problems.append("several studies make an ensemble of logits only: add --logits")
+        problems.append("several studies need --logits: only their logits can be combined")
     if len(options.results) > 1 and options.trial is not None:
-        problems.append("--trial: names a trial of one study, received several studies")
+        problems.append("--trial: needs exactly one study, received several")
     if options.trial is not None and options.stratum is not None:
-        problems.append("--trial and --subset: name a trial or a stratum, not both")
+        problems.append("--trial and --subset exclude each other")
     if options.trial is not None and options.confirmed:
-        problems.append("--trial and --confirmed: name a trial or take a winner's, not both")
-    chosen: list[Chosen] = []
+        problems.append("--trial and --confirmed exclude each other")
+    chosen: list[ChosenTrial] = []
     for results in options.results:
         try:
             if options.confirmed:
@@ -107,8 +109,8 @@ def _choose(options: argparse.Namespace) -> list[Chosen]:
     return chosen
 
 
-def _export(chosen: list[Chosen], options: argparse.Namespace) -> None:
-    # torch takes seconds to import: a mistake is told before.
+def _export(chosen: list[ChosenTrial], options: argparse.Namespace) -> None:
+    # Imported late: torch takes seconds, and wrong options should be reported at once.
     from focusnet.export.model_card import model_card
     from focusnet.export.teacher_logits import training_logits, write_logits
     from focusnet.exported import WEIGHTS, write_model
@@ -130,8 +132,8 @@ def _export(chosen: list[Chosen], options: argparse.Namespace) -> None:
             (folder / "filenames.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
-def _root(chosen: Chosen, data: Path | None) -> Path | None:
-    """Where a trial's data set is; None for the synthetic one."""
+def _root(chosen: ChosenTrial, data: Path | None) -> Path | None:
+    """Folder of a trial's data set; None for the synthetic one."""
     if data is not None:
         return data
     root = chosen.trial.data.root
@@ -139,10 +141,10 @@ def _root(chosen: Chosen, data: Path | None) -> Path | None:
 
 
 def clip_seconds(root: Path | None) -> float:
-    """Length of the first training clip of the data set in ``root``; synthetic ones have 1 s.
+    """Length of the first training clip of the data set in ``root``; 1 s for the synthetic one.
 
     Raises:
-        DataError: there is no such data set.
+        DataError: the data set is missing or cannot be read.
     """
     if root is None:
         return 1.0
@@ -150,8 +152,8 @@ def clip_seconds(root: Path | None) -> float:
         header = read_header(str(root / read_table(root / TRAIN, ["filename"])["filename"].iloc[0]))
     except (DataError, UnusableClip) as error:
         raise DataError(
-            f"how long a training clip is cannot be seen, because the data set is not in {root} "
-            f"({error}); name its folder (--data DIR), or say the length (--clip-seconds 1)"
+            f"cannot find the length of a training clip, because the data set is not in {root} "
+            f"({error}); give its folder (--data DIR) or the length (--clip-seconds 1)"
         ) from None
     return header.frames / header.rate
 

@@ -1,13 +1,13 @@
-"""A study's results as its files tell them, for what is made of a winner afterwards.
+"""Chooses the trial to export from a study's result files.
 
-The files are read, not the code that wrote them: a study may have been run elsewhere, and by an
+It reads files only and imports no code of the study, which may have run elsewhere and with an
 earlier version.
 """
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 import yaml
@@ -20,17 +20,29 @@ from focusnet.system.yaml_file import read_yaml
 from focusnet.winner import candidate_rows, winning_row
 
 
+class ResultFile(TypedDict):
+    """The parts of a trial's ``result.json`` that an export needs."""
+
+    classes: list[str]
+    clips: dict[str, int]  # train, select, report
+    metrics: dict[str, float]
+
+
 @dataclass(frozen=True, eq=False)
-class Chosen:
-    """A finished trial that something is to be made of.
+class ChosenTrial:
+    """A finished trial to export.
 
     Attributes:
-        study: name of the study; ``results`` is its folder.
-        id: of the trial; ``row`` is its line of ``trials.parquet``.
-        trial: all its settings; ``result`` is its ``result.json``.
-        metric: what the search maximised; ``tried`` says over how many trials, 0 where the trial
-            was named, or trained again with a fresh seed.
-        confirm: lines of the trials that repeat it, and its controls, with fresh seeds.
+        study: name of the study.
+        results: folder of the study.
+        id: of the trial.
+        row: the trial's row of ``trials.parquet``.
+        trial: all settings of the trial.
+        result: its ``result.json``.
+        metric: what the search maximised.
+        tried: number of trials that it was chosen from; 0 if the user named it, or if it is a
+            training with a fresh seed.
+        confirm: rows of the trials that repeat it, and its controls, with fresh seeds.
     """
 
     study: str
@@ -38,35 +50,36 @@ class Chosen:
     id: str
     row: pd.Series
     trial: TrialConfig
-    result: dict[str, Any]
+    result: ResultFile
     metric: str
     tried: int
     confirm: pd.DataFrame
 
     @property
     def weights(self) -> Path:
-        """Its weights, which a study keeps of its winners, and of their repetitions if asked."""
+        """The trial's weights file; ``choose`` has checked that it exists."""
         return self.results / "trials" / self.id / WEIGHTS
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the scenes, in the order of the logits."""
         return tuple(self.result["classes"])
 
     def predictions(self) -> pd.DataFrame:
-        """Logits of the test clips, by stage and half."""
+        """Read the logits of the test clips, by stage and half."""
         return pd.read_parquet(self.results / "predictions" / f"{self.id}.parquet")
 
 
-def choose(results: Path, *, stratum: str | None = None, trial: str | None = None) -> Chosen:
-    """The winner of a study's stratum, or the trial called ``trial``.
+def choose(results: Path, *, stratum: str | None = None, trial: str | None = None) -> ChosenTrial:
+    """Choose the winner of a study's stratum, or the trial named ``trial``.
 
-    The winner is the finished trial of the search with the highest value of the metric that the
-    study searched by. ``stratum`` is a value of the parameter that the study is stratified by, such
-    as ``"25"``; it may be left out where there is one stratum only.
+    The winner is the finished trial of the search with the highest value of the study's metric.
+    ``stratum`` is a value of the parameter that the study is stratified by, such as ``"25"``; a
+    study with a single stratum does not need it.
 
     Raises:
-        ConfigError: no such study, stratum or trial.
-        DataError: a file of the study cannot be read, or the weights are gone.
+        ConfigError: there is no such study, stratum or trial.
+        DataError: a file of the study cannot be read, or the trial's weights are missing.
     """
     try:
         space = yaml.safe_load((results / "space.yaml").read_text(encoding="utf-8"))
@@ -76,16 +89,18 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
     except FileNotFoundError as error:
         missing = Path(error.filename or results).name
         raise ConfigError(
-            f"{results}: not the results of a study: has no {missing}; such as results/focus"
+            f"{results}: has no {missing}, so it is not a study's folder (such as results/focus)"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise DataError(f"{results}: its files cannot be read: {error}") from None
+        raise DataError(f"{results}: the study's files cannot be read: {error}") from None
     finished = table[table["status"] == "finished"]
     row, tried = _row(results, finished, metric, stratify, stratum, trial)
     settings, result = _trial(results, str(row["trial"]))
-    follows = table.get("winner", pd.Series(dtype=str, index=table.index)) == row["trial"]
-    phase = table.get("phase", pd.Series(dtype=str, index=table.index))
-    return Chosen(
+    # Studies of the first versions have neither column.
+    missing_column = pd.Series(dtype=str, index=table.index)
+    repeats = table.get("winner", missing_column) == row["trial"]
+    repeats &= table.get("phase", missing_column) == "confirm"
+    return ChosenTrial(
         study=name,
         results=results,
         id=str(row["trial"]),
@@ -94,39 +109,38 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         result=result,
         metric=metric,
         tried=tried,
-        confirm=table[follows & (phase == "confirm") & (table["status"] == "finished")],
+        confirm=table[repeats & (table["status"] == "finished")],
     )
 
 
-def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[Chosen]:
-    """The trainings of a stratum's winner with fresh seeds, for an ensemble of them.
+def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[ChosenTrial]:
+    """Choose the trials that trained a stratum's winner again with fresh seeds, by seed.
 
     Raises:
-        ConfigError: as ``choose`` does; the winner was not trained again.
-        DataError: as ``choose`` does; the study did not keep the weights.
+        ConfigError: as in ``choose``; or the winner has not been trained again.
+        DataError: as in ``choose``; or the study did not keep the weights.
     """
     winner = choose(results, stratum=stratum)
     rows = winner.confirm[winner.confirm["arm"] == FOCUSNET].sort_values("seed")
     if rows.empty:
-        raise ConfigError(f"{results}: {winner.id} was not trained again with fresh seeds (yet)")
+        raise ConfigError(f"{results}: {winner.id} has not been trained again with fresh seeds")
     chosen = []
     for _, row in rows.iterrows():
-        settings, result = _trial(results, str(row["trial"]))
         name = str(row["trial"])
-        again = replace(winner, id=name, row=row, trial=settings, result=result, tried=0)
-        chosen.append(again)
+        settings, result = _trial(results, name)
+        chosen.append(replace(winner, id=name, row=row, trial=settings, result=result, tried=0))
     return chosen
 
 
-def _trial(results: Path, name: str) -> tuple[TrialConfig, dict[str, Any]]:
-    """The settings and the result of a trial that has its weights."""
+def _trial(results: Path, name: str) -> tuple[TrialConfig, ResultFile]:
+    """Read settings and result of a trial, and check that its weights are there."""
     folder = results / "trials" / name
     if not (folder / WEIGHTS).is_file():
         kept = sorted(path.parent.name for path in results.glob(f"trials/*/{WEIGHTS}"))
         raise DataError(
-            f"{folder}: has no {WEIGHTS}; a study keeps those of its winners only, and with "
-            "confirm.keep_weights those of their trainings with fresh seeds: "
-            f"{', '.join(kept) or 'none are here'}"
+            f"{folder}: has no {WEIGHTS}; a study keeps the weights of its winners and, with "
+            "confirm.keep_weights, of their trainings with fresh seeds; trials with weights: "
+            f"{', '.join(kept) or 'none'}"
         )
     try:
         settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
@@ -143,7 +157,7 @@ def _row(
     stratum: str | None,
     trial: str | None,
 ) -> tuple[pd.Series, int]:
-    """The line of the trial, and among how many the search found it."""
+    """The trial's row, and the number of trials that it was chosen from."""
     if trial is not None:
         named = finished[finished["trial"] == trial]
         if named.empty:
@@ -159,7 +173,8 @@ def _row(
         strata = sorted(values.unique(), key=lambda value: (len(value), value))
         if stratum is None and len(strata) > 1:
             raise ConfigError(
-                f"{results}: has a winner for each {stratify}: choose one of {', '.join(strata)}"
+                f"{results}: has a winner for each {stratify}; choose one with --subset: "
+                f"{', '.join(strata)}"
             )
         wanted = strata[0] if stratum is None else stratum
         if wanted not in strata:
@@ -173,5 +188,5 @@ def _row(
 
 
 def _text(value: Any) -> str:
-    """A stratum as a person writes it: a column with gaps holds 25 as 25.0."""
+    """A stratum as a person writes it; a column with missing values holds 25 as 25.0."""
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -1,20 +1,24 @@
-"""The model card of an exported network: what it is, how good, on what, and what to beware of."""
+"""Writes the model card of an exported network: use, data, accuracy, settings, limits, licences."""
 
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from focusnet.export.choose import Chosen
+from focusnet.export.choose import ChosenTrial
 from focusnet.location_interval import macro_accuracy_interval
 from focusnet.trial.logits import PREFIX
 
-_GROUPS = {"real": "real devices", "seen": "simulated, seen in training", "unseen": "unseen"}
+_GROUPS = {
+    "real": "real devices",
+    "seen": "simulated devices, seen in training",
+    "unseen": "simulated devices, not seen in training",
+}
 _TAU22 = "TAU-urban-acoustic-scenes-2022-mobile"
 
 
-def model_card(chosen: Chosen, clip_seconds: float) -> str:
-    """The card, in Markdown."""
+def model_card(chosen: ChosenTrial, clip_seconds: float) -> str:
+    """The card of a network that was trained on clips of ``clip_seconds``, in Markdown."""
     trial, features = chosen.trial, chosen.trial.features
     data = "the synthetic data set of the FocusNet study"
     if trial.data.root != "synthetic":
@@ -22,15 +26,16 @@ def model_card(chosen: Chosen, clip_seconds: float) -> str:
     clips = chosen.result["clips"]
     parts = [
         f"# {chosen.study}: {chosen.id}",
-        f"PaSST (`{trial.model.size}`) for acoustic scene classification, second stage "
-        f"`{trial.arm}` of the FocusNet study: trained with the knowledge of what a first network, "
-        "its template, confused.",
-        _usage(chosen, clip_seconds),
+        f"PaSST (`{trial.model.size}`) for acoustic scene classification, trained in the second "
+        f"stage of the FocusNet study, arm `{trial.arm}`. The network of the first stage, its "
+        "template, is what the study compares it with.",
+        _usage(features.sample_rate),
         "## Data",
         f"{trial.data.subset} % of the training clips of {data}: {clips['train']:,} clips of "
-        f"{clip_seconds:g} s, at {features.sample_rate:,} Hz, seed {trial.seed}. Its test split is "
-        f"halved by recording location: {clips['select']:,} clips by which the search chose its "
-        f"settings (`select`), {clips['report']:,} that nothing was chosen on (`report`).",
+        f"{clip_seconds:g} s, at {features.sample_rate:,} Hz, seed {trial.seed}. The test split is "
+        "divided into two halves by recording location: the search chose settings by accuracy on "
+        f"`select` ({clips['select']:,} clips); nothing was chosen on `report` "
+        f"({clips['report']:,} clips).",
         f"Scenes, in the order of the logits: {', '.join(chosen.classes)}.",
         "## Accuracy",
         _accuracy(chosen),
@@ -41,24 +46,24 @@ def model_card(chosen: Chosen, clip_seconds: float) -> str:
         _limits(chosen, clip_seconds),
         "## Licences",
         _licences(chosen),
-        "## Made with",
+        "## Software",
         ", ".join(f"{name} {version(name)}" for name in ("torch", "torchaudio", "hear21passt"))
         + ".",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _usage(chosen: Chosen, clip_seconds: float) -> str:
-    rate = chosen.trial.features.sample_rate
+def _usage(sample_rate: int) -> str:
     return f"""## Use
 
 ```python
 from focusnet.exported import load_model
-logits = load_model(".")(waveforms)  # (B, samples) in [-1, 1] at {rate} Hz -> (B, scenes)
+logits = load_model(".")(waveforms)  # (B, samples) in [-1, 1] at {sample_rate} Hz -> (B, scenes)
 ```
 
-`python -m focusnet.predict . clips/ --out predictions.csv` takes files of any rate, length and
-number of channels. With hear21passt's own class, on log-mels of the front end in `model.yaml`:
+`python -m focusnet.predict . clips/ --out predictions.csv` takes files of any sample rate, length
+and number of channels. Without this project, hear21passt's own class loads the weights; its input
+is a log-mel spectrogram with the settings in `model.yaml`:
 
 ```python
 import yaml, safetensors.torch
@@ -68,11 +73,11 @@ passt.load_state_dict(safetensors.torch.load_file("weights.safetensors"))
 ```"""
 
 
-def _accuracy(chosen: Chosen) -> str:
+def _accuracy(chosen: ChosenTrial) -> str:
     right = _right(chosen.predictions())
     lines = [
-        "Macro accuracy (mean over scenes) in %, on `report`, with 95 % intervals from drawing "
-        "whole locations again:",
+        "Macro accuracy (mean over scenes) on `report` in %, with 95 % bootstrap intervals over "
+        "recording locations:",
         "",
         "| | macro accuracy | 95 % interval |",
         "| --- | --- | --- |",
@@ -93,30 +98,22 @@ def _accuracy(chosen: Chosen) -> str:
         for name, title in _shown(chosen)
         if f"focus/report/{name}" in metrics
     ]
-    lines += [
-        "",
-        f"On `select`{_how_chosen(chosen)}: "
-        f"{100 * metrics['focus/select/macro_accuracy']:.1f} %{_flattery(chosen)}.",
-    ]
-    return "\n".join(lines)
+    on_select = f"Macro accuracy on `select`: {100 * metrics['focus/select/macro_accuracy']:.1f} %"
+    if chosen.tried:
+        trials = f"{chosen.tried} trial{'s' * (chosen.tried > 1)}"
+        on_select += f", biased upwards because it was chosen there as the best of {trials}"
+    return "\n".join([*lines, "", f"{on_select}."])
 
 
-def _shown(chosen: Chosen) -> list[tuple[str, str]]:
+def _shown(chosen: ChosenTrial) -> list[tuple[str, str]]:
+    """Further metrics of the card, and their titles."""
     rows = [("accuracy", "accuracy over clips"), ("calibration_error", "calibration error")]
     rows += [(f"class/{scene}", scene) for scene in chosen.classes]
     return rows + [(f"group/{group}", title) for group, title in _GROUPS.items()]
 
 
-def _how_chosen(chosen: Chosen) -> str:
-    return f", where it was chosen as the best of {chosen.tried} trials" if chosen.tried else ""
-
-
-def _flattery(chosen: Chosen) -> str:
-    return ", which flatters" if chosen.tried else ""
-
-
 def _right(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row a clip of ``report``: scene, location, template and focus (1 where right), gain."""
+    """One row per clip of ``report``: scene, location, template and focus (1 if right), gain."""
     rows = predictions[predictions["half"] == "report"]
     logits = [column for column in rows if column.startswith(PREFIX)]
     guess = rows[logits].idxmax(axis=1).str.removeprefix(PREFIX)
@@ -126,17 +123,17 @@ def _right(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _confirmation(chosen: Chosen) -> list[str]:
-    """What fresh seeds gave, where the study repeated its winner."""
+def _confirmation(chosen: ChosenTrial) -> list[str]:
+    """Accuracy of the trainings with fresh seeds, if the study made them."""
     column = "focus/report/macro_accuracy"
     if chosen.confirm.empty or column not in chosen.confirm:
         return [
-            "It was trained with one seed, and not repeated with others: how far a seed moves its "
-            "accuracy is not known."
+            "It was trained with a single seed, so how much accuracy depends on the seed is not "
+            "known."
         ]
     lines = [
-        "Trained again with fresh seeds, this network's settings and the controls' (macro accuracy "
-        "on `report`, %; the study's report tests the differences):",
+        "Macro accuracy on `report` in %, after training again with fresh seeds, with the settings "
+        "of this network and for the control arms (the study's report tests the differences):",
         "",
         "| arm | seeds | mean | lowest | highest |",
         "| --- | --- | --- | --- | --- |",
@@ -150,7 +147,7 @@ def _confirmation(chosen: Chosen) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _settings(chosen: Chosen) -> str:
+def _settings(chosen: ChosenTrial) -> str:
     focus = chosen.trial.focus
     threshold = "1 / number of scenes" if focus.threshold is None else f"{focus.threshold:g}"
     warm = chosen.result["metrics"].get("focus/warm_classes")
@@ -167,40 +164,42 @@ def _settings(chosen: Chosen) -> str:
 
 
 def _initial(weights: str) -> str:
-    known = {"none": "drawn at random", "audioset": "PaSST's own, trained on AudioSet"}
+    known = {"none": "random", "audioset": "PaSST's published weights, trained on AudioSet"}
     return known.get(weights, Path(weights).name)
 
 
-def _limits(chosen: Chosen, clip_seconds: float) -> str:
+def _limits(chosen: ChosenTrial, clip_seconds: float) -> str:
     lines = [
-        f"- It knows these {len(chosen.classes)} scenes only and names one of them for any sound.",
-        f"- It was trained on clips of {clip_seconds:g} s; longer files are cut into such windows "
-        "and their probabilities averaged, which was not measured here.",
-        "- Accuracy on other cities, devices and microphones than those of the test split is not "
-        "known; the groups of devices above show how far it falls where a device is new.",
-        "- The intervals hold for the choice of test locations, not for that of the seed.",
+        f"- It classifies every sound as one of these {len(chosen.classes)} scenes.",
+        f"- It was trained on clips of {clip_seconds:g} s. `focusnet.predict` cuts longer files "
+        "into windows of this length and averages their probabilities; the accuracy of this was "
+        "not measured.",
+        "- Its accuracy in other cities and with other devices than in the test split is not "
+        "known. The device groups above show how much accuracy drops on unseen devices.",
+        "- The intervals cover the choice of test locations, not that of the seed.",
     ]
     return "\n".join(lines)
 
 
-def _licences(chosen: Chosen) -> str:
+def _licences(chosen: ChosenTrial) -> str:
     lines = ["The licence of the study's code does not cover these weights.", ""]
     if chosen.trial.model.weights == "audioset":
         lines.append(
-            "- They start from PaSST's AudioSet weights (github.com/kkoutini/PaSST; the package "
-            "hear21passt names Apache-2.0), which were trained on the sound of YouTube videos."
+            "- Training started from PaSST's AudioSet weights (github.com/kkoutini/PaSST; the "
+            "package hear21passt states Apache-2.0), which were trained on the sound of YouTube "
+            "videos."
         )
     elif chosen.trial.model.weights != "none":
-        lines.append("- They start from other weights, whose licence holds for these as well.")
+        lines.append("- Training started from other weights, whose licence applies as well.")
     if _TAU22 in chosen.trial.data.root:
         lines.append(
             "- They were trained on TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University "
-            "and its licensors, whose licence permits experimental and non-commercial purposes "
-            "only, asks to name its source in publications, and counts selling or distributing "
-            "results achieved with it, and services that use it, as commercial."
+            "and its licensors. Its licence permits experimental and non-commercial purposes only "
+            "and requires that publications name the source. It counts as commercial: selling or "
+            "distributing results achieved with the data, and services that use it."
         )
     elif chosen.trial.data.root == "synthetic":
-        lines.append("- They were trained on synthetic sound that no one else has rights in.")
+        lines.append("- They were trained on synthetic sound, in which nobody else has rights.")
     else:
-        lines.append("- The licence of the data set they were trained on applies.")
+        lines.append("- The licence of the data set that they were trained on applies.")
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""A teacher's logits on its training clips, as the student code of CP-JKU reads them.
+"""Computes a teacher's logits on its training clips, for the student code of CP-JKU.
 
-That code (github.com/fschmid56/cpjku_dcase23, datasets/dcase23.py, and the DCASE24 baseline's
-descendants) loads one tensor with a row for each row of ``meta.csv``, in that order, and takes the
-rows of its training clips. Rows of other clips hold NaN here: a student that reads one, by a wrong
-order or a larger subset than the teacher's, gets a loss that is not a number.
+That code (github.com/fschmid56/cpjku_dcase23, datasets/dcase23.py, and the code derived from the
+DCASE24 baseline) loads one tensor with a row for each row of ``meta.csv``, in that order, and takes
+the rows of its training clips. All other rows are NaN. So a student that reads a wrong row, because
+of another order or a larger subset than the teacher's, gets a NaN loss.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from focusnet.errors import ConfigError, DataError
-from focusnet.export.choose import Chosen
+from focusnet.export.choose import ChosenTrial
 from focusnet.exported import load_model
 from focusnet.system.atomic import replacing
 from focusnet.training.loop import predict_logits
@@ -23,34 +23,38 @@ from focusnet.trial.preparation import prepare_data
 
 
 def training_logits(
-    teachers: Sequence[tuple[Chosen, Path]], device: torch.device, root: Path | None = None
+    teachers: Sequence[tuple[ChosenTrial, Path]], device: torch.device, root: Path | None = None
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Mean logits (rows of ``meta.csv``, scenes) of ``teachers``, and the names of these rows.
+    """Compute the mean logits of ``teachers`` on their training clips.
 
     Args:
         teachers: trials and the folders they were exported to.
-        root: of the data set; default: where the trials found it.
+        device: that computes.
+        root: folder of the data set; by default the one in the trials' settings.
+
+    Returns:
+        Logits, (rows of ``meta.csv``, scenes), and the file names of these rows.
 
     Raises:
-        ConfigError: teachers of different training clips or scenes.
-        DataError: the data set is not there, or not the one that they were trained on.
+        ConfigError: the teachers were trained on different clips or scenes.
+        DataError: the data set is missing, or is not the one that they were trained on.
     """
     total: NDArray[np.float64] | None = None
     names: list[str] = []
     train: list[str] = []
     for chosen, folder in teachers:
         data = _data(chosen, root)
-        mine = data.names(data.train)
+        own_train = data.names(data.train)
         if total is None:
             names = list(data.dataset.clips["filename"])
-            train = mine
+            train = own_train
             total = np.full((len(names), len(chosen.classes)), np.nan)
             total[data.train] = 0.0
-        elif train != mine or teachers[0][0].classes != chosen.classes:
+        elif train != own_train or teachers[0][0].classes != chosen.classes:
             raise ConfigError(
                 f"{chosen.results}: {chosen.id} was trained on other clips or scenes than "
-                f"{teachers[0][0].id}; an ensemble needs teachers of one subset "
-                "(one that is drawn, for want of an official list, differs from seed to seed)"
+                f"{teachers[0][0].id}; the teachers of an ensemble need the same subset "
+                "(a subset without an official list is drawn, and depends on the seed)"
             )
         model = load_model(folder)
         compute = chosen.trial.compute
@@ -63,9 +67,9 @@ def training_logits(
     return (total / len(teachers)).astype(np.float32), names
 
 
-def _data(chosen: Chosen, root: Path | None) -> TrialData:
-    """The data of a trial as it is now, which must be as it was."""
-    # Initial weights and impulse responses are for training only and need not be here.
+def _data(chosen: ChosenTrial, root: Path | None) -> TrialData:
+    """Load a trial's data, and check that it is what the trial was trained on."""
+    # Initial weights and impulse responses are used in training only and may be missing here.
     trial = chosen.trial.model_copy(
         update={
             "model": chosen.trial.model.model_copy(update={"weights": "none"}),
@@ -82,14 +86,14 @@ def _data(chosen: Chosen, root: Path | None) -> TrialData:
     if data.dataset.classes != chosen.classes or found != trained or not same_test:
         raise DataError(
             f"{data.dataset.root}: is not the data set that {chosen.id} was trained on: "
-            f"{trained:,} training clips and the scenes {', '.join(chosen.classes)}; "
-            f"received {found:,} and {', '.join(data.dataset.classes)}"
-            f"{'' if same_test else ', and other test clips'}"
+            f"expected {trained:,} training clips and the scenes {', '.join(chosen.classes)}; "
+            f"found {found:,} and {', '.join(data.dataset.classes)}"
+            f"{'' if same_test else ', and different test clips'}"
         )
     return data
 
 
 def write_logits(path: Path, logits: NDArray[np.float32]) -> None:
-    """Write the tensor (N, C); ``torch.load(path, weights_only=True)`` reads it."""
+    """Write a tensor (N, C) that ``torch.load(path, weights_only=True)`` reads."""
     with replacing(path) as part:
         torch.save(torch.from_numpy(logits), part)

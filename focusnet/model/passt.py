@@ -1,6 +1,8 @@
-"""PaSST as this project uses it: hear21passt's class, seeded, silent, with a new head.
+"""Builds PaSST, the network of both stages, from hear21passt's class.
 
-PaSST: Koutini et al., "Efficient training of audio transformers with patchout", Interspeech 2022
+Weights and random decisions come from seeds, nothing is printed, and GPUs get faster kernels.
+
+Source: Koutini et al., "Efficient training of audio transformers with patchout", Interspeech 2022
 (arXiv:2110.05069).
 """
 
@@ -10,7 +12,7 @@ from typing import Any
 import hear21passt.models.passt as hear
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
@@ -27,7 +29,9 @@ __all__ = [
     "weights_path",
 ]
 
-# hear21passt traces the shapes of its first forward pass on standard output.
+Kept = Tensor | slice  # rows or columns of patches: their indices, or all of them
+
+# Otherwise hear21passt prints the shapes of its first forward pass.
 hear.first_RUN = False
 
 PATCH = 16  # bins and frames of a patch, in all sizes
@@ -41,7 +45,7 @@ SIZES = {
 
 
 class _PatchEmbed(hear.PatchEmbed):
-    """hear21passt's patch embedding without its warning on every other input length."""
+    """hear21passt's patch embedding, without its warning when the input length changes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, n_mels, frames) to (B, embedding, rows, columns)."""
@@ -52,44 +56,47 @@ class _PatchEmbed(hear.PatchEmbed):
         (height, width), (down, right) = self.proj.kernel_size, self.proj.stride
         return (x.shape[2] - height) // down + 1, (x.shape[3] - width) // right + 1
 
-    def of_some(self, x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-        """The same of some rows and columns of patches only (None: of all), by a matrix product.
+    def as_matrix_product(self, x: Tensor, rows: Kept, columns: Kept) -> Tensor:
+        """Embed only the given rows and columns of patches.
 
-        For GPUs: it computes only what is kept, and is no convolution of a single channel. Equal up
-        to rounding.
+        Equal to ``forward`` followed by the selection, up to rounding. Faster on a GPU: only the
+        kept patches are computed, and a convolution of a single channel is avoided.
         """
         (height, width), (down, right) = self.proj.kernel_size, self.proj.stride
-        patches = x.squeeze(1).unfold(1, height, down)
-        if rows is not None:
-            patches = patches[:, rows]
-        patches = patches.unfold(2, width, right)
-        if columns is not None:
-            patches = patches[:, :, columns]
+        patches = x.squeeze(1).unfold(1, height, down)[:, rows]
+        patches = patches.unfold(2, width, right)[:, :, columns]
         embedded = F.linear(patches.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
         return self.norm(embedded.permute(0, 3, 1, 2))
 
 
-class Attention(hear.Attention):
-    """hear21passt's attention; on a GPU in one of torch's fused kernels.
+class Attention(nn.Module):
+    """Self-attention that uses one of torch's fused kernels on a GPU.
 
-    On a CPU the parent's own products and softmax are the faster ones, and stay as they are to the
-    bit. ``fused`` says which, whatever the device; None leaves it to where the tokens are.
+    It takes over the layers of hear21passt's attention, so that parameter names and the weights of
+    a seed stay the same. On a CPU it computes what that one does, to the bit; fused kernels are
+    slower there. ``fused`` overrides the choice by device.
     """
 
-    fused: bool | None = None
+    def __init__(self, original: hear.Attention, fused: bool | None) -> None:
+        super().__init__()
+        self.num_heads = original.num_heads
+        self.scale = original.scale
+        self.qkv = original.qkv
+        self.attn_drop = original.attn_drop
+        self.proj = original.proj
+        self.proj_drop = original.proj_drop
+        self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, tokens, embedding) to the same."""
-        if not self._is_fused(x):
-            return super().forward(x)
         batch, tokens, width = x.shape
         parts = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         attended = self.attend(*parts).transpose(1, 2).reshape(batch, tokens, width)
         return self.proj_drop(self.proj(attended))
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """What each query (B, heads, n, width) gathers of the values (B, heads, tokens, width)."""
-        if self._is_fused(queries):
+        """Mix ``values`` (B, heads, tokens, width) for each query (B, heads, n, width)."""
+        if queries.device.type == "cuda" if self.fused is None else self.fused:
             dropped = self.attn_drop.p if self.training else 0.0
             return F.scaled_dot_product_attention(
                 queries, keys, values, dropout_p=dropped, scale=self.scale
@@ -97,28 +104,46 @@ class Attention(hear.Attention):
         shares = ((queries @ keys.transpose(-2, -1)) * self.scale).softmax(dim=-1)
         return self.attn_drop(shares) @ values
 
-    def _is_fused(self, x: Tensor) -> bool:
-        return x.device.type == "cuda" if self.fused is None else self.fused
-
 
 class Passt(hear.PaSST):
     """hear21passt's PaSST with random decisions drawn from ``generator``.
 
-    In evaluation it equals the parent class bit for bit. In training it adds what the PaSST of the
-    CP-JKU code base does and hear21passt's does not: a random offset into the time position
-    embedding (``time_offset``). With ``class_tokens_only`` the last block is spared what nobody
-    reads: equal up to rounding, for 7 % less work in PaSST-S.
+    In evaluation it equals the parent class bit for bit. ``forward`` takes (B, 1, n_mels, frames)
+    and returns logits (B, n_classes) and features (B, embedding), as the parent does.
 
-    ``forward`` takes (B, 1, n_mels, frames) and returns logits (B, n_classes) and features (B,
-    embedding), as the parent does.
+    Args:
+        time_offset: in training, start the time position embedding at a random offset, as the PaSST
+            of the CP-JKU code base does and hear21passt's does not.
+        class_tokens_only: compute only the class tokens in the last block, since no other token is
+            read. Equal up to rounding, for 7 % less work in PaSST-S.
+        fused_attention: use torch's fused attention kernels; by default on a GPU only.
+        patches_as_matrix: embed patches by a matrix product; by default on a GPU only.
+        compiled: compile every block but the last, for full training batches.
+        **parent: arguments of the parent class.
     """
 
-    time_offset = False
-    class_tokens_only = False
-    patches_as_matrix: bool | None = None  # by default on a GPU
-    generator: Generator | None = None
-    compiled = False
-    _full_batch: int | None = None
+    def __init__(
+        self,
+        *,
+        time_offset: bool,
+        class_tokens_only: bool,
+        fused_attention: bool | None,
+        patches_as_matrix: bool | None,
+        compiled: bool,
+        **parent: Any,
+    ) -> None:
+        super().__init__(patch_size=PATCH, distilled=True, embed_layer=_PatchEmbed, **parent)
+        self.time_offset = time_offset
+        self.class_tokens_only = class_tokens_only
+        self.patches_as_matrix = patches_as_matrix
+        self.compiled = compiled
+        self.generator: Generator | None = None
+        self._full_batch: int | None = None
+        for block in self.blocks:
+            block.attn = Attention(block.attn, fused_attention)
+        if compiled:
+            for block in self.blocks[:-1]:
+                _compile(block)
 
     def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, n_mels, frames) to the class and the distillation token, (B, embedding) each."""
@@ -127,66 +152,57 @@ class Passt(hear.PaSST):
         tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
         x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
         x = self.pos_drop(x)
-        plainly = self.compiled and not self._is_full(x)
+        skip_compiled = self.compiled and not self._is_full_batch(x)
         for block in self.blocks[:-1]:
-            x = block.forward(x) if plainly else block(x)
+            x = block.forward(x) if skip_compiled else block(x)
         last = self.blocks[-1]
         x = _first_tokens(last, x, tokens.shape[1]) if self.class_tokens_only else last(x)
         x = self.norm(x)
         return x[:, 0], x[:, 1]
 
     def _embed(self, x: Tensor) -> Tensor:
-        """(B, embedding, rows, columns): the patches that patchout leaves, with their positions."""
+        """Embed the patches that patchout keeps, with positions: (B, embedding, rows, columns)."""
         rows, columns = self.patch_embed.grid(x)
         positions = self.time_new_pos_embed.shape[-1]
         if columns > positions:
             raise DataError(
-                f"model.max_frames: a clip has {columns} columns of patches, the position "
-                f"embedding ends at {positions}; raise max_frames"
+                f"model.max_frames: a clip has {columns} columns of patches, but the position "
+                f"embedding has {positions}; raise max_frames"
             )
         offset = 0
         if self.training and self.time_offset:
             offset = int(torch.randint(1 + positions - columns, (1,), generator=self.generator))
         in_time = self.time_new_pos_embed[:, :, :, offset : offset + columns]
         in_frequency = self.freq_new_pos_embed
-        kept_columns = kept_rows = None
-        if self.training and self.s_patchout_t:
-            kept_columns = self._keep(columns, self.s_patchout_t, x.device)
-        if self.training and self.s_patchout_f:
-            kept_rows = self._keep(rows, self.s_patchout_f, x.device)
+        kept_columns = self._keep(columns, self.s_patchout_t, x.device)
+        kept_rows = self._keep(rows, self.s_patchout_f, x.device)
         as_matrix = self.patches_as_matrix
         if x.device.type == "cuda" if as_matrix is None else as_matrix:
-            x = self.patch_embed.of_some(x, kept_rows, kept_columns)
-            if kept_columns is not None:
-                in_time = in_time[:, :, :, kept_columns]
-            if kept_rows is not None:
-                in_frequency = in_frequency[:, :, kept_rows]
-            return x + in_time + in_frequency
-        x = self.patch_embed(x) + in_time
-        x = x + in_frequency
-        if kept_columns is not None:
-            x = x[:, :, :, kept_columns]
-        if kept_rows is not None:
-            x = x[:, :, kept_rows]
-        return x
+            x = self.patch_embed.as_matrix_product(x, kept_rows, kept_columns)
+            return x + in_time[:, :, :, kept_columns] + in_frequency[:, :, kept_rows]
+        x = self.patch_embed(x) + in_time + in_frequency
+        return x[:, :, :, kept_columns][:, :, kept_rows]
 
-    def _is_full(self, x: Tensor) -> bool:
-        """Full training batches are what is compiled; any other input would be compiled anew."""
+    def _is_full_batch(self, x: Tensor) -> bool:
+        """Whether compiled blocks take ``x``; they would be compiled anew for every other size."""
         if not (self.training and torch.is_grad_enabled()):
             return False
         if self._full_batch is None:
-            self._full_batch = len(x)  # an epoch's first batch is full
+            self._full_batch = len(x)  # the first batch of an epoch is full
         return len(x) == self._full_batch
 
-    def _keep(self, count: int, drop: int, device: torch.device) -> Tensor:
+    def _keep(self, count: int, drop: int, device: torch.device) -> Kept:
+        """Draw which of ``count`` rows or columns patchout keeps."""
+        if not (self.training and drop):
+            return slice(None)
         kept = torch.randperm(count, generator=self.generator)[: count - drop].sort().values
         return send(kept, device)
 
 
 def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
-    """What ``block`` makes of the first ``count`` tokens of (B, tokens, embedding).
+    """Output of ``block`` for the first ``count`` tokens of (B, tokens, embedding).
 
-    The other tokens need keys and values only, which is a sixth of their work.
+    Of the other tokens only keys and values are computed, a sixth of their work.
     """
     attention = block.attn
     batch, tokens, width = x.shape
@@ -209,10 +225,10 @@ def patch_stride(config: ModelConfig) -> int:
 
 
 def weights_path(weights: str, cache: Path) -> Path | None:
-    """The file behind ``model.weights``; None for 'none'. Fetches 'audioset' where needed.
+    """Path of the file that ``model.weights`` means; None for 'none'. Downloads 'audioset'.
 
     Raises:
-        DataError: no such file, or weights that cannot be had.
+        DataError: the file does not exist, or the download failed.
     """
     if weights == "none":
         return None
@@ -239,50 +255,39 @@ def build_model(
     seed: int = 0,
     cache: Path | None = None,
 ) -> Passt:
-    """Build a PaSST, initialised from ``seed``, then from ``config.weights``.
+    """Build a PaSST, initialise it from ``seed`` and load ``config.weights``.
 
     Args:
         config: size, weights, stride, length of the time position embedding.
-        n_classes: of the head; ``config.n_classes``, then 10 by default. A head of the weights
-            file with another number of classes is left out: the new head stays as initialised.
+        n_classes: default ``config.n_classes``, then 10. If the head in the weights file has
+            another number of classes, the head stays as initialised.
         n_mels: bins of the input.
         patchout_freq, patchout_time: rows and columns of patches dropped in training.
-        time_offset: random offset into the time position embedding in training.
-        class_tokens_only: spare the last block what nobody reads; see ``Passt``.
-        fused_attention: by torch's fused kernels; by default on a GPU only.
-        patches_as_matrix: embed patches by a matrix product; by default on a GPU only.
-        compiled: every block but the last by ``torch.compile``, once for all, for full training
-            batches.
+        time_offset, class_tokens_only, fused_attention, patches_as_matrix, compiled: see ``Passt``.
+        seed: of the initial weights.
         cache: folder for downloads.
 
     Raises:
-        DataError: weights that are missing, corrupt or of another network.
+        DataError: the weights are missing, corrupt or of another network.
     """
     embed_dim, depth, heads, _ = SIZES[config.size]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Passt(
+            time_offset=time_offset,
+            class_tokens_only=class_tokens_only,
+            fused_attention=fused_attention,
+            patches_as_matrix=patches_as_matrix,
+            compiled=compiled,
             s_patchout_t=patchout_time,
             s_patchout_f=patchout_freq,
             img_size=(n_mels, config.max_frames),
-            patch_size=PATCH,
             stride=patch_stride(config),
             num_classes=n_classes or config.n_classes or 10,
             embed_dim=embed_dim,
             depth=depth,
             num_heads=heads,
-            distilled=True,
-            embed_layer=_PatchEmbed,
         )
-    for block in model.blocks:
-        block.attn.__class__ = Attention  # hear21passt's block takes no other from outside
-        block.attn.fused = fused_attention
-        if compiled and block is not model.blocks[-1]:
-            _compile(block)
-    model.time_offset = time_offset
-    model.class_tokens_only = class_tokens_only
-    model.patches_as_matrix = patches_as_matrix
-    model.compiled = compiled
     path = weights_path(config.weights, cache or cache_folder(None))
     if path is not None:
         load_weights(model, read_weights(path), path)
@@ -290,11 +295,12 @@ def build_model(
 
 
 def _compile(block: Any) -> None:
-    """Let ``torch.compile`` make a graph of ``block`` when it is first called."""
-    import torch._inductor.config  # takes a second, for nothing where nothing is compiled
+    """Have ``torch.compile`` compile ``block`` in place, on its first call."""
+    import torch._inductor.config  # takes a second, so only where something is compiled
 
-    # In this process: for some ten kernels a pool of processes gains little, and it would stay
-    # behind where this one is killed.
+    # No pool of compiler processes: it gains little for about ten kernels, and would stay behind if
+    # this process is killed.
     torch._inductor.config.compile_threads = 1
-    # In place: the state dict stays. Whole, the model would be compiled for each time offset.
+    # In place, so that the state dict stays the same. Block by block, because the whole model would
+    # be compiled for every time offset.
     block.compile(dynamic=False)

@@ -30,7 +30,7 @@ AUDIOSET = PublishedWeights(
     sha256="302903fa8c4aee817b11dc982da0b29aaf8d11a3e722420476d0a12c9db70c2c",
     megabytes=345,
 )
-PUBLISHED = {"passt_s_swa_p16_128_ap476": AUDIOSET}  # by hear21passt's name of the architecture
+PUBLISHED = {"passt_s_swa_p16_128_ap476": AUDIOSET}  # by hear21passt's architecture name
 
 
 def sha256_of(path: Path) -> str:
@@ -78,16 +78,16 @@ def fetch(published: PublishedWeights, folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from .safetensors or a torch file, without running any code in it.
+    """Read a state dict from a .safetensors or torch file, without running code from it.
 
     Raises:
-        DataError: not a weights file, or one that holds more than tensors.
+        DataError: the file is not a weights file, or holds more than tensors.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling, zip and safetensors errors each have their own type
+    except Exception as error:  # unpickling, zip and safetensors each have their own error types
         reason = str(error).split("\n")[0][:200]
         raise DataError(f"model.weights: {path} cannot be read as weights: {reason}") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -98,15 +98,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load the weights of a PaSST, all but a head of another number of classes.
+    """Load the weights of a PaSST; a head with another number of classes is left out.
 
     Raises:
-        DataError: what does not fit, with ``path``, where it came from.
+        DataError: names or shapes do not fit; the message lists them and ``path``, their file.
     """
     state = dict(state)
     projection = state.get("patch_embed.proj.weight")
     if projection is not None and projection.ndim == 4 and projection.shape[1] == 3:
-        # Some checkpoints keep the three image channels; one of audio gets their sum.
+        # Some checkpoints keep the three image channels; the audio channel gets their sum.
         state["patch_embed.proj.weight"] = projection.sum(dim=1, keepdim=True)
     expected = model.state_dict()
     for head in ("head.1", "head_dist"):

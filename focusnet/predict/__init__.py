@@ -1,1 +1,1 @@
-"""Classifies audio files with an exported network: ``python -m focusnet.predict``."""
+"""Classifies audio files with an exported model: ``python -m focusnet.predict``."""

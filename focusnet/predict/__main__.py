@@ -1,4 +1,4 @@
-"""Scenes of audio files with an exported network: ``python -m focusnet.predict``."""
+"""The command ``python -m focusnet.predict``: writes scene probabilities of audio files."""
 
 import argparse
 import csv
@@ -19,29 +19,30 @@ from focusnet.errors import ConfigError, FocusNetError
 from focusnet.predict.windows import UnreadableAudio, Window, windows
 from focusnet.system.atomic import replacing
 
-Compute = Callable[[Sequence[Window]], NDArray[np.float64]]  # windows to (n, scenes)
+# Windows to probabilities, (n, scenes)
+Network = Callable[[Sequence[Window]], NDArray[np.float64]]
 
 EXAMPLE = """examples:
   python -m focusnet.predict exported/focus25 recordings/ --out predictions.csv
   python -m focusnet.predict exported/focus25 evaluation/audio --format dcase --out output.csv
 
-Any rate, any number of channels (they are averaged), any length: longer files are cut into windows
-as long as a training clip, and the probabilities of their windows are averaged; shorter files are
-repeated until they fill one. A folder stands for all audio files below it. Files that cannot be
-read are left out and listed at the end.
+Files may have any sample rate, any number of channels (they are averaged) and any length. Longer
+files are cut into windows of a training clip's length, and the probabilities of the windows are
+averaged. Shorter files are repeated until they fill a window. A folder stands for all audio files
+below it. Files that cannot be read are left out and listed at the end.
 
-exit status: 0 done, 1 done but for files that could not be read, 2 the input is wrong"""
+exit status: 0 done, 1 some files could not be read, 2 wrong input, 130 interrupted"""
 
 
 @dataclass
 class _File:
-    """A file on its way: what its windows have given so far."""
+    """A file that is being classified."""
 
     name: str
-    total: NDArray[np.float64]
-    windows: int = 0  # that wait for the network or have been computed
-    computed: int = 0
-    problem: str | None = None
+    total: NDArray[np.float64]  # sum of the probabilities of computed windows
+    windows: int = 0  # windows read so far
+    computed: int = 0  # windows computed so far
+    problem: str | None = None  # why it cannot be read
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,17 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="DIR", help="what focusnet.export has written")
+    parser.add_argument("model", type=Path, metavar="DIR", help="exported model")
     parser.add_argument("clips", nargs="+", type=Path, help="audio files, or folders of them")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write")
     parser.add_argument(
         "--format",
         choices=("csv", "dcase"),
         default="csv",
-        help="csv: file and probabilities; dcase: DCASE Task 1's system output, tab separated",
+        help="csv: file names and probabilities; dcase: system output of DCASE Task 1, separated "
+        "by tabs",
     )
-    parser.add_argument("--window", type=float, metavar="S", help="seconds instead of a clip's")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="windows at a time")
+    parser.add_argument("--window", type=float, metavar="S", help="window length in seconds")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="windows per batch")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args(arguments)
     try:
@@ -76,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    print(f"{options.out}: {len(files) - len(problems):,} of {len(files):,} files")
+    print(f"wrote {options.out}: {len(files) - len(problems):,} of {len(files):,} files")
     if problems:
         print(f"{len(problems):,} files could not be read:", file=sys.stderr)
         print("\n".join(f"  {name}: {why}" for name, why in problems), file=sys.stderr)
@@ -85,12 +87,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> list[tuple[str, Path]]:
-    """The files to classify, or one error with all that is wrong on the command line."""
+    """The files to classify, or one error that lists everything wrong with the options."""
     problems = []
     if options.batch_size < 1:
         problems.append(f"--batch-size: must be at least 1, received {options.batch_size}")
     if not options.model.is_dir():
-        problems.append(f"{options.model}: no such folder; name one that focusnet.export has made")
+        problems.append(f"{options.model}: no such folder; give an exported model")
     files: list[tuple[str, Path]] = []
     try:
         files = find_files(options.clips)
@@ -102,24 +104,24 @@ def _check(options: argparse.Namespace) -> list[tuple[str, Path]]:
 
 
 def find_files(clips: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names and paths of audio files, those of a folder in the order of their names.
+    """Find audio files; gives name and path of each, sorted within a folder.
 
-    Names are paths as given; where a single folder is given they start from it.
+    Names are paths as given, or relative to the folder if a single folder is given.
 
     Raises:
-        ConfigError: paths that are not there, and folders without audio, all of them.
+        ConfigError: paths are missing, or folders hold no audio (all are named).
     """
     endings = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".mp3"}
     found: list[tuple[str, Path]] = []
     problems = []
     for path in clips:
         if path.is_dir():
-            start = path if len(clips) == 1 else None
             inside = sorted(
                 one for one in path.rglob("*") if one.suffix.lower() in endings and one.is_file()
             )
-            named = [one.relative_to(start) if start else one for one in inside]
-            found += [(name.as_posix(), one) for name, one in zip(named, inside, strict=True)]
+            for one in inside:
+                name = one.relative_to(path) if len(clips) == 1 else one
+                found.append((name.as_posix(), one))
             if not inside:
                 problems.append(f"{path}: holds no audio files")
         elif path.exists():
@@ -132,12 +134,12 @@ def find_files(clips: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _check_names(files: Sequence[tuple[str, Path]]) -> None:
-    """DCASE's output names files without their folders."""
+    """Refuse files of the same name: DCASE's format has no folders."""
     times = Counter(path.name for _, path in files)
     twice = [f"{name} ({count} files)" for name, count in times.items() if count > 1]
     if twice:
         raise ConfigError(
-            f"--format dcase: names files without their folders, and several are called "
+            "--format dcase: file names must be unique, because folders are left out; received "
             f"{', '.join(twice[:5])}{' and others' if len(twice) > 5 else ''}"
         )
 
@@ -145,7 +147,8 @@ def _check_names(files: Sequence[tuple[str, Path]]) -> None:
 def _predict(
     files: Sequence[tuple[str, Path]], options: argparse.Namespace
 ) -> list[tuple[str, str]]:
-    # torch takes seconds to import: a mistake is told before.
+    """Classify ``files`` and write the output; returns files that cannot be read, with reasons."""
+    # Imported late: torch takes seconds, and wrong options should be reported at once.
     import torch
 
     from focusnet.exported import load_model
@@ -164,7 +167,7 @@ def _predict(
                 f"{model.longest / model.sample_rate:.3g} s, received {options.window:g}"
             )
 
-    def compute(batch: Sequence[Window]) -> NDArray[np.float64]:
+    def network(batch: Sequence[Window]) -> NDArray[np.float64]:
         with torch.inference_mode():
             logits = model(torch.from_numpy(np.stack(batch)).to(device))
             return torch.softmax(logits.double(), dim=1).cpu().numpy()
@@ -179,8 +182,8 @@ def _predict(
     ):
         task = bar.add_task("files", total=len(files))
         write = _writer(out, options.format, model.classes)
-        reading = _reading(files, model.sample_rate, length, len(model.classes))
-        for file in _computed(reading, compute, options.batch_size):
+        reading = _read_windows(files, model.sample_rate, length, len(model.classes))
+        for file in _classify(reading, network, options.batch_size):
             bar.advance(task)
             if file.problem is not None:
                 problems.append((file.name, file.problem))
@@ -189,10 +192,10 @@ def _predict(
     return problems
 
 
-def _reading(
+def _read_windows(
     files: Sequence[tuple[str, Path]], sample_rate: int, length: int, n_classes: int
 ) -> Iterator[tuple[_File, Window | None]]:
-    """Each file's windows, then None; a file that turns out to be damaged has a problem by then."""
+    """Yield each file's windows, then None; by then a damaged file has its ``problem`` set."""
     for name, path in files:
         file = _File(name, np.zeros(n_classes))
         try:
@@ -203,16 +206,16 @@ def _reading(
         yield file, None
 
 
-def _computed(
-    reading: Iterable[tuple[_File, Window | None]], compute: Compute, batch_size: int
+def _classify(
+    reading: Iterable[tuple[_File, Window | None]], network: Network, batch_size: int
 ) -> Iterator[_File]:
-    """The files, in order, once all of their windows are computed."""
+    """Yield the files in order, each as soon as all its windows are computed."""
     waiting: deque[_File] = deque()
     batch: list[tuple[_File, Window]] = []
 
     def flush() -> None:
         if batch:
-            for (file, _), row in zip(batch, compute([w for _, w in batch]), strict=True):
+            for (file, _), row in zip(batch, network([w for _, w in batch]), strict=True):
                 file.total += row
                 file.computed += 1
             batch.clear()
@@ -234,9 +237,9 @@ def _computed(
 def _writer(
     out: TextIO, form: str, classes: Sequence[str]
 ) -> Callable[[str, NDArray[np.float64]], None]:
-    """What writes a file's line.
+    """Write the header; returns a function that writes a file's row.
 
-    DCASE's system output has a header, then the name without its folder, the scene and the
+    A row of DCASE's system output is the file name without its folder, the scene, and the
     probabilities of all scenes in alphabetical order, separated by tabs.
     """
     table = csv.writer(out, delimiter="\t" if form == "dcase" else ",", lineterminator="\n")

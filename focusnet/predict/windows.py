@@ -1,9 +1,9 @@
-"""Any audio file as windows of a network's own length and rate, in memory that does not grow.
+"""Reads audio files as windows of a network's length and sample rate, in constant memory.
 
-Channels are averaged, other rates resampled (soxr HQ, as the training clips were). A file is cut
-into windows that follow one another; the last one ends with the file, so it may overlap the one
-before; what is left out is a remainder of under a hundredth of a window. A file shorter than a
-window is repeated until it fills one.
+Channels are averaged, and other rates resampled (soxr HQ, as for the training clips). A file is cut
+into consecutive windows. The last window ends with the file, so it may overlap the one before; a
+remainder of less than a hundredth of a window is ignored. A file shorter than a window is repeated
+until it fills one.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 18  # frames that are read at a time
+_BLOCK = 1 << 18  # frames per read
 
 Window = NDArray[np.float32]
 
 
 class UnreadableAudio(Exception):
-    """A file without usable audio; the message is the reason, without the file's name."""
+    """The file has no usable audio; the message is the reason, without the file's name."""
 
 
 def windows(path: Path, sample_rate: int, length: int) -> Iterator[Window]:
-    """The windows of a file, (length,) each, in [-1, 1] at ``sample_rate`` Hz.
+    """Yield the windows of a file, (length,) each, in [-1, 1] at ``sample_rate`` Hz.
 
     Raises:
-        UnreadableAudio: no audio, damaged, or with samples that are not finite.
+        UnreadableAudio: the file is no audio, is damaged, or has samples that are not finite.
     """
     last = np.zeros(0, np.float32)  # up to ``length`` samples before ``rest``
     rest = last
@@ -47,7 +47,7 @@ def windows(path: Path, sample_rate: int, length: int) -> Iterator[Window]:
 
 
 def _samples(path: Path, sample_rate: int) -> Iterator[Window]:
-    """A file's samples in blocks, one channel, at ``sample_rate``."""
+    """Yield a file's samples in blocks, as one channel at ``sample_rate``."""
     if not path.is_file():
         raise UnreadableAudio("no such file")
     if path.stat().st_size == 0:
@@ -72,8 +72,8 @@ def _samples(path: Path, sample_rate: int) -> Iterator[Window]:
                 yield mono
                 if ended:
                     break
-            if left > 0 and file.format != "MPEG":  # whose header does not know
-                raise UnreadableAudio(f"ends {left:,} samples before its header says")
+            if left > 0 and file.format != "MPEG":  # an MP3's header has no exact length
+                raise UnreadableAudio(f"ends {left:,} samples earlier than its header says")
     except (soundfile.LibsndfileError, OSError) as error:
         cause = getattr(error, "error_string", str(error)).rstrip(".")
         raise UnreadableAudio(f"not readable as audio: {cause}") from None

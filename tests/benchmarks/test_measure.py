@@ -1,4 +1,4 @@
-"""Two sides in processes of their own: what is measured, and what a fault of one looks like."""
+"""Measuring two alternatives in separate processes."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from benchmarks.measure import Spread, compare, number
 
 
 def counting(step):
-    """One side of a comparison: it says how far it has counted."""
+    """An alternative whose amount grows by ``step`` with each measurement."""
     counted = [0.0]
 
     def work():
-        sum(i * i for i in range(20_000))  # for a CPU time above 0
+        sum(i * i for i in range(20_000))  # so that CPU time is above 0
         counted[0] += step
         return counted[0]
 
@@ -21,19 +21,19 @@ def failing():
     raise ValueError("no such data")
 
 
-def test_sides_take_turns_after_one_unmeasured_turn():
+def test_rates_and_ratios_are_positive_and_ordered():
     one, other, ratio = compare(counting, counting, {"step": 2}, rounds=3, clock="wall")
     assert one.low > 0
     assert other.low <= other.median <= other.high
     assert ratio.low <= ratio.median <= ratio.high
 
 
-def test_a_side_that_fails_is_named_with_its_error():
+def test_the_error_of_a_failed_process_is_reported():
     with pytest.raises(RuntimeError, match="no such data"):
         compare(failing, failing, {}, rounds=1)
 
 
-def test_figures_keep_three_digits_and_show_their_range():
+def test_figures_have_three_digits_and_a_range():
     assert [number(v) for v in (12345, 123.4, 99.96, 1.234, 0.01234)] == [
         "12,300",
         "123",

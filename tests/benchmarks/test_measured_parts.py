@@ -1,4 +1,4 @@
-"""Each part of benchmarks/run.py on tiny sizes: both sides do the same; the table has a shape."""
+"""The parts of benchmarks/run.py on tiny data, and the table that it writes."""
 
 import json
 import sys
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import (
+from benchmarks import run
+from benchmarks.measure import Row, Sample, Spread
+from benchmarks.parts import (
     caching,
     data_path,
     front_end,
     gpu_step,
     inference,
-    run,
     scale,
     tau_layout,
     train_step,
 )
-from benchmarks.measure import Row, Sample, Spread
 from benchmarks.table import as_markdown, as_text
 from focusnet.config import ModelConfig
 from focusnet.dataset.layout import read_dataset
@@ -26,7 +26,7 @@ from focusnet.dataset.waveforms import open_waveforms
 from focusnet.model.passt import build_model
 
 
-def test_both_data_paths_give_the_same_clips(tmp_path):
+def test_both_data_paths_yield_the_same_clips(tmp_path):
     data_path.write_clips(tmp_path, 12, samples=600)
     settings = {"folder": tmp_path, "responses": 1, "batch_size": 5, "shuffle": False}
     settings |= {"roll": 0, "probability": 1.0}
@@ -64,7 +64,7 @@ def row(**changes) -> Row:
 
 @pytest.fixture
 def one_part(monkeypatch):
-    """run.py with one part, whose rows a test chooses."""
+    """run.py with a single part; gives its list of rows."""
     rows = [row()]
     monkeypatch.setattr(run, "PARTS", {"front_end": "log-mel"})
     monkeypatch.setattr(front_end, "measure", lambda quick: rows)
@@ -81,15 +81,15 @@ def test_the_command_writes_table_and_figures(one_part, tmp_path, capsys):
     assert "| log-mel | 4 (3 to 5) | 4 (3 to 5) | 4 (3 to 5) | 3.5 (4.5) |" in "\n".join(lines)
 
 
-def test_quick_writes_nothing(one_part, tmp_path):
+def test_quick_writes_no_files(one_part, tmp_path):
     assert run.main(["--out", str(tmp_path), "--only", "front_end", "--quick"]) == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_ratio_below_its_minimum_is_named_and_fails(one_part, tmp_path, capsys):
+def test_a_ratio_below_the_required_one_is_named_and_fails(one_part, tmp_path, capsys):
     one_part[0] = row(ratio=Spread(3.4, 3.0, 4.0))
     assert run.main(["--out", str(tmp_path), "--only", "front_end"]) == 1
-    assert "below its minimum: log-mel" in capsys.readouterr().err
+    assert "slower than required: log-mel" in capsys.readouterr().err
 
 
 def test_figures_of_other_parts_are_kept(one_part, tmp_path, monkeypatch):
@@ -107,16 +107,16 @@ def test_an_unknown_part_is_refused_with_the_known_ones(capsys):
     assert "unknown part frontend; parts: data_path, front_end" in capsys.readouterr().err
 
 
-def test_what_could_not_be_measured_says_why():
+def test_a_skipped_row_states_the_reason():
     skipped = row(ours=None, baseline=None, ratio=None, skipped="torch sees no GPU here")
-    part = {**run.circumstances(), "seconds": 1, "rows": [vars(skipped)]}
+    part = {**run.environment(), "seconds": 1, "rows": [vars(skipped)]}
     assert "skipped: torch sees no GPU here" in as_text({"gpu": part})
     assert "| skipped |  |  | 3.5 (4.5) | skipped: torch sees no GPU here |" in as_markdown(
         {"gpu": part}
     )
 
 
-def test_both_training_steps_begin_with_the_same_network_and_move_it():
+def test_both_training_steps_train_the_same_network():
     ours = train_step.our_steps(2, "fp32", size="tiny", frames=100)
     plain = train_step.plain_steps(2, "fp32", size="tiny", frames=100)
     assert ours() == plain() == 2
@@ -130,10 +130,10 @@ def test_both_training_steps_begin_with_the_same_network_and_move_it():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("frames", "class_tokens_only", "gflop"),
-    # 56 tokens at 32 kHz, 80 at 44.1 kHz; the shorter last block spares 7 %.
+    # 56 tokens at 32 kHz, 80 at 44.1 kHz; class tokens only in the last block saves 7 %.
     [(100, False, 29.0), (138, False, 41.6), (100, True, 27.0), (138, True, 38.8)],
 )
-def test_a_training_clip_costs_what_the_design_says(frames, class_tokens_only, gflop):
+def test_the_flops_of_a_training_clip_are_as_documented(frames, class_tokens_only, gflop):
     flops = train_step.step_flops("passt_s", frames, class_tokens_only=class_tokens_only)
     assert flops / 1e9 == pytest.approx(gflop, abs=0.05)
 
@@ -148,7 +148,7 @@ def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, resident, tmp_pa
     assert gpu_step.plain_steps(**settings)() == 5
 
 
-def test_a_step_is_held_against_products_of_matrices_in_the_same_unit():
+def test_a_step_and_its_matrix_products_are_counted_in_the_same_unit():
     clip = train_step.step_flops("tiny", 100, class_tokens_only=True)
     assert train_step.our_flops(3, "fp32", size="tiny", frames=100)() == pytest.approx(
         3 * clip / 1e9
@@ -157,14 +157,14 @@ def test_a_step_is_held_against_products_of_matrices_in_the_same_unit():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_its_part_says_so():
+def test_the_gpu_part_is_skipped_without_a_gpu():
     (row,) = gpu_step.measure()
     assert row.skipped == "no GPU here"
-    part = {**run.circumstances(), "seconds": 0, "rows": [vars(row)]}
+    part = {**run.environment(), "seconds": 0, "rows": [vars(row)]}
     assert "| skipped |  |  | 8 | skipped: no GPU here |" in as_markdown({"gpu_step": part})
 
 
-def test_the_share_of_a_cards_peak_is_that_of_its_data_sheet():
+def test_the_peak_of_a_card_is_that_of_its_data_sheet():
     assert gpu_step.peak_tflops("NVIDIA H100 80GB HBM3") == 989
     assert gpu_step.peak_tflops("NVIDIA H100 PCIe") == 756
     assert gpu_step.peak_tflops("NVIDIA H200") == 989
@@ -205,14 +205,14 @@ def test_a_gpu_is_measured_in_clips_in_memory_and_in_flops(compiled, asked, monk
     assert (shares[asked].minimum, shares[asked].aim) == (0.4, 0.5)
 
 
-def test_both_sides_of_evaluation_count_their_clips():
+def test_both_evaluations_count_their_clips():
     assert inference.our_logits(3, "fp32", size="tiny")() == 3
     assert inference.plain_logits(3, "fp32", size="tiny")() == 3
 
 
 @pytest.mark.parametrize("bits", caching.BITS)
 @pytest.mark.parametrize("rate", [32_000, 44_100])
-def test_both_ways_of_caching_keep_the_same_samples(rate, bits, tmp_path):
+def test_both_caches_hold_the_same_samples(rate, bits, tmp_path):
     caching.write_data_set(tmp_path, 400, bits)
     assert caching.their_cache(tmp_path, rate)() == 400
     cached = open_waveforms(
@@ -225,12 +225,12 @@ def test_both_ways_of_caching_keep_the_same_samples(rate, bits, tmp_path):
     )
     for row, (name, *_) in enumerate(tau_layout.clip_names(3)):
         expected = caching.load_clip(tmp_path / name, rate)
-        assert np.array_equal(caching.load_lean(tmp_path / name, rate), expected)
+        assert np.array_equal(caching.load_without_librosa(tmp_path / name, rate), expected)
         ours = cached.samples[cached.position[row]] * np.float32(cached.scale)
         assert np.array_equal(ours, expected)
 
 
-def test_a_sparse_data_set_is_taken_for_a_decoded_one(tmp_path):
+def test_a_sparse_cache_is_accepted_as_a_decoded_data_set(tmp_path):
     scale.write_data_set(tmp_path, 600)
     assert scale.start_up(tmp_path)() == 500
     assert scale.batches(tmp_path)() == 500
@@ -240,7 +240,7 @@ def test_a_sparse_data_set_is_taken_for_a_decoded_one(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_mapped_array_counts_as_this_processs_memory(tmp_path):
+def test_a_mapped_array_counts_as_memory_of_the_process(tmp_path):
     np.save(tmp_path / "shared.npy", np.ones((20, 44_100), np.int16))
     share = scale.mapped(tmp_path / "shared.npy")()
     size = (tmp_path / "shared.npy").stat().st_size

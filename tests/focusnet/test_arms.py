@@ -1,4 +1,4 @@
-"""Which settings an arm depends on."""
+"""Which settings each arm uses."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ EXPECTED = {
 }
 
 
-def test_every_arm_has_an_expectation_here():
+def test_expectations_cover_every_arm():
     assert set(ARMS) == set(EXPECTED)
 
 
@@ -34,12 +34,12 @@ def test_an_arm_uses_the_settings_of_its_own_loss_and_budget(arm):
 
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("path", ["data.subset", "template.lr", "seed", "compute.precision"])
-def test_every_arm_uses_what_is_not_of_the_second_stage(arm, path):
+def test_every_arm_uses_the_settings_outside_the_second_stage(arm, path):
     assert uses(arm, path)
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_only_the_reference_sets_aside_what_it_is_given(arm):
+def test_only_the_reference_ignores_given_loss_settings(arm):
     given = FocusConfig(
         weight=7.0, threshold=0.3, temperature=4.0, entropy_weight=0.0, label_smoothing=0.0,
         template_logits="online", epochs=5, lr=1e-4,
@@ -51,7 +51,7 @@ def test_only_the_reference_sets_aside_what_it_is_given(arm):
     assert settings_of_arm(arm, given) == (paper if arm == "reference" else given)
 
 
-def test_a_plan_can_ask_without_torch():
+def test_the_module_does_not_import_torch():
     code = "import sys, focusnet.arms; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,4 +1,4 @@
-"""Augmentation against references that do it clip by clip."""
+"""Augmentation, compared with references that work clip by clip."""
 
 from pathlib import Path
 
@@ -10,10 +10,11 @@ from scipy.signal import convolve
 
 from focusnet.augment import (
     DeviceImpulseResponses,
+    draw_shifts,
     frequency_mixstyle,
     mix_frequency_statistics,
     read_impulse_responses,
-    roll,
+    roll_into,
 )
 from focusnet.errors import DataError
 
@@ -22,26 +23,39 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_roll_shifts_each_clip_by_its_own_draw_within_the_range():
+def test_each_clip_is_rolled_by_its_own_draw_within_the_range():
     waveforms = torch.arange(1000.0).repeat(300, 1)
-    rolled = roll(waveforms, 30, seeded())
+    rolled = torch.empty_like(waveforms)
+    drawn = draw_shifts(300, 1000, 30, seeded())
+    roll_into(rolled, torch.arange(300).flip(0), waveforms, drawn.flip(0))
     shifts = torch.randint(-30, 31, (300,), generator=seeded())
     for row, shift in zip(rolled, shifts.tolist(), strict=True):
         assert torch.equal(row, waveforms[0].roll(shift))
     assert set(shifts.tolist()) == set(range(-30, 31))
 
 
-def test_roll_of_zero_is_off():
-    waveforms = torch.randn(2, 10)
-    assert roll(waveforms, 0, seeded()) is waveforms
+def test_a_roll_of_zero_draws_nothing():
+    generator = seeded()
+    assert draw_shifts(2, 10, 0, generator).tolist() == [0, 0]
+    assert torch.equal(generator.get_state(), seeded().get_state())
 
 
-def test_dir_convolves_drawn_clips_of_device_a_and_no_other():
+def convolved(responses: torch.Tensor, waveforms: torch.Tensor, eligible, probability: float):
+    """Waveforms after DIR."""
+    samples = waveforms.shape[1]
+    dir_augmentation = DeviceImpulseResponses(responses, samples)
+    rows, chosen = dir_augmentation.draw(eligible, probability, seeded())
+    padded = torch.nn.functional.pad(waveforms[rows], (0, dir_augmentation.n_fft - samples))
+    full = dir_augmentation.convolve(padded, chosen)
+    return waveforms.index_copy(0, rows, full[:, :samples])
+
+
+def test_dir_convolves_drawn_clips_of_device_a_and_no_others():
     rng = np.random.default_rng(0)
     waveforms = torch.from_numpy(rng.normal(0, 0.1, (40, 500)).astype(np.float32))
     responses = torch.from_numpy(rng.normal(0, 1, (3, 80)).astype(np.float32))
     eligible = torch.arange(40) < 30
-    augmented = DeviceImpulseResponses(responses, 500).apply(waveforms, eligible, 0.6, seeded())
+    augmented = convolved(responses, waveforms, eligible, 0.6)
     generator = seeded()
     drawn = torch.rand(40, generator=generator) < 0.6
     choice = torch.randint(3, (40,), generator=generator)
@@ -55,18 +69,16 @@ def test_dir_convolves_drawn_clips_of_device_a_and_no_other():
     assert 10 < changed < 26
 
 
-def test_a_response_longer_than_the_clip_counts_as_far_as_it_reaches():
+def test_taps_of_a_response_beyond_the_clips_length_are_ignored():
     response = torch.zeros(1, 300)
     response[0, 0], response[0, 250] = 1.0, 5.0
     waveforms = torch.randn(1, 100, generator=seeded())
-    same = DeviceImpulseResponses(response, 100).apply(
-        waveforms, torch.tensor([True]), 1.0, seeded()
-    )
+    same = convolved(response, waveforms, torch.tensor([True]), 1.0)
     assert torch.allclose(same, waveforms, atol=1e-5)
 
 
 @pytest.mark.esc10
-def test_real_impulse_responses_are_read_in_order_and_resampled(impulse_responses: Path):
+def test_real_impulse_responses_are_sorted_by_name_and_resampled(impulse_responses: Path):
     files = sorted(impulse_responses.glob("*.wav"))
     responses = read_impulse_responses(impulse_responses, 32_000)
     assert len(responses) == len(files) == 8
@@ -88,7 +100,7 @@ def test_a_folder_without_impulse_responses_is_refused(tmp_path: Path):
         read_impulse_responses(tmp_path / "nowhere", 44_100)
 
 
-def test_mixstyle_gives_each_clip_the_statistics_of_the_mixture():
+def test_mixstyle_gives_each_clip_the_mixed_statistics():
     spec = torch.randn(4, 1, 6, 50, generator=seeded(), dtype=torch.float64) * 2 + 1
     lam, perm = torch.tensor([1.0, 0.0, 0.3, 0.8], dtype=torch.float64), torch.tensor([1, 2, 3, 0])
     mixed = mix_frequency_statistics(spec, lam, perm)
@@ -100,7 +112,7 @@ def test_mixstyle_gives_each_clip_the_statistics_of_the_mixture():
     assert torch.allclose(mixed[0], spec[0]), "its own statistics only: unchanged"
 
 
-def test_mixstyle_lets_no_gradient_through_its_statistics():
+def test_no_gradient_flows_through_the_statistics_of_mixstyle():
     spec = torch.randn(3, 1, 4, 20, generator=seeded(), dtype=torch.float64, requires_grad=True)
     lam, perm = torch.full((3,), 0.4, dtype=torch.float64), torch.tensor([2, 0, 1])
     mix_frequency_statistics(spec, lam, perm).sum().backward()
@@ -109,7 +121,7 @@ def test_mixstyle_lets_no_gradient_through_its_statistics():
     assert torch.allclose(spec.grad, expected.expand_as(spec))
 
 
-def test_mixstyle_happens_to_whole_batches_with_its_probability():
+def test_mixstyle_changes_whole_batches_with_its_probability():
     spec, generator = torch.randn(8, 1, 4, 10), seeded()
     changed = [
         not torch.equal(frequency_mixstyle(spec, 0.4, 0.4, generator), spec) for _ in range(300)
@@ -119,7 +131,7 @@ def test_mixstyle_happens_to_whole_batches_with_its_probability():
 
 
 def test_shares_follow_the_beta_distribution():
-    # Clips are all 0 or all 1 but for a little noise, so a mixed mean is a share itself.
+    # Clips are constant 0 or 1 plus a little noise, so the mean of a mixed clip is the share.
     generator, shares = seeded(), []
     for _ in range(400):
         spec = torch.randn(16, 1, 1, 50, generator=generator) * 1e-3
@@ -127,7 +139,7 @@ def test_shares_follow_the_beta_distribution():
         mixed = frequency_mixstyle(spec, 1.0, 0.4, generator).mean(3).flatten()
         odd, even = mixed[1::2], mixed[0::2]
         shares += [odd, 1 - even]
-    # Where both clips are alike the mixture is 1, as is a share of 1: about half of the draws.
+    # In about half of the draws both clips are alike; the result then equals a share of 1.
     share = torch.cat(shares)
     expected = torch.distributions.Beta(0.4, 0.4)
     partners_alike = 7 / 15 * (15 / 16) + 1 / 16

@@ -1,4 +1,4 @@
-"""The loss against values worked by hand, an independent float64 reference, and gradcheck."""
+"""The loss, compared with hand-worked values, an independent float64 reference and gradcheck."""
 
 import math
 
@@ -13,7 +13,7 @@ from focusnet.loss import FocusNetLoss, confusion_mask, distillation_loss, warm_
 
 
 def reference(z, t, y, weight, entropy_weight, threshold, temperature, smoothing):
-    """The loss as the paper's code states it, clip by clip in numpy, sharing no code with ours."""
+    """The loss of the paper's code, clip by clip in NumPy; shares no code with ours."""
     n_classes = len(z[0])
     totals = np.zeros(4)
     for zi, ti, yi in zip(z, t, y, strict=True):
@@ -44,7 +44,7 @@ def random_batch(seed=0, batch=6, n_classes=10):
     return z, t, rng.integers(0, n_classes, batch)
 
 
-def test_the_mask_of_a_hand_worked_clip_shares_its_weight_among_warm_classes():
+def test_the_mask_of_a_hand_worked_clip_is_equal_over_warm_classes():
     # softmax(t / 2) of t = 2 ln [4, 3, 2, 1] is [.4, .3, .2, .1]; 1 / C = .25.
     t = 2 * torch.log(torch.tensor([[4.0, 3.0, 2.0, 1.0]]))
     mask = confusion_mask(t, torch.tensor([3]))
@@ -64,7 +64,7 @@ def test_a_probability_equal_to_the_threshold_is_not_warm():
     st.floats(0.1, 20),
 )
 @settings(max_examples=100, deadline=None)
-def test_every_mask_sums_to_one_holds_the_label_and_shrinks_with_the_threshold(
+def test_masks_sum_to_one_include_the_label_and_shrink_with_the_threshold(
     logits, labels, threshold, temperature
 ):
     t, y = torch.from_numpy(logits), torch.tensor(labels)
@@ -100,21 +100,21 @@ def test_gradients_agree_with_finite_differences_of_the_reference():
         assert logits.grad[i, j].item() == pytest.approx((rise[0] - rise[1]) / (2 * step), abs=1e-8)
 
 
-def test_gradcheck_passes_with_the_difference_of_probabilities_not_detached():
+def test_gradcheck_passes_because_p_minus_q_is_not_detached():
     z, t, y = random_batch(seed=2, batch=2, n_classes=4)
     logits = torch.from_numpy(z).requires_grad_()
     template, labels = torch.from_numpy(t), torch.from_numpy(y)
     assert torch.autograd.gradcheck(lambda x: FocusNetLoss()(x, template, labels)[0], logits)
 
 
-def test_the_template_gets_no_gradient():
+def test_no_gradient_flows_into_the_template():
     z, t, y = (torch.from_numpy(part) for part in random_batch())
     t.requires_grad_()
     FocusNetLoss()(z.requires_grad_(), t, y).total.backward()
     assert t.grad is None
 
 
-def test_logits_in_bf16_are_computed_in_float32():
+def test_the_loss_of_bf16_logits_is_computed_in_float32():
     z, t, y = (torch.from_numpy(part) for part in random_batch())
     total = FocusNetLoss()(z.bfloat16(), t.float(), y).total
     assert total.dtype == torch.float32
@@ -129,7 +129,7 @@ def test_distillation_of_two_classes_equals_the_value_worked_by_hand():
     assert distillation_loss(student, teacher, 2.0).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_distillation_is_zero_only_for_equal_distributions_and_a_mean_over_the_batch():
+def test_distillation_is_zero_for_equal_distributions_and_averaged_over_the_batch():
     z, t, _ = (torch.from_numpy(part) for part in random_batch())
     assert distillation_loss(t + 3.0, t, 3.0).item() == pytest.approx(0, abs=1e-12)
     each = [distillation_loss(z[i : i + 1], t[i : i + 1], 3.0) for i in range(len(z))]

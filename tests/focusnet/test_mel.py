@@ -1,4 +1,4 @@
-"""The front end against hear21passt's, and its augmentation against what it promises."""
+"""The log-mel front end, compared with hear21passt's, and its augmentation."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from focusnet.mel import LogMel, mask_spans
+from focusnet.mel import LogMel, draw_spans
 
 
 def reference_mel(rate: int, **changes):
@@ -36,7 +36,7 @@ def test_evaluation_equals_hear21passt_to_1e_4(rate):
     assert (spec - expected).abs().max() < 1e-4
 
 
-def test_silence_gives_the_floor():
+def test_silence_gives_the_lowest_value():
     spec = LogMel().eval()(torch.zeros(1, 32_000))
     floor = (torch.tensor(1e-5).log() + 4.5) / 5
     assert torch.allclose(spec, floor.expand_as(spec))
@@ -44,7 +44,7 @@ def test_silence_gives_the_floor():
 
 @pytest.mark.esc10
 @pytest.mark.parametrize("rate", [32_000, 44_100])
-def test_real_recordings_give_what_hear21passt_gives(rate, esc10_root: Path):
+def test_real_recordings_equal_hear21passt(rate, esc10_root: Path):
     import soxr
 
     files = sorted((esc10_root / "audio").glob("*.wav"))[::40]
@@ -62,8 +62,8 @@ def test_without_masks_and_jitter_training_equals_evaluation():
     assert torch.equal(mel.train()(waveforms), mel.eval()(waveforms))
 
 
-def test_edge_jitter_moves_the_banks_as_the_reference_does():
-    # The lowest draw of fmax: the reference with its fmax set there.
+def test_edge_jitter_moves_the_banks_as_in_the_reference():
+    # Finds a seed that draws the lowest fmax, and sets the reference's fmax to that.
     rate, low = 32_000, 15_500 + 500 - 999
     generator = torch.Generator()
     seed = next(s for s in range(10**6) if draw(generator, s) == 999)
@@ -81,7 +81,7 @@ def draw(generator, seed):
     return int(torch.randint(1000, (1,), generator=generator))
 
 
-def test_one_seed_gives_one_augmentation_and_another_seed_another():
+def test_augmentation_depends_on_the_seed_only():
     mel = LogMel().train()
     waveforms = clips(32_000, 4)
     first, again, other = (mel(waveforms, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
@@ -90,11 +90,10 @@ def test_one_seed_gives_one_augmentation_and_another_seed_another():
 
 
 @pytest.mark.parametrize(("axis", "size", "longest"), [(1, 128, 48), (2, 100, 20)])
-def test_masks_are_one_span_a_clip_drawn_for_each_clip(axis, size, longest):
-    shape = (400, 128, 100)
-    masked = mask_spans(torch.ones(shape), longest, axis, torch.Generator().manual_seed(0)) == 0
-    lines = masked.any(dim=3 - axis)  # (B, size)
-    assert torch.equal(masked, lines.unsqueeze(3 - axis).expand(shape)), "not whole lines"
+def test_each_clip_has_one_masked_span_of_its_own(axis, size, longest):
+    masked = draw_spans(400, size, longest, axis, torch.Generator().manual_seed(0))
+    assert masked.shape == ((400, size, 1) if axis == 1 else (400, 1, size))
+    lines = masked.squeeze(3 - axis)  # (B, size)
     widths = lines.sum(dim=1)
     assert widths.max() < longest
     assert widths.float().mean().item() == pytest.approx((longest - 1) / 2, rel=0.15)
@@ -106,5 +105,16 @@ def test_masks_are_one_span_a_clip_drawn_for_each_clip(axis, size, longest):
 
 
 def test_a_mask_longer_than_the_spectrogram_fits_into_it():
-    spec = mask_spans(torch.ones(200, 8, 5), 48, 2, torch.Generator().manual_seed(0))
-    assert spec.shape == (200, 8, 5)
+    spans = draw_spans(200, 5, 48, 2, torch.Generator().manual_seed(0))
+    assert 0 < spans.sum(dim=2).max() < 5
+
+
+def test_masks_zero_whole_bins_and_frames_before_the_normalisation():
+    mel = LogMel(fmax_aug_range=1, fmax=15_500.0)
+    waveforms = clips(32_000, 40)
+    masked = mel.train()(waveforms, torch.Generator().manual_seed(0)) != mel.eval()(waveforms)
+    bins, frames = masked.all(dim=2), masked.all(dim=1)
+    assert torch.equal(masked, bins.unsqueeze(2) | frames.unsqueeze(1)), "not whole lines"
+    assert bins.any()
+    assert frames.any()
+    assert (mel.train()(waveforms, torch.Generator().manual_seed(0))[masked] == 4.5 / 5).all()

@@ -1,4 +1,4 @@
-"""The learning rate schedule against values worked by hand and against the recipe's formula."""
+"""The learning rate schedule, compared with hand-worked values and the recipe's formula."""
 
 import math
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from focusnet.schedule import warmup_linear_down
 
 
-def test_the_recipe_on_tau22_has_the_factors_worked_by_hand():
+def test_the_schedule_of_the_recipe_has_hand_worked_factors():
     factor = warmup_linear_down(3, 3, 10, 0.01)
     assert factor(0) == pytest.approx(math.exp(-5 * (1 - 0.5 / 3) ** 2))
     assert factor(1) == pytest.approx(math.exp(-5 * (2 / 3) ** 2))
@@ -22,7 +22,7 @@ def test_the_recipe_on_tau22_has_the_factors_worked_by_hand():
 
 
 def cp_jku(epoch, warmup, start, length, last):
-    """The published code's formula, on numpy."""
+    """The formula of the published code, in NumPy."""
     up = 1.0
     if epoch < warmup:
         phase = 1.0 - np.clip(epoch, 0.5, warmup) / warmup
@@ -39,10 +39,10 @@ def cp_jku(epoch, warmup, start, length, last):
 @given(
     st.integers(0, 60), st.integers(0, 20), st.integers(0, 20), st.integers(1, 40), st.floats(0, 1)
 )
-def test_every_schedule_equals_the_published_formula_to_the_bit(epoch, warmup, start, length, last):
+def test_every_schedule_equals_the_published_formula_exactly(epoch, warmup, start, length, last):
     ours = warmup_linear_down(warmup, start, length, last)(epoch)
     assert ours == cp_jku(epoch, warmup, start, length, last)
 
 
-def test_no_warm_up_starts_at_full_rate():
+def test_without_warm_up_training_starts_at_the_full_rate():
     assert warmup_linear_down(0, 3, 10, 0.01)(0) == 1.0

@@ -1,4 +1,4 @@
-"""A small study's results folder around one real trial, written as the study writes them."""
+"""Writes a small study's results folder around one real trial."""
 
 import json
 import shutil
@@ -12,12 +12,13 @@ METRIC = "focus/select/macro_accuracy"
 
 
 def space(**search: Any) -> dict[str, Any]:
+    """Content of space.yaml."""
     settings = {"algorithm": "random", "trials": 2, "stratify": "data.subset", "metric": METRIC}
     return {"name": "small", "search": settings | search, "trial": {}}
 
 
 def row(name: str, value: float, **columns: Any) -> dict[str, Any]:
-    """A line of trials.parquet: a finished trial of a search unless ``columns`` say otherwise."""
+    """A row of trials.parquet, by default of a finished trial of the search."""
     return {
         "trial": name,
         "phase": "search",
@@ -33,7 +34,7 @@ def row(name: str, value: float, **columns: Any) -> dict[str, Any]:
 
 
 def write_study(folder: Path, trial: Path, rows: list[dict[str, Any]], **search: Any) -> Path:
-    """A study with these ``rows``; the trial called ``best`` is the finished one in ``trial``."""
+    """Write a study with these ``rows``; the folder ``trial`` becomes its trial ``best``."""
     own = folder / "trials" / "best"
     shutil.copytree(trial, own)
     (folder / "predictions").mkdir()

@@ -1,4 +1,4 @@
-"""Which trial of a study is its winner, from the study's files alone."""
+"""Choosing the trial to export from a study's files."""
 
 import json
 
@@ -14,7 +14,7 @@ from focusnet.export.choose import choose, choose_confirmed
 
 @pytest.fixture
 def study(tmp_path):
-    """Writes a study whose trials have settings and results, and all but ``without`` weights."""
+    """Writes a study's folder; trials in ``without`` have no weights."""
 
     def write(rows, without=(), **search):
         folder = tmp_path / "study"
@@ -57,7 +57,7 @@ def test_the_winner_is_the_best_finished_trial_of_the_search_in_its_stratum(stud
     assert choose(folder, stratum="25").id == "small"
 
 
-def test_the_winners_trainings_with_fresh_seeds_are_an_ensemble(study):
+def test_the_winners_trainings_with_fresh_seeds_are_chosen_by_seed(study):
     folder = study(
         [
             row("best", 0.6),
@@ -71,21 +71,21 @@ def test_the_winners_trainings_with_fresh_seeds_are_an_ensemble(study):
     chosen = choose_confirmed(folder, stratum="100")
     assert [(one.id, one.trial.seed) for one in chosen] == [("first", 5), ("second", 6)]
     (folder / "trials" / "second" / "weights.safetensors").unlink()
-    with pytest.raises(DataError, match=r"second: has no .*confirm\.keep_weights.*best, "):
+    with pytest.raises(DataError, match=r"second: has no .*keep_weights.*with weights: best, "):
         choose_confirmed(folder)
 
 
-def test_a_winner_that_was_not_trained_again_is_no_ensemble(study):
-    with pytest.raises(ConfigError, match=r"best was not trained again with fresh seeds \(yet\)"):
+def test_a_winner_that_was_not_trained_again_is_refused(study):
+    with pytest.raises(ConfigError, match="best has not been trained again with fresh seeds"):
         choose_confirmed(study([row("best", 0.6)]))
 
 
-def test_another_metric_has_another_winner(study):
+def test_the_winner_depends_on_the_metric_of_the_search(study):
     rows = [row("a", 0.4, other=0.9), row("b", 0.6, other=0.1)]
     assert choose(study(rows, metric="other")).id == "a"
 
 
-def test_studies_from_before_there_were_phases_are_read(study):
+def test_studies_without_a_column_of_phases_are_read(study):
     rows = [row("a", 0.4), row("b", 0.6)]
     for one in rows:
         del one["phase"], one["winner"]
@@ -94,7 +94,7 @@ def test_studies_from_before_there_were_phases_are_read(study):
     assert chosen.confirm.empty
 
 
-def test_a_stratum_need_not_be_named_where_there_is_one(study):
+def test_a_single_stratum_need_not_be_named(study):
     assert choose(study([row("a", 0.4)])).id == "a"
 
 
@@ -113,15 +113,15 @@ def test_a_trial_can_be_named(study):
         choose(folder, trial="z")
 
 
-def test_what_to_choose_from_is_told(study):
+def test_strata_to_choose_from_are_listed(study):
     folder = study([row("a", 0.4), row("b", 0.6, **{"data.subset": 5})])
-    with pytest.raises(ConfigError, match=r"winner for each data\.subset: choose one of 5, 100"):
+    with pytest.raises(ConfigError, match=r"winner for each data\.subset; .* --subset: 5, 100"):
         choose(folder)
     with pytest.raises(ConfigError, match=r"must be one of 5, 100, received '50'"):
         choose(folder, stratum="50")
 
 
-def test_a_study_that_has_not_got_there_says_so(study, tmp_path):
+def test_a_study_without_finished_trials_is_refused(study, tmp_path):
     folder = study([row("a", 0.4, status="running")])
     with pytest.raises(ConfigError, match="no trial of its search is finished yet"):
         choose(folder)
@@ -129,26 +129,26 @@ def test_a_study_that_has_not_got_there_says_so(study, tmp_path):
         choose(tmp_path / "nowhere")
 
 
-def test_weights_that_are_gone_are_told_with_those_that_are_there(study):
+def test_missing_weights_are_reported_with_trials_that_have_them(study):
     folder = study([row("a", 0.4), row("b", 0.6)], without=["a"])
-    with pytest.raises(DataError, match=r"keeps those of its winners only, .*fresh seeds: b"):
+    with pytest.raises(DataError, match=r"of its winners and, .*trials with weights: b"):
         choose(folder, trial="a")
 
 
 @pytest.mark.parametrize("content", ["[1, 2", "just words", "search: {}\nname: x\n"])
-def test_a_broken_space_is_no_traceback(study, content):
+def test_a_broken_space_file_is_a_data_error(study, content):
     folder = study([row("a", 0.4)])
     (folder / "space.yaml").write_text(content)
     with pytest.raises(DataError, match="cannot be read"):
         choose(folder)
 
 
-def test_a_metric_of_another_study_has_no_winner(study):
+def test_an_unknown_metric_has_no_winner(study):
     assert METRIC != "unknown"
     with pytest.raises(ConfigError, match="no trial of its search is finished"):
         choose(study([row("a", 0.4)], metric="unknown"))
 
 
-def test_a_table_without_the_strata_is_no_traceback(study):
+def test_a_table_without_the_stratify_column_is_a_data_error(study):
     with pytest.raises(DataError, match=r"trials\.parquet: has no column focus\.weight"):
         choose(study([row("a", 0.4)], stratify="focus.weight"))

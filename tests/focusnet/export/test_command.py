@@ -1,4 +1,4 @@
-"""A winner taken out of its study: what loads it, what it computes, what its card says."""
+"""``python -m focusnet.export``: the exported model, its logits and its model card."""
 
 import re
 import shutil
@@ -25,20 +25,18 @@ pytestmark = pytest.mark.slow
 
 
 def stored_logits(study) -> pd.DataFrame:
-    """FocusNet's logits of the test clips as the trial wrote them, by clip."""
+    """FocusNet's logits of the test clips, as the trial stored them, by file name."""
     frame = pd.read_parquet(study / "predictions" / "best.parquet").query("stage == 'focus'")
     return frame.set_index("filename")[[c for c in frame if c.startswith("logit/")]]
 
 
 def waveforms(root, names) -> torch.Tensor:
-    """Clips at 32 kHz, by the libraries themselves."""
+    """Clips at 32 kHz, read without this project's code."""
     clips = [soundfile.read(root / name, dtype="float32")[0] for name in names]
     return torch.from_numpy(np.stack([soxr.resample(clip, 44_100, 32_000) for clip in clips]))
 
 
-def test_two_lines_load_it_and_its_logits_are_those_of_the_trial(
-    exported, small_study, tiny_dataset
-):
+def test_the_loaded_model_gives_the_logits_of_the_trial(exported, small_study, tiny_dataset):
     expected = stored_logits(small_study).iloc[::5]
     model = load_model(exported)
     logits = model(waveforms(tiny_dataset, expected.index))
@@ -62,7 +60,7 @@ def test_hear21passts_own_class_loads_it_and_gives_the_same_logits(
     np.testing.assert_allclose(logits.numpy(), expected.to_numpy(), atol=1e-4)
 
 
-def test_hear21passts_class_is_built_in_the_sizes_of_passt_s(tmp_path):
+def test_model_yaml_builds_hear21passts_class_in_the_size_passt_s(tmp_path):
     model = {"size": "passt_s", "weights": "none"}
     trial = validate(TrialConfig, {"data": {"root": "synthetic"}, "model": model})
     write_model(tmp_path, trial, ("bus", "park", "tram"), 1.0, "card")
@@ -72,12 +70,12 @@ def test_hear21passts_class_is_built_in_the_sizes_of_passt_s(tmp_path):
     assert settings["passt"]["stride"] == 10
 
 
-def test_the_front_end_is_written_without_what_training_made_of_it(exported):
+def test_fmax_is_written_without_the_jitter_of_training(exported):
     # Half the rate less half of the jitter: 32000 / 2 - 500 / 2.
     assert yaml.safe_load((exported / "model.yaml").read_text())["features"]["fmax"] == 15_750.0
 
 
-def test_nothing_in_it_names_a_folder_of_this_machine(exported, small_study, tiny_dataset):
+def test_no_file_names_a_folder_of_this_machine(exported, small_study, tiny_dataset):
     for path in exported.glob("*.[ym][ad]*"):
         text = path.read_text()
         assert str(tiny_dataset.parent) not in text
@@ -85,7 +83,7 @@ def test_nothing_in_it_names_a_folder_of_this_machine(exported, small_study, tin
     assert yaml.safe_load((exported / "trial.yaml").read_text())["data"]["root"] == "dataset"
 
 
-def test_the_card_tells_the_numbers_of_the_report_half(exported, small_study):
+def test_the_card_has_the_accuracies_on_report(exported, small_study):
     card = (exported / "README.md").read_text()
     frame = pd.read_parquet(small_study / "predictions" / "best.parquet").query("half == 'report'")
     logits = [column for column in frame if column.startswith("logit/")]
@@ -104,7 +102,7 @@ def test_the_card_tells_the_numbers_of_the_report_half(exported, small_study):
     assert "load_model" in card
 
 
-def test_intervals_of_the_card_hold_their_numbers(exported):
+def test_intervals_of_the_card_contain_their_estimates(exported):
     card = (exported / "README.md").read_text()
     rows = re.findall(r"\| [a-z, ]+ \| ([+-]?[\d.]+) \| ([+-]?[\d.]+) to ([+-]?[\d.]+) \|", card)
     assert len(rows) == 3
@@ -112,7 +110,7 @@ def test_intervals_of_the_card_hold_their_numbers(exported):
         assert float(low) <= float(value) <= float(high)
 
 
-def test_tau22s_licence_is_told(small_study, tmp_path):
+def test_the_card_of_a_model_trained_on_tau22_states_its_licence(small_study, tmp_path):
     study = shutil.copytree(small_study, tmp_path / "study")
     path = study / "trials" / "best" / "config.yaml"
     settings = yaml.safe_load(path.read_text())
@@ -123,26 +121,26 @@ def test_tau22s_licence_is_told(small_study, tmp_path):
     card = (tmp_path / "to" / "README.md").read_text()
     assert "non-commercial" in card
     assert "Tampere University" in card
-    assert "start from other weights" in card
+    assert "started from other weights" in card
     assert "/data" not in (tmp_path / "to" / "trial.yaml").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{study}", "--to", "{tmp}"], "is there already"),
+        (["{study}", "--to", "{tmp}"], "exists; name a new folder"),
         (["{study}", "--to", "{tmp}/x", "--subset", "25"], "must be one of 50, received '25'"),
-        (["{study}", "{study}", "--to", "{tmp}/x"], "add --logits"),
+        (["{study}", "{study}", "--to", "{tmp}/x"], "several studies need --logits"),
         (
             ["{study}", "--to", "{tmp}/x", "--trial", "worse"],
-            "has no weights.safetensors; a study keeps",
+            "has no weights.safetensors; a study keeps the weights of its winners",
         ),
         (["{study}", "--to", "{tmp}/x", "--clip-seconds", "0"], "must be above 0"),
-        (["{tmp}", "--to", "{tmp}/x"], "not the results of a study"),
+        (["{tmp}", "--to", "{tmp}/x"], "is not a study's folder"),
         (["{study}", "--to", "{tmp}/x", "--data", "{tmp}"], "the data set is not in"),
     ],
 )
-def test_wrong_input_is_told_and_nothing_is_written(
+def test_wrong_input_is_reported_and_nothing_is_written(
     arguments, message, small_study, tmp_path, capsys
 ):
     filled = [one.format(study=small_study, tmp=tmp_path) for one in arguments]
@@ -153,7 +151,7 @@ def test_wrong_input_is_told_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_problems_are_told_at_once(small_study, tmp_path, capsys):
+def test_all_problems_are_reported_at_once(small_study, tmp_path, capsys):
     arguments = [str(small_study), str(tmp_path), "--to", str(tmp_path), "--subset", "7"]
     assert main(arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 4

@@ -1,4 +1,4 @@
-"""A teacher's logits as CP-JKU's student code takes them, checked by other means."""
+"""A teacher's logits for CP-JKU's student code, checked without this project's code."""
 
 import csv
 import json
@@ -55,8 +55,8 @@ def test_the_tensor_has_a_row_for_each_row_of_meta(teacher, tiny_dataset):
     assert 0 < len(known) < len(names)
 
 
-def test_each_row_holds_the_logits_of_the_clip_that_meta_names_there(teacher, tiny_dataset):
-    # Read with csv, soundfile and soxr, computed by hear21passt's class: none of it ours.
+def test_each_row_has_the_logits_of_the_clip_in_that_row_of_meta(teacher, tiny_dataset):
+    # Read by csv, soundfile and soxr, computed by hear21passt's class.
     logits = torch.load(teacher / "logits.pt", weights_only=True)
     settings = yaml.safe_load((teacher / "model.yaml").read_text())
     passt = hear.PaSST(**settings["passt"]).eval()
@@ -73,8 +73,8 @@ def test_each_row_holds_the_logits_of_the_clip_that_meta_names_there(teacher, ti
                 np.testing.assert_allclose(logits[row], expected, atol=1e-4)
 
 
-def test_the_steps_of_cpjkus_student_code_find_the_right_clips(teacher, tiny_dataset):
-    # As datasets/dcase23.py of cpjku_dcase23 goes from files to (clip, teacher's logits).
+def test_cpjkus_student_code_reads_the_right_clips(teacher, tiny_dataset):
+    # The steps of datasets/dcase23.py in cpjku_dcase23.
     meta = pd.read_csv(tiny_dataset / "meta.csv", sep="\t")
     train_files = sorted(trained_on(tiny_dataset))
     train_indices = list(meta[meta["filename"].isin(train_files)].index)
@@ -88,7 +88,7 @@ def test_the_steps_of_cpjkus_student_code_find_the_right_clips(teacher, tiny_dat
     assert by_row.float().mean() > by_wrong_row.float().mean()
 
 
-def test_an_ensemble_is_the_mean_of_its_teachers(small_study, teacher, tmp_path):
+def test_the_logits_of_an_ensemble_are_the_mean_of_its_teachers(small_study, teacher, tmp_path):
     other = shutil.copytree(small_study, tmp_path / "other")
     path = other / "trials" / "best" / "weights.safetensors"
     state = load_file(path)
@@ -98,7 +98,7 @@ def test_an_ensemble_is_the_mean_of_its_teachers(small_study, teacher, tmp_path)
     assert main(arguments) == 0
     first = torch.load(teacher / "logits.pt", weights_only=True)
     mean = torch.load(folder / "logits.pt", weights_only=True)
-    # A bias that is 1 higher in one of two teachers makes the mean 1/2 higher.
+    # A bias raised by 1 in one of two teachers raises the mean by 1/2.
     shift = (mean - first)[first.isfinite().all(dim=1)]
     assert shift.std() < 1e-5
     assert shift.mean().item() == pytest.approx(0.5, abs=1e-5)
@@ -122,15 +122,15 @@ def test_the_winners_trainings_with_fresh_seeds_make_an_ensemble(small_study, te
     first = torch.load(teacher / "logits.pt", weights_only=True)
     mean = torch.load(tmp_path / "to" / "logits.pt", weights_only=True)
     shift = (mean - first)[first.isfinite().all(dim=1)]
-    # The mean of biases that are 1 and 2 higher.
+    # Biases raised by 1 and by 2 raise the mean by 1.5.
     assert shift.std() < 1e-5
     assert shift.mean().item() == pytest.approx(1.5, abs=1e-5)
     card = (tmp_path / "to" / "member1" / "README.md").read_text()
     assert f"# small: {rows.loc[again, 'trial'].iloc[0]}" in card
-    assert "flatters" not in card
+    assert "biased upwards" not in card
 
 
-def test_teachers_of_other_clips_are_no_ensemble(small_study, tiny_dataset, tmp_path, capsys):
+def test_teachers_of_different_clips_are_refused(small_study, tiny_dataset, tmp_path, capsys):
     other = shutil.copytree(small_study, tmp_path / "other")
     own = other / "trials" / "best"
     settings = yaml.safe_load((own / "config.yaml").read_text())
@@ -145,7 +145,7 @@ def test_teachers_of_other_clips_are_no_ensemble(small_study, tiny_dataset, tmp_
     assert not (tmp_path / "to").exists()
 
 
-def test_another_data_set_is_refused_and_the_same_elsewhere_is_taken(
+def test_a_moved_data_set_is_accepted_and_a_different_one_refused(
     small_study, teacher, tiny_dataset, tmp_path, capsys
 ):
     moved = shutil.copytree(tiny_dataset, tmp_path / "moved")

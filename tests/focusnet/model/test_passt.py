@@ -1,4 +1,4 @@
-"""PaSST against hear21passt's own class, and the loading of weights in the published format."""
+"""PaSST, compared with hear21passt's class, and loading of published weights."""
 
 import http.server
 import threading
@@ -66,11 +66,9 @@ def test_gradients_equal_hear21passts():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_last_block_for_the_class_tokens_only_changes_neither_logits_nor_gradients(training):
+def test_class_tokens_only_in_the_last_block_changes_neither_logits_nor_gradients(training):
     plain = build_model(tiny(), patchout_freq=3).double()
-    short = build_model(tiny(), patchout_freq=3).double()
-    short.load_state_dict(plain.state_dict())
-    short.class_tokens_only = True
+    short = build_model(tiny(), patchout_freq=3, class_tokens_only=True).double()
     for model in (plain, short):
         model.generator = torch.Generator().manual_seed(5)
         logits, features = model.train(training)(spectrograms().double())
@@ -146,9 +144,9 @@ def test_patches_as_a_matrix_change_neither_logits_nor_gradients(training, freq,
 
 @pytest.fixture
 def captured(monkeypatch):
-    """Compiles graphs as they are captured; what a GPU's compiler makes of them is another matter.
+    """Compiles without a GPU's compiler: graphs are captured, then run eagerly.
 
-    Lists the sizes of the batches that the compiled blocks got.
+    Gives the list of batch sizes that the compiled blocks received.
     """
     compile_with = partial(torch.nn.Module.compile, backend="aot_eager")
     batches = []
@@ -176,7 +174,7 @@ def test_compiled_blocks_change_neither_names_nor_logits_nor_gradients(captured)
             assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_hooks_on_the_blocks_of_a_plain_model_fire_in_training_and_evaluation():
+def test_hooks_on_blocks_run_in_training_and_evaluation():
     model, seen = build_model(tiny()), []
     for block in model.blocks:
         block.register_forward_hook(lambda *given: seen.append(model.training))
@@ -188,7 +186,7 @@ def test_hooks_on_the_blocks_of_a_plain_model_fire_in_training_and_evaluation():
 def test_only_full_training_batches_go_through_compiled_blocks(captured):
     model = build_model(tiny(), compiled=True)
     plain = build_model(tiny())
-    for batch in (3, 3, 2):  # the last one of an epoch is not full
+    for batch in (3, 3, 2):  # the last batch of an epoch is not full
         model.train()(spectrograms(batch=batch))
     assert captured == [3, 3]
     with torch.inference_mode():
@@ -199,7 +197,7 @@ def test_only_full_training_batches_go_through_compiled_blocks(captured):
     assert captured == [3, 3]
 
 
-def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
+def test_patchout_keeps_the_same_tokens_as_hear21passt():
     ours = build_model(tiny(), patchout_freq=3, patchout_time=2).train()
     theirs = hear_tiny()
     theirs.s_patchout_f, theirs.s_patchout_t = 3, 2
@@ -212,19 +210,19 @@ def test_patchout_keeps_the_tokens_that_hear21passt_keeps():
     assert torch.equal(ours(spectrograms())[0], expected)
 
 
-def test_the_time_offset_moves_positions_in_training_only():
+def test_the_time_offset_shifts_positions_in_training_only():
     model = build_model(tiny(max_frames=400), time_offset=True)
     model.generator = torch.Generator()
     seen = set()
     for seed in range(12):
         model.generator.manual_seed(seed)
         seen.add(model.train()(spectrograms(batch=1))[0][0, 0].item())
-    assert len(seen) > 4, "25 columns of positions leave 18 offsets for 8 columns of patches"
+    assert len(seen) > 4, "25 columns of positions allow 18 offsets for 8 columns of patches"
     logits = [model.eval()(spectrograms())[0] for _ in range(5)]
     assert all(torch.equal(logits[0], again) for again in logits)
 
 
-def test_the_same_seed_builds_the_same_weights_and_leaves_torchs_generator_alone():
+def test_weights_depend_on_the_seed_only_and_torchs_generator_is_unchanged():
     before = torch.get_rng_state()
     first, again, other = (build_model(tiny(), seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -232,14 +230,14 @@ def test_the_same_seed_builds_the_same_weights_and_leaves_torchs_generator_alone
     assert not torch.equal(first.head[1].weight, other.head[1].weight)
 
 
-def test_nothing_is_printed_and_nothing_is_warned(capfd, recwarn):
+def test_nothing_is_printed_and_no_warning_is_given(capfd, recwarn):
     build_model(tiny())(spectrograms())
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_load_and_a_head_of_another_size_stays_new(suffix, tmp_path: Path):
+def test_weights_load_but_a_head_of_another_size_stays_as_initialised(suffix, tmp_path: Path):
     source = hear_tiny(n_classes=527).state_dict()
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pt":
@@ -256,7 +254,7 @@ def test_weights_load_and_a_head_of_another_size_stays_new(suffix, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_passt_s_takes_a_file_in_the_exact_format_of_the_audioset_weights(tmp_path: Path):
+def test_passt_s_loads_a_file_in_the_format_of_the_audioset_weights(tmp_path: Path):
     # The published file: the state dict of PaSST-S with 527 classes, 998 frames, stride 10.
     published = hear.PaSST(
         img_size=(128, 998),
@@ -277,7 +275,7 @@ def test_passt_s_takes_a_file_in_the_exact_format_of_the_audioset_weights(tmp_pa
         assert torch.equal(model(spectrograms())[0], published(spectrograms())[0])
 
 
-def test_weights_of_another_network_are_named_by_what_does_not_fit(tmp_path: Path):
+def test_weights_of_another_network_are_refused_with_the_mismatches(tmp_path: Path):
     torch.save(hear_tiny(frames=400).state_dict(), tmp_path / "long.pt")
     with pytest.raises(
         DataError, match=r"long\.pt does not fit.*time_new_pos_embed is \(1, 64, 1, 25\)"
@@ -299,7 +297,7 @@ def test_a_weights_file_that_would_run_code_is_refused(tmp_path: Path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_missing_weights_name_the_path(tmp_path: Path):
+def test_a_missing_weights_file_is_refused_with_its_path(tmp_path: Path):
     with pytest.raises(DataError, match=r"nowhere\.pt is not a file"):
         build_model(tiny(weights=str(tmp_path / "nowhere.pt")))
 

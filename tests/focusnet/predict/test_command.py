@@ -1,4 +1,4 @@
-"""Predicting files as a user does: names, numbers, formats, what cannot be read."""
+"""``python -m focusnet.predict``: file names, probabilities, formats, unreadable files."""
 
 import csv
 
@@ -28,7 +28,7 @@ def read(path, delimiter=",") -> tuple[list[str], list[list[str]]]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of clips of 1 s of noise, the first of them in a folder of its own."""
+    """A folder of 1 s clips of noise, the first of them in a subfolder."""
     generator = np.random.default_rng(0)
     root = tmp_path / "clips"
     for name in ("deep/a.wav", "b.flac", "c.wav"):
@@ -38,7 +38,7 @@ def folder(tmp_path):
     return root
 
 
-def test_probabilities_are_those_of_the_trials_own_logits(
+def test_probabilities_are_the_softmax_of_the_trials_logits(
     exported, small_study, tiny_dataset, tmp_path
 ):
     frame = pd.read_parquet(small_study / "predictions" / "best.parquet").query("stage == 'focus'")
@@ -55,7 +55,7 @@ def test_probabilities_are_those_of_the_trials_own_logits(
         np.testing.assert_allclose(found[name.removeprefix("audio/")], expected, atol=2e-5)
 
 
-def test_dcases_system_output(exported, folder, tmp_path):
+def test_dcase_format_is_dcases_system_output(exported, folder, tmp_path):
     assert run(exported, [folder], tmp_path / "o.csv", "--format", "dcase") == 0
     header, rows = read(tmp_path / "o.csv", "\t")
     assert header == [
@@ -69,7 +69,7 @@ def test_dcases_system_output(exported, folder, tmp_path):
         assert values.sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_longer_file_has_the_mean_of_its_windows(exported, folder, tmp_path):
+def test_a_longer_file_gets_the_mean_over_its_windows(exported, folder, tmp_path):
     samples = np.concatenate(
         [soundfile.read(folder / name)[0] for name in ("deep/a.wav", "b.flac", "c.wav")]
     )
@@ -83,7 +83,7 @@ def test_a_longer_file_has_the_mean_of_its_windows(exported, folder, tmp_path):
     assert whole[0] == long.as_posix()
 
 
-def test_rate_channels_and_length_are_anything(exported, tmp_path):
+def test_any_rate_number_of_channels_and_length_is_accepted(exported, tmp_path):
     root = tmp_path / "any"
     root.mkdir()
     generator = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_rate_channels_and_length_are_anything(exported, tmp_path):
     np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-4)
 
 
-def test_a_short_file_counts_as_its_own_repetition(exported, tmp_path):
+def test_a_short_file_is_repeated_until_it_fills_a_window(exported, tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, 8000)
     soundfile.write(tmp_path / "short.wav", samples, 32_000)
     soundfile.write(tmp_path / "filled.wav", np.tile(samples, 4), 32_000)
@@ -109,7 +109,7 @@ def test_a_short_file_counts_as_its_own_repetition(exported, tmp_path):
     assert short == filled
 
 
-def test_files_that_cannot_be_read_are_listed_at_the_end_and_the_rest_is_there(
+def test_unreadable_files_are_listed_at_the_end_and_the_others_written(
     exported, folder, tmp_path, capsys
 ):
     (folder / "aa.wav").write_bytes(b"")
@@ -128,8 +128,8 @@ def test_files_that_cannot_be_read_are_listed_at_the_end_and_the_rest_is_there(
     assert lines[3].startswith("  cut.flac: ")
 
 
-def test_a_thousand_files_stay_in_order_and_few_are_held(exported, tmp_path, monkeypatch):
-    # Lengths that differ shift the batches against the files.
+def test_a_thousand_files_stay_in_order_and_few_are_in_memory(exported, tmp_path, monkeypatch):
+    # Files of different lengths, so that batches and files do not line up.
     held: list[int] = []
     open_files: set[str] = set()
 
@@ -146,8 +146,8 @@ def test_a_thousand_files_stay_in_order_and_few_are_held(exported, tmp_path, mon
     monkeypatch.setattr(predict, "windows", fake)
     monkeypatch.setattr(predict, "deque", Waiting)
     files = [(f"{n:04}.wav", tmp_path / f"{n:04}.wav") for n in range(1000)]
-    reading = predict._reading(files, 8000, 10, 2)
-    done = list(predict._computed(reading, lambda batch: np.array([[w[0], 1] for w in batch]), 16))
+    reading = predict._read_windows(files, 8000, 10, 2)
+    done = list(predict._classify(reading, lambda batch: np.array([[w[0], 1] for w in batch]), 16))
     assert [file.name for file in done] == [name for name, _ in files]
     means = [file.total[0] / file.computed for file in done]
     np.testing.assert_allclose(means, np.arange(1000) / 1000, atol=1e-6)
@@ -161,32 +161,36 @@ def test_a_thousand_files_stay_in_order_and_few_are_held(exported, tmp_path, mon
         (["nowhere.wav", "nothing"], [], "nothing: no such file or folder"),
         (["{folder}"], ["--window", "99"], "--window: must be 0.16 to 2 s, received 99"),
         (["{folder}"], ["--batch-size", "0"], "--batch-size: must be at least 1"),
-        (["{folder}", "{folder}"], ["--format", "dcase"], "several are called b.flac (2 files)"),
+        (
+            ["{folder}", "{folder}"],
+            ["--format", "dcase"],
+            "folders are left out; received b.flac (2 files)",
+        ),
     ],
 )
-def test_wrong_input_is_told(clips, options, message, exported, folder, tmp_path, capsys):
+def test_wrong_input_is_reported(clips, options, message, exported, folder, tmp_path, capsys):
     clips = [one.format(folder=folder) for one in clips]
     assert run(exported, clips, tmp_path / "p.csv", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path, capsys):
+def test_all_problems_are_reported_at_once(tmp_path, capsys):
     assert run(tmp_path / "none", ["nowhere.wav"], tmp_path / "p.csv", "--batch-size", "0") == 2
     assert capsys.readouterr().err.splitlines() == [
         "--batch-size: must be at least 1, received 0",
-        f"{tmp_path / 'none'}: no such folder; name one that focusnet.export has made",
+        f"{tmp_path / 'none'}: no such folder; give an exported model",
         "nowhere.wav: no such file or folder",
     ]
 
 
-def test_a_window_of_ones_own(exported, folder, tmp_path):
+def test_the_window_length_can_be_set(exported, folder, tmp_path):
     assert run(exported, [folder / "c.wav"], tmp_path / "p.csv", "--window", "0.5") == 0
     assert run(exported, [folder / "c.wav"], tmp_path / "q.csv") == 0
     assert read(tmp_path / "p.csv")[1] != read(tmp_path / "q.csv")[1]
 
 
-def test_names_start_from_a_single_folder_and_are_full_paths_else(folder):
+def test_names_are_relative_to_a_single_folder_and_paths_as_given_otherwise(folder):
     assert [name for name, _ in find_files([folder])] == ["b.flac", "c.wav", "deep/a.wav"]
     both = [name for name, _ in find_files([folder, folder / "c.wav"])]
     assert both[0] == (folder / "b.flac").as_posix()

@@ -1,4 +1,4 @@
-"""Files of any rate, length and number of channels as windows of one kind."""
+"""Reading files of any rate, length and number of channels as windows."""
 
 import os
 
@@ -25,14 +25,14 @@ def noise(samples: int, channels: int = 1) -> np.ndarray:
 
 
 def write(path, samples, rate=RATE, **options) -> np.ndarray:
-    """Write a file; gives back what it holds as float32."""
+    """Write a file; returns its content as float32."""
     soundfile.write(path, samples, rate, **{"subtype": "FLOAT"} | options)
     return soundfile.read(path, dtype="float32", always_2d=True)[0]
 
 
 @settings(max_examples=40)
 @given(samples=st.integers(1, 3000), length=st.integers(10, 1200), block=st.integers(64, 900))
-def test_windows_follow_one_another_and_the_last_ends_with_the_file(path, samples, length, block):
+def test_windows_are_consecutive_and_the_last_ends_with_the_file(path, samples, length, block):
     content = write(path, noise(samples))[:, 0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audio_windows, "_BLOCK", block)
@@ -49,7 +49,7 @@ def test_windows_follow_one_another_and_the_last_ends_with_the_file(path, sample
 
 
 @pytest.mark.parametrize("rate", [32_000, 22_050, 48_000])
-def test_a_resampled_clip_equals_the_one_that_training_saw(path, rate, monkeypatch):
+def test_a_resampled_clip_equals_the_training_clip(path, rate, monkeypatch):
     monkeypatch.setattr(audio_windows, "_BLOCK", 7001)
     soundfile.write(path, noise(44_100), 44_100, subtype="PCM_24")
     form = Form(44_100, 44_100, rate, "float32")
@@ -64,7 +64,7 @@ def test_channels_are_averaged(path):
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_a_file_of_whole_blocks_has_no_more_windows_than_that(path, blocks, monkeypatch):
+def test_a_file_of_whole_blocks_has_no_extra_window(path, blocks, monkeypatch):
     monkeypatch.setattr(audio_windows, "_BLOCK", 500)
     write(path, noise(500 * blocks, channels=2))
     assert len(list(windows(path, RATE, 500))) == blocks
@@ -72,14 +72,14 @@ def test_a_file_of_whole_blocks_has_no_more_windows_than_that(path, blocks, monk
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
-def test_formats_that_libsndfile_knows_are_read(path, form):
+def test_formats_of_libsndfile_are_read(path, form):
     soundfile.write(path, noise(44_100)[:, 0] / 4, 44_100, format=form)
     found = list(windows(path, 32_000, 16_000))
     assert len(found) in (2, 3)  # MP3 pads
     assert np.std(found[0]) > 0.05
 
 
-def test_an_hour_of_audio_passes_block_by_block(path, monkeypatch):
+def test_an_hour_of_audio_is_read_block_by_block(path, monkeypatch):
     seen: list[int] = []
     concatenate = np.concatenate
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ def reason(path) -> str:
     return str(caught.value)
 
 
-def test_files_without_usable_audio_say_why(tmp_path):
+def test_unusable_files_are_reported_with_the_reason(tmp_path):
     path = tmp_path / "x.wav"
     assert reason(path) == "no such file"
     path.write_bytes(b"")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import convolve
 
-from focusnet.augment import DeviceImpulseResponses, fft_length, roll
+from focusnet.augment import DeviceImpulseResponses, draw_shifts, fft_length
 from focusnet.training.batches import ClipBatches, Clips
 from focusnet.training.loop import Augmentation
 
@@ -69,9 +70,9 @@ def test_clips_can_be_gathered_with_zeros_behind_them():
 
 @pytest.mark.parametrize("furthest", [0, 150])
 @pytest.mark.parametrize("taps", [None, 90])
-def test_a_batch_is_augmented_as_if_dir_and_roll_took_turns(furthest, taps):
+def test_a_batch_is_augmented_as_by_dir_and_then_roll(furthest, taps):
     samples, scale = stored()
-    responses = None
+    responses = noise = None
     if taps is not None:
         noise = torch.randn(4, taps, generator=torch.Generator().manual_seed(1))
         responses = DeviceImpulseResponses(noise, SAMPLES)
@@ -82,16 +83,21 @@ def test_a_batch_is_augmented_as_if_dir_and_roll_took_turns(furthest, taps):
         mixstyle_probability=0.0,
         mixstyle_alpha=0.4,
     )
-    ours, turns = torch.Generator().manual_seed(2), torch.Generator().manual_seed(2)
+    ours, reference = torch.Generator().manual_seed(2), torch.Generator().manual_seed(2)
     convolved = 0
     for batch in batches_of(samples, scale):
-        waveforms = before = batch.clips.gather()
+        waveforms = batch.clips.gather()
         if responses is not None:
-            waveforms = responses.apply(before, batch.eligible_for_dir, 0.6, turns)
-            convolved += int((waveforms != before).any(dim=1).sum())
-        expected = roll(waveforms, furthest, turns)
-        assert torch.allclose(augmentation.waveforms(batch, ours), expected, atol=1e-6)
-    assert torch.equal(ours.get_state(), turns.get_state()), "other draws for what follows"
+            rows, chosen = responses.draw(batch.eligible_for_dir, 0.6, reference)
+            for row, response in zip(rows, chosen, strict=True):
+                full = convolve(waveforms[row].numpy(), noise[response].numpy())
+                waveforms[row] = torch.from_numpy(full[:SAMPLES])
+            convolved += len(rows)
+        shifts = draw_shifts(len(waveforms), SAMPLES, furthest, reference)
+        expected = [clip.roll(int(shift)) for clip, shift in zip(waveforms, shifts, strict=True)]
+        found = augmentation.waveforms(batch, ours)
+        assert torch.allclose(found, torch.stack(expected), atol=1e-5)
+    assert torch.equal(ours.get_state(), reference.get_state()), "other draws for what follows"
     assert (convolved > 0) == (taps is not None)
 
 

@@ -1,4 +1,4 @@
-"""Data sets in TAU22's layout for measurements: any number of clips, audio that costs nothing."""
+"""Writes data sets in TAU22's layout with any number of clips, but no real audio."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ _PIECES = 10  # clips of one recording
 
 
 def clip_names(clips: int) -> list[tuple[str, str, str, str]]:
-    """Of each clip its file name, scene, location and device, as in ``meta.csv``."""
+    """Rows of ``meta.csv``: file name, scene, location and device of each clip."""
     rows = []
     for number in range(clips):
         recording, piece = divmod(number, _PIECES)
@@ -25,7 +25,7 @@ def clip_names(clips: int) -> list[tuple[str, str, str, str]]:
 
 
 def write_tables(root: Path, clips: int) -> None:
-    """``meta.csv`` and the split: of six recordings five train and one tests."""
+    """Write ``meta.csv`` and the split: five of six recordings train, one tests."""
     rows = clip_names(clips)
     (root / TRAIN).parent.mkdir(parents=True, exist_ok=True)
     header = "filename\tscene_label\tidentifier\tsource_label\n"
@@ -39,7 +39,7 @@ def write_tables(root: Path, clips: int) -> None:
 
 
 def write_sparse_cache(folder: Path, names: list[str], sample_rate: int) -> None:
-    """Decoded audio of ``names`` as ``focusnet.dataset.waveforms`` keeps it: sparse."""
+    """Write the cache of ``focusnet.dataset.waveforms`` for ``names``, with a sparse array."""
     folder.mkdir(parents=True)
     array = np.lib.format.open_memmap(
         folder / "samples.npy", mode="w+", dtype=np.int16, shape=(len(names), sample_rate)

@@ -1,6 +1,7 @@
-"""What a study costs beside its training, and what sharing templates and stopping early save.
+"""Measures a study's overhead, and what shared templates and early stopping save.
 
-Real commands on small studies, so figures are wall time: they need a quiet machine. A few minutes.
+It runs the real commands on small studies for a few minutes and measures wall time, so it needs an
+otherwise idle machine.
 """
 
 import json
@@ -20,83 +21,81 @@ import yaml
 from benchmarks.measure import Row, Spread
 from focusnet.system.yaml_file import read_yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-_LONGEST = 3000.0  # seconds of one command
+ROOT = Path(__file__).resolve().parents[2]
+_TIMEOUT = 3000.0  # seconds for one command
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A study that ended: its table, the seconds it took, and the last line it printed."""
+class FinishedStudy:
+    """A finished study: its table, the seconds it took, and its last line of output."""
 
     trials: pd.DataFrame
     wall: float
     last_line: str
 
 
-def measure(*, quick: bool = False, sizes: dict[str, int] | None = None) -> list[Row]:
-    """The rows of this part. ``sizes`` may change the number of trials or epochs."""
-    used = {"trivial": 200, "shared": 4, "asha": 18, "epochs": 9, "demo": 1}
-    if quick:
-        used = {"trivial": 8, "shared": 2, "asha": 2, "epochs": 3, "demo": 0}
-    used |= sizes or {}
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        place = Path(folder)
-        rows = [fixed_cost(place / "fixed", whole_demo=bool(used["demo"]), epochs=used["epochs"])]
-        rows.append(driver_time(place / "trivial", used["trivial"]))
-        rows.append(shared_templates(place / "shared", used["shared"], used["epochs"]))
-        rows.append(early_stopping(place / "asha", used["asha"]))
-    return rows
+def measure(*, quick: bool = False) -> list[Row]:
+    """The rows of this part."""
+    trivial, shared, asha, epochs = (8, 2, 2, 3) if quick else (200, 4, 18, 9)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        folder = Path(name)
+        return [
+            fixed_cost(folder / "fixed", whole_demo=not quick, epochs=epochs),
+            driver_time(folder / "trivial", trivial),
+            shared_templates(folder / "shared", shared, epochs),
+            early_stopping(folder / "asha", asha),
+        ]
 
 
-def fixed_cost(place: Path, *, whole_demo: bool, epochs: int) -> Row:
+def fixed_cost(folder: Path, *, whole_demo: bool, epochs: int) -> Row:
     """Share of a study's wall time in which no trial computes."""
     if whole_demo:
-        arguments = ["--space", "demo.yaml"]
-        ran, name = run_study(place, arguments, "demo"), "demo study"
+        arguments, name = ["--space", "demo.yaml"], "demo"
     else:
         settings = small_space(trials=2, epochs=epochs)
-        ran, name = run_study(place, ["--space", _written(place, settings)], "small"), "small study"
+        arguments, name = ["--space", _write_space(folder, settings)], "small"
+    ran = run_study(folder, arguments, name)
     share = 1 - computing(ran.trials) / ran.wall
     return Row(
-        what=f"fixed cost of the {name}",
+        what=f"overhead of the {name} study",
         unit="share of the wall time",
-        how=f"{ran.wall:.0f} s in all, {len(ran.trials)} trials; the time in which no trial "
-        "computes: start of Ray and of workers, imports, tables; at most 0.15 is the aim",
+        how=f"{ran.wall:.0f} s in total, {len(ran.trials)} trials; the time in which no trial "
+        "computes: start of Ray and of workers, imports, tables; aim: at most 0.15",
         ours=Spread.of([share]),
         notes={"seconds": ran.wall},
     )
 
 
-def driver_time(place: Path, trials: int) -> Row:
-    """The driver's own CPU time for trials that do nothing."""
+def driver_time(folder: Path, trials: int) -> Row:
+    """The driver's CPU time per trial, for trials that do nothing."""
     settings = small_space(trials=trials, epochs=1)
     script = ROOT / "benchmarks" / "trivial_study.py"
-    ran = run_study(place, ["--space", _written(place, settings)], "small", script)
+    ran = run_study(folder, ["--space", _write_space(folder, settings)], "small", script)
     seconds = json.loads(ran.last_line)["driver_seconds"]
     return Row(
-        what=f"driver's time for each of {trials} trivial trials",
+        what=f"driver's time per trial, {trials} trials that do nothing",
         unit="CPU-seconds of the driver",
-        how=f"start and end of the study included; wall time {ran.wall / trials:.2f} s a trial; at "
-        "most 0.3 is the aim",
+        how=f"including start and end of the study; wall time {ran.wall / trials:.2f} s per trial; "
+        "aim: at most 0.3",
         ours=Spread.of([seconds / trials]),
         notes={"wall_per_trial": ran.wall / trials},
     )
 
 
-def shared_templates(place: Path, trials: int, epochs: int) -> Row:
-    """Seconds in trials, with the template shared and with one in every trial."""
+def shared_templates(folder: Path, trials: int, epochs: int) -> Row:
+    """Seconds of all trials, with a shared template and with a template per trial."""
     costs = {}
     for reuse in (True, False):
         settings = small_space(trials=trials, epochs=epochs)
         settings["trial"]["template"]["reuse"] = reuse
         settings["resources"]["max_concurrent"] = 1  # no trial waits for another's template
-        here = place / str(reuse)
-        ran = run_study(here, ["--space", _written(here, settings)], "small")
+        here = folder / str(reuse)
+        ran = run_study(here, ["--space", _write_space(here, settings)], "small")
         costs[reuse] = float(ran.trials["seconds"].sum())
     return Row(
         what=f"one template for {trials} trials",
         unit="studies per hour of training",
-        how=f"sum over trials of their seconds, one at a time; one for each trial instead; "
+        how=f"sum of the trials' seconds, one trial at a time; baseline: a template per trial; "
         f"{trials} trials in 1 + {trials} stages instead of {2 * trials}",
         ours=Spread.of([3600 / costs[True]]),
         baseline=Spread.of([3600 / costs[False]]),
@@ -104,17 +103,17 @@ def shared_templates(place: Path, trials: int, epochs: int) -> Row:
     )
 
 
-def early_stopping(place: Path, trials: int) -> Row:
-    """Epochs of FocusNet with ASHA and without, and the best accuracy on select of both.
+def early_stopping(folder: Path, trials: int) -> Row:
+    """FocusNet epochs with ASHA and without, and the best accuracy on select of both.
 
-    The two searches have the same trials, one at a time, so that what ASHA stops does not depend on
-    which of two ended first.
+    Both searches run the same trials, one at a time, so that ASHA's decisions do not depend on the
+    order in which concurrent trials end.
     """
     epochs_done, best = {}, {}
     for name in ("asha", "none"):
         settings = demo_search(trials, scheduler=name)
-        here = place / name
-        run_study(here, ["--space", _written(here, settings)], "search")
+        here = folder / name
+        run_study(here, ["--space", _write_space(here, settings)], "search")
         results = here / "results" / "search"
         table = pd.read_parquet(results / "epochs.parquet")
         epochs_done[name] = float((table["stage"] == "focus").sum())
@@ -134,7 +133,7 @@ def early_stopping(place: Path, trials: int) -> Row:
 
 
 def demo_search(trials: int, *, scheduler: str) -> dict[str, Any]:
-    """The demo's search on a quarter of the training clips, with nothing after it."""
+    """The demo's search on a quarter of the training clips, without controls or confirmation."""
     settings = read_yaml(ROOT / "search_spaces" / "demo.yaml")
     settings["name"] = "search"
     settings["search"] |= {"trials": trials, "scheduler": {"name": scheduler}}
@@ -148,7 +147,7 @@ def demo_search(trials: int, *, scheduler: str) -> dict[str, Any]:
 
 
 def computing(trials: pd.DataFrame) -> float:
-    """Seconds in which at least one trial computed: from its first second to its results."""
+    """Seconds in which at least one trial computed."""
     ended = pd.to_datetime(trials["ended"], format="ISO8601", utc=True)
     spans = sorted(
         (end.timestamp() - seconds, end.timestamp())
@@ -185,33 +184,35 @@ def small_space(*, trials: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def run_study(place: Path, arguments: Sequence[str], name: str, script: Path | None = None) -> Ran:
-    """Run the study's command to its end, with a cache of its own.
+def run_study(
+    folder: Path, arguments: Sequence[str], name: str, script: Path | None = None
+) -> FinishedStudy:
+    """Run a study's command; results and a separate cache go to ``folder``.
 
     Raises:
-        RuntimeError: it failed, with what it printed last.
+        RuntimeError: it failed; the message ends with its last lines of output.
     """
-    place.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(script or ROOT / "study" / "run.py"), *arguments]
-    command += ["--results", str(place / "results")]
+    command += ["--results", str(folder / "results")]
     started = time.monotonic()
     done = subprocess.run(
         command,
-        env={**os.environ, "FOCUSNET_CACHE": str(place / "cache")},
+        env={**os.environ, "FOCUSNET_CACHE": str(folder / "cache")},
         capture_output=True,
         text=True,
-        timeout=_LONGEST,
+        timeout=_TIMEOUT,
     )
     wall = time.monotonic() - started
     if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise RuntimeError(f"a study ended with status {done.returncode}:\n{said}")
-    table = pd.read_parquet(place / "results" / name / "trials.parquet")
-    return Ran(table, wall, done.stdout.strip().splitlines()[-1])
+        output = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise RuntimeError(f"a study ended with status {done.returncode}:\n{output}")
+    table = pd.read_parquet(folder / "results" / name / "trials.parquet")
+    return FinishedStudy(table, wall, done.stdout.strip().splitlines()[-1])
 
 
-def _written(place: Path, settings: dict[str, Any]) -> str:
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{settings['name']}.yaml"
+def _write_space(folder: Path, settings: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{settings['name']}.yaml"
     path.write_text(yaml.safe_dump(settings))
     return str(path)

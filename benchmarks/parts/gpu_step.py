@@ -1,11 +1,11 @@
-"""The training step on a GPU, from stored clips to the optimiser: ours against the plain one.
+"""Measures a training step on a GPU, from stored clips to the optimiser.
 
-The plain step is what a script around the CP-JKU loader does: clips from worker processes on the
-host, hear21passt's front end and PaSST-S in fp32 with its own attention, torch's Adam as it comes.
-Ours is the step of a trial. Both are without Lightning's loop around them.
+The baseline is a plain script around the CP-JKU loader: clips from worker processes on the host,
+hear21passt's front end and PaSST-S in fp32 with its own attention, torch's default Adam. Ours is
+the step of a trial. Neither runs in Lightning's loop.
 
-Model FLOPs are those that the step needs: products of matrices, forward and backward, with the last
-block for its two class tokens. What a kernel computes twice to save memory does not count.
+Model FLOPs are those of the matrix products that the step needs, forward and backward, with only
+the class tokens in the last block. What a kernel recomputes to save memory does not count.
 """
 
 import os
@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator
 
-from benchmarks.data_path import CLASSES, clip_names, write_clips
-from benchmarks.front_end import our_mel, their_mel
 from benchmarks.measure import Row, Spread, Work, alone, compare
-from benchmarks.reference_loader import reference_loader
-from benchmarks.train_step import patchout, plain_model, step_flops
+from benchmarks.parts.data_path import CLASSES, clip_names, write_clips
+from benchmarks.parts.front_end import our_mel, their_mel
+from benchmarks.parts.reference_loader import reference_loader
+from benchmarks.parts.train_step import patchout, plain_model, step_flops
 from focusnet.augment import frequency_mixstyle
 from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
@@ -38,8 +38,8 @@ FRAMES = 138  # of a second at 44.1 kHz
 _WHAT = "training step on a GPU, PaSST-S"
 _UNIT = "clips per second"
 
-# Dense bf16 with fp32 sums, TFLOP/s, from NVIDIA's data sheets of the cards (whose larger figures
-# are for sparse matrices). The first name that fits counts.
+# Peak of dense bf16 with fp32 sums in TFLOP/s, from NVIDIA's data sheets (their larger figures are
+# for sparse matrices). The first matching name counts.
 _PEAKS = (
     ("H100 PCIe", 756.0),
     ("H100 NVL", 835.0),
@@ -92,7 +92,7 @@ def measure(*, quick: bool = False, batch_size: int = 128, rounds: int = 5) -> l
                 f"{_WHAT}, {name}",
                 _UNIT,
                 f"{how}, peak memory {memory.amount / 1e9:.1f} GB; baseline: fp32, eager "
-                "attention, Adam as it comes, loader with worker processes",
+                "attention, default Adam, loader with worker processes",
                 ours,
                 plain,
                 ratio,
@@ -110,7 +110,7 @@ def measure(*, quick: bool = False, batch_size: int = 128, rounds: int = 5) -> l
 
 
 def utilisation(name: str, how: str, card: str, clips: Spread, *, asked: bool) -> list[Row]:
-    """A row for the share of the card's peak at so many ``clips`` a second, if that is known."""
+    """Row for the share of the card's peak at ``clips`` per second, if the peak is known."""
     peak = peak_tflops(card)
     if peak is None:
         return []
@@ -121,7 +121,7 @@ def utilisation(name: str, how: str, card: str, clips: Spread, *, asked: bool) -
         Row(
             f"share of the GPU's bf16 peak, {name}",
             "TFLOP/s",
-            f"{how}; {flops / 1e9:.1f} GFLOP a clip; baseline: the peak in the card's data sheet",
+            f"{how}; {flops / 1e9:.1f} GFLOP per clip; baseline: the peak in the card's data sheet",
             achieved,
             Spread(peak, peak, peak),
             _times(achieved, 1 / peak),
@@ -132,8 +132,8 @@ def utilisation(name: str, how: str, card: str, clips: Spread, *, asked: bool) -
 
 
 def peak_tflops(card: str) -> float | None:
-    """The dense bf16 peak of a card by its name; None for one that is not in the table."""
-    if "MIG" in card:  # a part of it
+    """Dense bf16 peak of a card by its name; None if it is not in the table."""
+    if "MIG" in card:  # a part of a card
         return None
     return next((peak for name, peak in _PEAKS if name in card), None)
 
@@ -149,8 +149,8 @@ def our_steps(
     device: str = "cuda",
     precision: str = "bf16",
 ) -> Work:
-    """All steps of an epoch of a trial's FocusNet stage; the work is its clips."""
-    del workers  # it has none
+    """All steps of an epoch of a trial's FocusNet stage; the amount is its clips."""
+    del workers  # ours has none
     where = torch.device(device)
     samples = np.load(folder / "samples.npy", mmap_mode="r")
     count = len(samples)
@@ -221,7 +221,7 @@ def plain_steps(
     device: str = "cuda",
     **ours: Any,
 ) -> Work:
-    """The same clips through the plain step, whatever ``ours`` says of the other side."""
+    """All steps of an epoch of the plain script; ``ours``, settings of our step, is ignored."""
     del ours
     where = torch.device(device)
     count = len(list((folder / "clips").iterdir()))
@@ -257,7 +257,7 @@ def plain_steps(
 
 
 def peak_memory(**settings: Any) -> Work:
-    """Ours; the work is the most bytes that torch has reserved on the GPU by its end."""
+    """Our steps; the amount is the peak of bytes that torch has reserved on the GPU."""
     work: Callable[[], float] = our_steps(**settings)
 
     def measured() -> float:

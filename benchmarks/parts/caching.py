@@ -1,8 +1,8 @@
-"""The first time: decoding a data set, against loading it clip by clip as a plain script does.
+"""Measures the first decoding of a data set.
 
-That script is ``librosa.load`` and ``torch.save`` in its first epoch. librosa is no requirement of
-this project. Where it is not installed, the baseline does what its ``load`` does and no more:
-soundfile's read to float32, soxr HQ, the length rounded up.
+The baseline is the first epoch of a plain script: ``librosa.load`` and ``torch.save``, clip by
+clip. The project does not require librosa. If it is not installed, the baseline repeats what its
+``load`` does: soundfile reads float32, soxr HQ resamples, the length is rounded up.
 """
 
 import contextlib
@@ -19,36 +19,36 @@ import soundfile
 import soxr
 import torch
 
-from benchmarks.measure import Clock, Row, Work, in_turns, rates
-from benchmarks.tau_layout import clip_names, write_tables
+from benchmarks.measure import Clock, Row, Work, alternate, rates
+from benchmarks.parts.tau_layout import clip_names, write_tables
 from focusnet.dataset.layout import read_dataset
 from focusnet.dataset.waveforms import open_waveforms
 
 RATE = 44_100
 CORES = 2
 CLOCKS: tuple[Clock, ...] = ("wall", "cpu")
-BITS = 16, 24  # TAU22 is documented as 24-bit; it also goes round re-encoded in 16
+BITS = 16, 24  # TAU22 is documented as 24-bit; copies re-encoded in 16 bits exist, too
 
 
 def measure(*, quick: bool = False, clips: int = 4096, rounds: int = 5) -> list[Row]:
     """The rows of this part."""
     if quick:
         clips, rounds = 512, 1
-    baseline_is = f"librosa {version('librosa')}" if has_librosa() else "soundfile, soxr HQ"
+    reader = f"librosa {version('librosa')}" if has_librosa() else "soundfile, soxr HQ"
     rows = []
     for bits, rate in itertools.product(BITS, (32_000, RATE)):
         with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
             write_data_set(Path(folder), clips, bits)
             settings: dict[str, Any] = {"root": Path(folder), "rate": rate}
-            pairs = in_turns(our_cache, their_cache, settings, rounds=rounds, threads=CORES)
+            pairs = alternate(our_cache, their_cache, settings, rounds=rounds, threads=CORES)
         for clock in CLOCKS:
             ours, baseline, ratio = rates(pairs, clock)
             rows.append(
                 Row(
                     what=f"first-time caching, {bits} bits, 44.1 to {rate / 1000:g} kHz",
                     unit="clips per second" if clock == "wall" else "clips per CPU-second",
-                    how=f"{clips} clips of 1 s, {CORES} cores, start of the workers included, "
-                    f"{rounds} rounds; baseline: {baseline_is}, torch.save, one process",
+                    how=f"{clips} clips of 1 s, {CORES} cores, including the start of the workers, "
+                    f"{rounds} rounds; baseline: {reader}, torch.save, one process",
                     ours=ours,
                     baseline=baseline,
                     ratio=ratio,
@@ -59,7 +59,7 @@ def measure(*, quick: bool = False, clips: int = 4096, rounds: int = 5) -> list[
 
 
 def write_data_set(root: Path, clips: int, bits: int) -> None:
-    """``clips`` WAV files of one second of noise in 16 or 24 bits, and their tables."""
+    """Write WAV files of one second of noise in 16 or 24 bits, and their tables."""
     write_tables(root, clips)
     (root / "audio").mkdir()
     draw = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def write_data_set(root: Path, clips: int, bits: int) -> None:
 
 
 def has_librosa() -> bool:
-    """Whether the baseline is librosa itself."""
+    """Whether librosa is installed."""
     return importlib.util.find_spec("librosa") is not None
 
 
@@ -95,7 +95,7 @@ def our_cache(root: Path, rate: int) -> Work:
 
 
 def their_cache(root: Path, rate: int) -> Work:
-    """What a script's first epoch does: load, resample, save, clip by clip."""
+    """First epoch of a plain script: load, resample and save, clip by clip."""
 
     def work() -> float:
         with tempfile.TemporaryDirectory(prefix="benchmark-") as cache:
@@ -109,15 +109,15 @@ def their_cache(root: Path, rate: int) -> Work:
 
 
 def load_clip(path: Path, rate: int) -> np.ndarray:
-    """``librosa.load(path, sr=rate)``, or without librosa what that gives."""
+    """``librosa.load(path, sr=rate)``, or its equivalent if librosa is not installed."""
     if has_librosa():
         samples, _ = importlib.import_module("librosa").load(path, sr=rate)
         return np.asarray(samples)
-    return load_lean(path, rate)
+    return load_without_librosa(path, rate)
 
 
-def load_lean(path: Path, rate: int) -> np.ndarray:
-    """What ``librosa.load(path, sr=rate)`` gives, without librosa."""
+def load_without_librosa(path: Path, rate: int) -> np.ndarray:
+    """Equivalent of ``librosa.load(path, sr=rate)``."""
     samples, source_rate = soundfile.read(path, dtype="float32")
     if rate == source_rate:
         return samples

@@ -1,8 +1,8 @@
-"""One training step of PaSST-S on CPU: ours against the plain one in fp32.
+"""Measures a training step of PaSST-S on a CPU. The baseline is a plain step in fp32.
 
-The plain step is what a script with hear21passt's model does: its forward, cross-entropy, backward
-and ``torch.optim.Adam`` as it comes, all in fp32. Ours is the step of a trial: the last block for
-the class tokens only, fused Adam, and bf16 autocast where ``compute.precision`` says so.
+The plain step is that of a script with hear21passt's model: forward, cross-entropy, backward and
+``torch.optim.Adam`` with its defaults, in fp32. Ours is the step of a trial: class tokens only in
+the last block, fused Adam, and bf16 autocast if ``compute.precision`` says so.
 """
 
 import warnings
@@ -39,25 +39,25 @@ def measure(*, quick: bool = False, batch_size: int = 8, rounds: int = 5) -> lis
                 unit="clips per CPU-second",
                 how=f"44.1 kHz (80 tokens), batch {batch_size}, Adam, 1 thread, {rounds} rounds; "
                 "baseline: hear21passt's model in fp32, torch's default Adam"
-                + ("" if tiles else "; this CPU has no AMX, without which bf16 gains nothing"),
+                + ("" if tiles else "; torch finds no AMX on this CPU"),
                 ours=ours,
                 baseline=baseline,
                 ratio=ratio,
                 minimum=2.0 if precision == "bf16" and has_bf16_tiles() else None,
             )
         )
-        rows.append(_ceiling(precision, settings, rounds))
+        rows.append(_upper_bound(precision, settings, rounds))
     return rows
 
 
-def _ceiling(precision: str, settings: dict[str, Any], rounds: int) -> Row:
-    """How near the step is to doing nothing but its products of matrices."""
+def _upper_bound(precision: str, settings: dict[str, Any], rounds: int) -> Row:
+    """Compares the step with its matrix products alone, which bound its speed."""
     ours, products, ratio = compare(our_flops, product_flops, settings, rounds=rounds)
     return Row(
-        what=f"training step, PaSST-S, {precision}, of its ceiling",
+        what=f"training step, PaSST-S, {precision}, share of its upper bound",
         unit="GFLOP per CPU-second",
-        how="the same step, counted in the products of matrices it needs; baseline: such a product "
-        "alone, of the MLP's first layer, in the same precision",
+        how="the same step, counted in FLOPs of the matrix products that it needs; baseline: one "
+        "such product alone, of the MLP's first layer, in the same precision",
         ours=ours,
         baseline=products,
         ratio=ratio,
@@ -65,14 +65,14 @@ def _ceiling(precision: str, settings: dict[str, Any], rounds: int) -> Row:
 
 
 def our_flops(batch_size: int, precision: str, size: str = "passt_s", frames: int = 138) -> Work:
-    """A trial's training step; the work is the FLOPs of its products of matrices, times 1e-9."""
+    """A trial's training step; the amount is GFLOP of its matrix products."""
     step = our_steps(batch_size, precision, size, frames)
     flops = step_flops(size, frames, class_tokens_only=True)
     return lambda: step() * flops / 1e9
 
 
 def product_flops(batch_size: int, precision: str, repeats: int = 50) -> Work:
-    """The MLP's first layer, forward, on the tokens of a batch; the work is FLOPs times 1e-9."""
+    """Forward of the MLP's first layer on a batch's tokens; the amount is GFLOP."""
     width, tokens = 768, batch_size * 80
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     draw = Generator().manual_seed(0)
@@ -88,7 +88,7 @@ def product_flops(batch_size: int, precision: str, repeats: int = 50) -> Work:
 
 
 def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
-    """FLOPs that a clip costs forward and backward, counted on tensors without memory."""
+    """FLOPs of forward and backward for one clip, counted on meta tensors."""
     clips = 2
     model = build_model(
         ModelConfig.model_validate({"size": size, "weights": "none"}),
@@ -105,7 +105,7 @@ def step_flops(size: str, frames: int, *, class_tokens_only: bool) -> float:
 
 
 def has_bf16_tiles() -> bool:
-    """Whether this CPU multiplies bf16 matrices in tiles (AMX); elsewhere bf16 can cost time."""
+    """Whether torch finds AMX on this CPU, which multiplies bf16 matrices fast."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
@@ -120,7 +120,7 @@ def our_steps(batch_size: int, precision: str, size: str = "passt_s", frames: in
 
 
 def plain_steps(batch_size: int, precision: str, size: str = "passt_s", frames: int = 138) -> Work:
-    """The step of a plain script, in fp32 whatever ``precision`` says."""
+    """The training step of a plain script, always in fp32."""
     del precision
     model = plain_model(size)
     model.s_patchout_f = patchout(size)
@@ -129,10 +129,10 @@ def plain_steps(batch_size: int, precision: str, size: str = "passt_s", frames: 
 
 
 def plain_model(size: str) -> Any:
-    """hear21passt's PaSST of one of our sizes."""
+    """hear21passt's PaSST in one of our sizes."""
     import hear21passt.models.passt as hear
 
-    warnings.simplefilter("ignore")  # on every clip that has not 10 s
+    warnings.simplefilter("ignore")  # it warns about every clip shorter than 10 s
     hear.first_RUN = False
     embed_dim, depth, heads, _ = SIZES[size]
     config = ModelConfig.model_validate({"size": size, "weights": "none"})
@@ -148,12 +148,12 @@ def plain_model(size: str) -> Any:
 
 
 def spectrograms(batch_size: int, frames: int) -> Tensor:
-    """What the front end gives for clips of one second: 138 frames at 44.1 kHz."""
+    """Output of the front end; a clip of one second at 44.1 kHz has 138 frames."""
     return torch.randn(batch_size, 1, 128, frames, generator=Generator().manual_seed(0))
 
 
 def patchout(size: str) -> int:
-    """Rows of patches that training drops."""
+    """Rows of patches that patchout drops in training."""
     return _PATCHOUT if size == "passt_s" else 0
 
 

@@ -1,7 +1,7 @@
-"""Evaluation and template logits: front end and PaSST-S over test clips, without gradients.
+"""Measures evaluation and template logits: front end and PaSST-S without gradients.
 
-The baseline is what the CP-JKU validation step does: hear21passt's front end and model, one batch
-of the training batch's size at a time, fp32.
+The baseline is the validation step of the CP-JKU code base: hear21passt's front end and model in
+fp32, in batches of the training size.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.data_path import CLASSES
-from benchmarks.front_end import RATE, their_mel
 from benchmarks.measure import Row, Work, compare
-from benchmarks.train_step import has_bf16_tiles, plain_model
+from benchmarks.parts.data_path import CLASSES
+from benchmarks.parts.front_end import RATE, their_mel
+from benchmarks.parts.train_step import has_bf16_tiles, plain_model
 from focusnet.config import ModelConfig
 from focusnet.mel import LogMel
 from focusnet.model.passt import build_model
@@ -35,7 +35,7 @@ def measure(*, quick: bool = False, clips: int = 16, rounds: int = 5) -> list[Ro
                 unit="clips per CPU-second",
                 how=f"from stored 44.1 kHz clips to logits, {clips} clips, 1 thread, {rounds} "
                 "rounds; baseline: hear21passt's front end and model, fp32"
-                + ("" if tiles else "; this CPU has no AMX, without which bf16 gains nothing"),
+                + ("" if tiles else "; torch finds no AMX on this CPU"),
                 ours=ours,
                 baseline=baseline,
                 ratio=ratio,
@@ -45,7 +45,7 @@ def measure(*, quick: bool = False, clips: int = 16, rounds: int = 5) -> list[Ro
 
 
 def our_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
-    """``predict_logits`` of a trial."""
+    """``predict_logits`` as in a trial."""
     config = ModelConfig.model_validate({"size": size, "weights": "none"})
     model = build_model(config, CLASSES, class_tokens_only=True)
     mel = LogMel(sample_rate=RATE)
@@ -66,7 +66,7 @@ def our_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
 
 
 def plain_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
-    """hear21passt's front end and model in evaluation mode, fp32 whatever ``precision`` says."""
+    """hear21passt's front end and model in evaluation mode, always in fp32."""
     del precision
     model = plain_model(size).eval()
     mel = their_mel(False)
@@ -74,7 +74,7 @@ def plain_logits(clips: int, precision: str, size: str = "passt_s") -> Work:
 
     def work() -> float:
         with torch.no_grad():
-            for part in waveforms.split(80):  # that code base's batch
+            for part in waveforms.split(80):  # the batch size of that code base
                 model(mel(part).unsqueeze(1))
         return clips
 

@@ -1,7 +1,7 @@
-"""Batches of waveforms with DIR and roll: ours against the CP-JKU code base's loader.
+"""Measures batches of waveforms with DIR and roll. The baseline is the CP-JKU loader.
 
-Both sides end with what goes into the front end: (64, 44100) float32, labels, logits. Both have
-their cache warm (the page cache included): ours one mapped int16 array, theirs a file per clip.
+Both give the input of the front end: (64, 44100) float32, labels, logits. Both read from a warm
+cache (and page cache): ours one memory-mapped int16 array, the baseline's one file per clip.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.measure import Row, Work, compare
-from benchmarks.reference_loader import reference_loader, write_clip_files
+from benchmarks.parts.reference_loader import reference_loader, write_clip_files
 from focusnet.augment import DeviceImpulseResponses
 from focusnet.system.allocator import keep_freed_memory
 from focusnet.training.batches import ClipBatches
@@ -54,7 +54,7 @@ def measure(*, quick: bool = False, clips: int = 512, rounds: int = 7) -> list[R
 
 
 def write_clips(folder: Path, clips: int, samples: int = 44_100) -> None:
-    """The same noise for both sides, as each keeps it."""
+    """Write the same noise in the formats of both caches."""
     draw = np.random.default_rng(0)
     pcm = draw.normal(0, 3000, (clips, samples)).clip(-32768, 32767).astype(np.int16)
     np.save(folder / "samples.npy", pcm)
@@ -62,13 +62,13 @@ def write_clips(folder: Path, clips: int, samples: int = 44_100) -> None:
 
 
 def our_epoch(**settings: Any) -> Work:
-    """All batches of a trial's epoch; the work is its clips."""
+    """All batches of a trial's epoch; the amount is its clips."""
     keep_freed_memory()
     return _drained(our_batches(**settings))
 
 
 def their_epoch(**settings: Any) -> Work:
-    """All batches of the reference's epoch; the work is its clips."""
+    """All batches of the baseline's epoch; the amount is its clips."""
     return _drained(their_batches(**settings))
 
 
@@ -81,7 +81,7 @@ def our_batches(
     probability: float = 0.6,
     shuffle: bool = True,
 ) -> Epoch:
-    """What begins an epoch of a trial: waveforms (B, samples), batch by batch."""
+    """Function that starts an epoch of a trial and yields waveforms (B, samples)."""
     samples = np.load(folder / "samples.npy", mmap_mode="r")
     count, length = samples.shape
     of_a = np.array([name.endswith("-a.wav") for name in clip_names(count)])
@@ -117,7 +117,7 @@ def their_batches(
     probability: float = 0.6,
     shuffle: bool = True,
 ) -> Epoch:
-    """What begins an epoch of the reference: the same."""
+    """Function that starts an epoch of the baseline and yields waveforms (B, samples)."""
     count = len(list((folder / "clips").iterdir()))
     torch.manual_seed(0)
     np.random.seed(0)
@@ -142,7 +142,7 @@ def _drained(epoch: Epoch) -> Work:
         clips = 0
         for waveforms in epoch():
             clips += len(waveforms)
-            del waveforms  # as a training step has done when it asks for the next batch
+            del waveforms  # a training step, too, frees them before the next batch
         return clips
 
     return work
@@ -155,7 +155,7 @@ def impulse_responses(count: int, taps: int = 22_050) -> Tensor:
 
 
 def clip_names(count: int) -> list[str]:
-    """Names as TAU22 has them; as many clips of device a as there."""
+    """File names as in TAU22, with its share of clips from device a."""
     devices = ["a" if number % 100 < 100 * _OF_DEVICE_A else "b" for number in range(count)]
     return [f"audio/bus-lyon-{n}-0-0-{device}.wav" for n, device in enumerate(devices)]
 

@@ -1,16 +1,16 @@
-"""The data path that a user would run instead: clip by clip, as the CP-JKU DCASE23 code base does.
+"""The loader of the CP-JKU DCASE23 code base, as a baseline: it works clip by clip.
 
-Written anew from what that code does (https://github.com/fschmid56/cpjku_dcase23,
-``datasets/dcase23.py``), down to what it loads, draws and returns for each clip:
+A reimplementation (https://github.com/fschmid56/cpjku_dcase23, ``datasets/dcase23.py``) that loads,
+draws and returns the same for each clip:
 
-1. ``torch.load`` of a file per clip, its own warm cache of decoded clips;
+1. ``torch.load`` of one file per clip, from its warm cache of decoded clips;
 2. the teacher's log-probabilities of the clip;
-3. for a clip of device a, with a probability, ``scipy.signal.convolve`` with one impulse response;
-4. a roll by a drawn number of samples;
-5. ``DataLoader``'s own collation into a batch.
+3. for clips of device a, with a probability, ``scipy.signal.convolve`` with an impulse response;
+4. a roll by a random number of samples;
+5. ``DataLoader``'s default collation into a batch.
 
-Where CPU time is measured, the loader runs in the process (no workers), so that its time is all its
-own: workers would add what it costs to hand batches over. Where a GPU waits for it, it has workers.
+For CPU time it runs without workers, which would add the cost of passing batches between processes.
+When a GPU waits for batches, it has workers.
 """
 
 from pathlib import Path
@@ -27,14 +27,14 @@ Item = tuple[Any, ...]
 
 
 def write_clip_files(folder: Path, samples: NDArray[np.float32]) -> None:
-    """Fill the cache of ``CachedClips``: one file per clip, (1, samples) float32."""
+    """Write the cache of ``CachedClips``: one file per clip, (1, samples) float32."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, clip in enumerate(samples):
         torch.save(torch.from_numpy(clip[np.newaxis].copy()), folder / f"{number}.pt")
 
 
 class CachedClips(Dataset[Item]):
-    """Clips from the warm cache, with their names, labels, devices and cities."""
+    """Clips from the cache, with their names, labels, devices and cities."""
 
     def __init__(self, folder: Path, names: list[str], labels: NDArray[np.int64]) -> None:
         self.folder = str(folder)
@@ -53,7 +53,7 @@ class CachedClips(Dataset[Item]):
 
 
 class Selection(Dataset[Item]):
-    """Some of the clips: those of the training split."""
+    """The given rows of another data set, here the training split."""
 
     def __init__(self, clips: Dataset[Item], rows: list[int]) -> None:
         self.clips = clips
@@ -79,7 +79,7 @@ class WithLogits(Selection):
 
 
 class WithImpulseResponses(Selection):
-    """Convolves clips of device a, drawn with ``probability``, with a drawn response (1, taps)."""
+    """Convolves clips of device a, with ``probability``, with a random response (1, taps)."""
 
     def __init__(
         self, clips: Dataset[Item], rows: list[int], responses: list[Tensor], probability: float
@@ -98,7 +98,7 @@ class WithImpulseResponses(Selection):
 
 
 class WithRoll(Selection):
-    """Rolls each clip by a drawn number of samples."""
+    """Rolls each clip by a random number of samples."""
 
     def __init__(self, clips: Dataset[Item], rows: list[int], furthest: int) -> None:
         super().__init__(clips, rows)
@@ -123,9 +123,9 @@ def reference_loader(
     shuffle: bool = True,
     workers: int = 0,
 ) -> "DataLoader[Item]":
-    """The training loader of that code base over the clips in ``folder``.
+    """The training loader of that code base for the clips in ``folder``.
 
-    ``names`` are those of TAU22, whose last part is the device; ``responses`` are (1, taps) each.
+    ``names`` are file names as in TAU22, which end with the device; ``responses`` are (1, taps).
     """
     rows = list(range(len(names)))
     clips: Dataset[Item] = Selection(CachedClips(folder, names, labels), rows)

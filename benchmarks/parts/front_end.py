@@ -1,4 +1,4 @@
-"""The log-mel front end: ours against hear21passt's ``AugmentMelSTFT``, which gives the same."""
+"""Measures the log-mel front end. The baseline is hear21passt's, which has the same output."""
 
 import contextlib
 import io
@@ -53,13 +53,13 @@ def theirs_once(batch_size: int, training: bool) -> Work:
 
 
 def our_mel(training: bool) -> LogMel:
-    """Our front end as the recipe sets it."""
+    """Our front end with the settings of the recipe."""
     mel = LogMel(sample_rate=RATE)
     return mel.train(training)
 
 
 def their_mel(training: bool) -> torch.nn.Module:
-    """hear21passt's front end as the recipe sets it, silent."""
+    """hear21passt's front end with the settings of the recipe, without its output."""
     from hear21passt.models.preprocess import AugmentMelSTFT
 
     warnings.filterwarnings("ignore", category=FutureWarning)  # its torch.cuda.amp.autocast

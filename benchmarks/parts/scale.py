@@ -1,8 +1,7 @@
-"""What grows with the size of the data set: start-up, memory and step time of a trial.
+"""Measures how start-up, memory and batches of a trial grow with the data set.
 
-The large data set has nearly as many clips as TAU22: real tables, an empty file per clip, and a
-sparse array of the size of the decoded audio. The small one has a hundredth of
-that.
+The large data set has nearly as many clips as TAU22: complete tables, an empty file per clip, and a
+sparse array of the size of the decoded audio. The small one has a hundredth of that.
 """
 
 import os
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import Row, Spread, Work, alone, compare, side
-from benchmarks.tau_layout import clip_names, write_sparse_cache, write_tables
+from benchmarks.measure import Row, Spread, Work, alone, compare, worker
+from benchmarks.parts.tau_layout import clip_names, write_sparse_cache, write_tables
 from focusnet.dataset import waveforms
 from focusnet.dataset.layout import read_dataset
 from focusnet.system.allocator import keep_freed_memory
@@ -45,7 +44,7 @@ def measure(*, quick: bool = False, rounds: int = 5) -> list[Row]:
 
 
 def write_data_set(root: Path, clips: int) -> None:
-    """A data set of ``clips`` empty files, and its decoded audio in ``root / 'cache'``."""
+    """Write a data set of ``clips`` empty files, and decoded audio in ``root / 'cache'``."""
     write_tables(root, clips)
     (root / "audio").mkdir()
     names = [name for name, *_ in clip_names(clips)]
@@ -59,7 +58,7 @@ def write_data_set(root: Path, clips: int) -> None:
 
 
 def start_up(root: Path) -> Work:
-    """All that a trial does before its first batch."""
+    """Everything that a trial does before its first batch."""
 
     def work() -> float:
         return float(len(_open(root).train))
@@ -68,7 +67,7 @@ def start_up(root: Path) -> Work:
 
 
 def private_memory(root: Path) -> Work:
-    """Opens the data, gathers some batches; the amount is this process's own memory in bytes."""
+    """Opens the data and gathers batches; the amount is the process's own memory in bytes."""
     data = _open(root)
     epoch = _epoch(data)
 
@@ -85,24 +84,24 @@ def batches(root: Path) -> Work:
     return _epoch(_open(root))
 
 
-def large_against_itself(root: Path, small: Path) -> Work:
+def large_batches(large: Path, small: Path) -> Work:
     """``batches`` of the large data set."""
     del small
-    return batches(root)
+    return batches(large)
 
 
-def small_instead(root: Path, small: Path) -> Work:
+def small_batches(large: Path, small: Path) -> Work:
     """``batches`` of the small data set."""
-    del root
+    del large
     return batches(small)
 
 
 def mapped(path: Path) -> Work:
-    """Reads all of an array through its map; the amount is this process's share of it in bytes."""
+    """Reads a whole memory-mapped array; the amount is the process's share of it in bytes."""
     samples = np.load(path, mmap_mode="r")
 
     def work() -> float:
-        samples[:, ::2048].sum()  # every page
+        samples[:, ::2048].sum()  # touches every page
         return float(_kilobytes("Pss", str(path)) * 1024)
 
     return work
@@ -117,7 +116,7 @@ def _start_up(both: dict[int, Path], rounds: int) -> Row:
     return Row(
         what=f"start-up of a trial's data, {large:,} clips",
         unit="CPU-seconds",
-        how=f"tables, halves, subset, a look at every audio file, index; {rounds} rounds; "
+        how=f"tables, halves, subset, stat of every audio file, index; {rounds} rounds; "
         f"with {small:,} clips: {seconds[small]}",
         ours=seconds[large],
         notes={"small": seconds[small].median},
@@ -132,7 +131,7 @@ def _memory(both: dict[int, Path]) -> Row:
     }
     return Row(
         what=f"memory of a trial's process, {large:,} clips",
-        unit="MB of its own, torch included",
+        unit="MB of private memory, including torch",
         how=f"Pss_Anon after 8 batches of 64; with {small:,} clips: {own[small]:.0f}",
         ours=Spread.of([own[large]]),
         notes={"small": own[small]},
@@ -141,13 +140,13 @@ def _memory(both: dict[int, Path]) -> Row:
 
 def _step(both: dict[int, Path], rounds: int) -> Row:
     large, small = both
-    settings: dict[str, Any] = {"root": both[large], "small": both[small]}
-    ours, baseline, ratio = compare(large_against_itself, small_instead, settings, rounds=rounds)
+    settings: dict[str, Any] = {"large": both[large], "small": both[small]}
+    ours, baseline, ratio = compare(large_batches, small_batches, settings, rounds=rounds)
     return Row(
-        what=f"batches with roll, {large:,} clips against {small:,}",
+        what=f"batches with roll, {large:,} clips compared with {small:,}",
         unit="clips per CPU-second",
-        how=f"512 clips from all over the array, 1 thread, {rounds} rounds; 1 means that size "
-        "costs nothing",
+        how=f"512 clips spread over the array, 1 thread, {rounds} rounds; a ratio of 1 means that "
+        "size does not matter",
         ours=ours,
         baseline=baseline,
         ratio=ratio,
@@ -158,15 +157,15 @@ def _one_copy(folder: Path, clips: int, processes: int = 4) -> Row:
     path = folder / "shared.npy"
     np.save(path, np.ones((clips, RATE), np.int16))
     with ExitStack() as stack:
-        turns: list[Callable[[], Any]] = [
-            stack.enter_context(side(mapped, {"path": path}, 1)) for _ in range(processes)
+        workers: list[Callable[[], Any]] = [
+            stack.enter_context(worker(mapped, {"path": path}, 1)) for _ in range(processes)
         ]
-        held = sum(turn().amount for turn in turns)
+        held = sum(measure_one().amount for measure_one in workers)
     return Row(
         what=f"audio in the memory of {processes} concurrent trials",
         unit="copies",
-        how="sum of their proportional shares (PSS) of the array's map, by the array's size; a "
-        f"script that reads it into each has {processes}",
+        how="sum of the processes' proportional shares (PSS) of the mapped array, divided by its "
+        f"size; baseline: {processes} processes that each read it",
         ours=Spread.of([held / path.stat().st_size]),
         baseline=Spread.of([float(processes)]),
         ratio=Spread.of([processes * path.stat().st_size / held]),
@@ -209,7 +208,10 @@ def _epoch(data: TrialData) -> Work:
 
 
 def _kilobytes(name: str, mapping: str | None = None) -> int:
-    """One figure of this process's memory, of all or of one mapped file; its peak elsewhere."""
+    """A figure of this process's memory, in total or for one mapped file.
+
+    Systems without /proc give the peak of all memory instead.
+    """
     source = Path("/proc/self/smaps_rollup" if mapping is None else "/proc/self/smaps")
     if not source.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,1 @@
+"""Runs small studies and injects faults into them, for benchmarks/faults.py."""
