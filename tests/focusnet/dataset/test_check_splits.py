@@ -1,4 +1,4 @@
-"""Leaks between the splits, held against a search by loops over all pairs of clips."""
+"""Leaks between the splits, compared with a search over all pairs of clips."""
 
 from pathlib import Path
 
@@ -29,13 +29,13 @@ def dataset_of(rows) -> Dataset:
 
 
 def pairs(rows):
-    """Every training clip with every test clip."""
+    """All pairs of a training and a test clip."""
     train, test = ([row for row in rows if row[3] == part] for part in ("train", "test"))
     return [(one, other) for one in train for other in test]
 
 
 @given(st.lists(clip, max_size=25))
-def test_recordings_leak_where_a_training_and_a_test_clip_share_one(rows):
+def test_recordings_shared_by_a_training_and_a_test_clip_are_found(rows):
     leaking = {one[:3] for one, other in pairs(rows) if one[:3] == other[:3]}
     clips = sum(row[3] == "test" and row[:3] in leaking for row in rows)
     found = shared_recordings(dataset_of(rows))
@@ -46,7 +46,7 @@ def test_recordings_leak_where_a_training_and_a_test_clip_share_one(rows):
 
 
 @given(st.lists(clip, max_size=25))
-def test_locations_leak_where_a_training_and_a_test_clip_share_one(rows):
+def test_locations_shared_by_a_training_and_a_test_clip_are_found(rows):
     places = {one[:2] for one, other in pairs(rows) if one[:2] == other[:2]}
     clips = sum(row[3] == "test" and row[:2] in places for row in rows)
     shared = {one[1] for one, other in pairs(rows) if one[1] == other[1]}
