@@ -186,8 +186,8 @@ def _coverage(
         *lines,
         f"duplicates (byte-identical files): {splits}",
         f"digital silence: {splits}"
-        + (f" except {compressed:,} compressed files" if compressed else "")
-        + (f" ({maybe_silent:,} looked silent and were decoded)" if maybe_silent else ""),
+        + (f" except compressed files ({compressed:,})" if compressed else "")
+        + (f" (decoded because they looked silent: {maybe_silent:,})" if maybe_silent else ""),
         f"damage, near silence (-80 dBFS): a sample of {sample:,} clips, decoded; a defect that "
         f"none of them has affects at most {300 / max(sample, 1):.2g} % of all clips (95 % "
         "confidence); --full decodes all",

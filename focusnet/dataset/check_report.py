@@ -39,10 +39,5 @@ def problems_by_reason(names: Sequence[str], reasons: Mapping[int, str]) -> list
 def count_problem(problem: str, names: Iterable[str]) -> list[str]:
     """The problem with the number of ``names`` and the first of them; nothing without names."""
     found = list(names)
-    return [f"{problem}: {len(found):,} ({first_names(found)})"] if found else []
-
-
-def first_names(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return [f"{problem}: {len(found):,} ({', '.join(found[:_SHOWN])}{more})"] if found else []

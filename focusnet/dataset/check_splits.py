@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from focusnet.dataset.check_report import CheckReport, first_names
+from focusnet.dataset.check_report import CheckReport, count_problem
 from focusnet.dataset.layout import SETUP, Dataset
 from focusnet.dataset.splits import split_by_location
 from focusnet.dataset.subsets import training_subset
@@ -38,41 +37,33 @@ def shared_recordings(dataset: Dataset) -> list[str]:
     """Problem of recordings in both splits: their clips are near copies of each other."""
     train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
     shared = sorted(set(train["recording"]) & set(test["recording"]))
-    if not shared:
-        return []
     clips = int(test["recording"].isin(shared).sum())
     return [
-        f"leak: {len(shared):,} recordings have clips in training and in test ({clips:,} test "
-        f"clips): {first_names(shared)}"
+        f"{problem}, with {clips:,} of {len(test):,} test clips"
+        for problem in count_problem("leak: recordings in training and in test", shared)
     ]
 
 
 def shared_locations(dataset: Dataset) -> list[str]:
     """Problems of locations in both splits, with the same scene and with different ones."""
     train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
-    problems = []
-    same_scene = _places(train) & _places(test)
-    if same_scene:
-        clips = sum(
-            place in same_scene for place in zip(test["scene"], test["location"], strict=True)
-        )
-        places = [f"{scene} at {location}" for scene, location in sorted(same_scene)]
-        problems.append(
-            f"leak: {len(same_scene):,} locations have clips of one scene in training and in test "
-            f"({clips:,} test clips): {first_names(places)}"
-        )
+    train_places, test_places = (
+        list(zip(clips["scene"], clips["location"], strict=True)) for clips in (train, test)
+    )
+    same_scene = set(train_places) & set(test_places)
+    clips = sum(place in same_scene for place in test_places)
     others = set(train["location"]) & set(test["location"])
     others -= {location for _, location in same_scene}
-    if others:
-        problems.append(
-            f"{len(others):,} locations are in training and in test with different scenes: "
-            f"{first_names(sorted(others))}"
-        )
-    return problems
-
-
-def _places(clips: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(clips["scene"], clips["location"], strict=True))
+    return [
+        *(
+            f"{problem}, with {clips:,} of {len(test):,} test clips"
+            for problem in count_problem(
+                "leak: locations with one scene in training and in test",
+                (f"{scene} at {location}" for scene, location in sorted(same_scene)),
+            )
+        ),
+        *count_problem("locations with different scenes in training and in test", sorted(others)),
+    ]
 
 
 def _check_subsets(dataset: Dataset, report: CheckReport) -> list[SubsetCounts]:
@@ -90,11 +81,10 @@ def _check_subsets(dataset: Dataset, report: CheckReport) -> list[SubsetCounts]:
         share = 100 * len(subset) / len(dataset.train)
         inside = recordings.iloc[subset]
         outside = recordings.iloc[np.setdiff1d(dataset.train, subset)]
-        cut = sorted(set(inside) & set(outside))
-        if cut:
-            report.warnings.append(
-                f"{name}: holds only some clips of {len(cut):,} recordings: {first_names(cut)}"
-            )
+        report.warnings += count_problem(
+            f"{name}: recordings of which it has only some clips",
+            sorted(set(inside) & set(outside)),
+        )
         # One recording of each scene can be more than a small share of a small data set.
         smallest_step = 100 * len(dataset.classes) * inside.value_counts().max()
         smallest_step /= len(dataset.train)
@@ -104,7 +94,7 @@ def _check_subsets(dataset: Dataset, report: CheckReport) -> list[SubsetCounts]:
             missing = len(np.setdiff1d(smaller[1], subset))
             if missing:
                 report.warnings.append(
-                    f"{name}: lacks {missing:,} clips that split{smaller[0]}.csv has: not nested"
+                    f"{name}: not nested, clips of split{smaller[0]}.csv that it lacks: {missing:,}"
                 )
         smaller = percent, subset
         locations = dataset.clips["location"].iloc[subset].nunique()

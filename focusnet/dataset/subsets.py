@@ -42,7 +42,7 @@ def _official_subset(dataset: Dataset, path: Path) -> np.ndarray:
     if len(outside):
         example = dataset.clips["filename"].iloc[outside[0]]
         problems.append(
-            f"{path}: names {len(outside):,} clips outside the training split, such as '{example}'"
+            f"{path}: clips outside the training split: {len(outside):,}, such as '{example}'"
         )
     absent = sorted(set(dataset.classes).difference(dataset.clips["scene"].iloc[rows]))
     if absent:

@@ -41,8 +41,8 @@ def test_recordings_shared_by_a_training_and_a_test_clip_are_found(rows):
     found = shared_recordings(dataset_of(rows))
     assert len(found) == bool(leaking)
     if leaking:
-        assert f"leak: {len(leaking)} recordings" in found[0]
-        assert f"({clips} test clips)" in found[0]
+        assert found[0].startswith(f"leak: recordings in training and in test: {len(leaking)} (")
+        assert f", with {clips} of " in found[0]
 
 
 @given(st.lists(clip, max_size=25))
@@ -54,7 +54,7 @@ def test_locations_shared_by_a_training_and_a_test_clip_are_found(rows):
     found = shared_locations(dataset_of(rows))
     assert len(found) == bool(places) + bool(others)
     if places:
-        assert f"leak: {len(places)} locations" in found[0]
-        assert f"({clips} test clips)" in found[0]
+        assert f"with one scene in training and in test: {len(places)} (" in found[0]
+        assert f", with {clips} of " in found[0]
     if others:
-        assert found[-1].startswith(f"{len(others)} locations are in training and in test with")
+        assert f"different scenes in training and in test: {len(others)} (" in found[-1]

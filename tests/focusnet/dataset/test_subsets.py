@@ -156,7 +156,7 @@ def test_an_official_subset_with_other_clips_or_without_a_class_is_an_error(with
     with pytest.raises(DataError) as caught:
         training_subset(with_setup, 5, 0)
     assert caught.value.problems == [
-        f"{path}: names 1 clips outside the training split, such as 'audio/bus-oslo-1-0-0-a.wav'",
+        f"{path}: clips outside the training split: 1, such as 'audio/bus-oslo-1-0-0-a.wav'",
         f"{path}: has no clip of tram",
     ]
     write_official(with_setup, 5, [0, 12], "filename\tscene_label", "\tbus")

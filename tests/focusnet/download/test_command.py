@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -285,6 +286,18 @@ def test_weights_are_verified_and_put_where_studies_look(
     server.requests.clear()
     assert main(["weights", "passt", "--mirror", f"{server.url}/"]) == 0
     assert fetched(server) == []
+
+
+def test_trials_that_need_the_weights_at_once_download_them_once(weights, server, tmp_path):
+    published = focusnet.model.weights.PUBLISHED["passt"]
+    with ThreadPoolExecutor(3) as pool:
+        trials = [
+            pool.submit(focusnet.model.weights.fetch, published, tmp_path / "cache")
+            for _ in range(3)
+        ]
+        paths = {trial.result() for trial in trials}
+    assert [path.read_bytes() for path in paths] == [weights]
+    assert fetched(server) == ["weights.pt"]
 
 
 def test_the_command_prints_where_tau22_is_and_how_to_check_it(server, tmp_path, capsys):
