@@ -9,7 +9,7 @@ __all__ = ["Dataset", "read_dataset"]
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: a plan that only looks at headers does without pandas.
+    # Imported on first use, since modules that only read headers do not need pandas.
     if name in __all__:
         from focusnet.dataset import layout
 

@@ -1,6 +1,6 @@
-"""Looking at audio files one by one: a glance at every file, and listening to some.
+"""Summarises single audio files for the check of a data set: bytes and header, or all samples.
 
-Worker processes import this module, so it stays light (no pandas, no torch).
+Worker processes import this module, so it imports neither pandas nor torch.
 """
 
 import hashlib
@@ -11,57 +11,57 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from focusnet.dataset.decoding import Header, UnusableClip, read_header
+from focusnet.dataset.decoding import Header, UnusableClip, error_text, read_header
 
-_GLANCE = 4096  # bytes read from the middle of each file
-_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM")  # files whose samples lie there as they are
+_MIDDLE = 4096  # bytes read from the middle of each file
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"FORM")  # first bytes of formats with plain samples
 
 
 @dataclass(frozen=True)
-class Glance:
-    """What a file tells without being decoded.
+class FileSummary:
+    """What can be said of a file without decoding it.
 
-    ``middle`` is a hash of its size and of 4 KiB from its middle: files that differ there differ.
-    ``flat`` is true where these bytes repeat one sample, as they do in any digitally silent clip
-    (and where the file is too short to tell); None where the file is compressed and its bytes say
-    nothing of silence.
+    ``middle`` is a hash of its size and of 4 KiB from its middle; files with different hashes
+    differ. ``maybe_silent`` is True where these bytes repeat one sample, as they do in any
+    digitally silent clip, or where the file is too short to tell; None for compressed files.
     """
 
     header: Header
     size: int
     middle: bytes
-    flat: bool | None
+    maybe_silent: bool | None
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What a file's samples tell: half the distance from the lowest to the highest, and a hash."""
+class DecodedSummary:
+    """What a file's samples say: half the range from lowest to highest, and a hash of them."""
 
-    swing: float
+    amplitude: float
     digest: bytes
 
 
-def glance_at(paths: Sequence[str]) -> list[Glance | str]:
-    """A glance at each file, or the reason why it cannot be used."""
-    return [_glance(path) for path in paths]
+def summarise_files(paths: Sequence[str]) -> list[FileSummary | str]:
+    """A summary of each file, or why it cannot be used."""
+    return [_summarise_file(path) for path in paths]
 
 
-def _glance(path: str) -> Glance | str:
+def _summarise_file(path: str) -> FileSummary | str:
     try:
         header = read_header(path)
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            plain = file.read(4) in _PLAIN and header.subtype.startswith(("PCM_", "FLOAT", "DOUB"))
+            container = file.read(4)
             file.seek(size // 2)
-            middle = file.read(_GLANCE)
+            middle = file.read(_MIDDLE)
     except UnusableClip as error:
         return str(error)
     except OSError as error:
         return f"not readable: {error.strerror}"
     digest = hashlib.blake2b(middle, digest_size=16, salt=size.to_bytes(16, "little")).digest()
-    # The middle of a very short file may be its header: such files are cheap to decode.
-    flat = size < 2 * _GLANCE or _repeats(middle, header)
-    return Glance(header, size, digest, flat if plain else None)
+    plain = container in _CONTAINERS and header.subtype.startswith(("PCM_", "FLOAT", "DOUB"))
+    # The middle of a very short file may be its header; decoding such a file costs little.
+    maybe_silent = size < 2 * _MIDDLE or _repeats(middle, header)
+    return FileSummary(header, size, digest, maybe_silent if plain else None)
 
 
 def _repeats(content: bytes, header: Header) -> bool:
@@ -72,11 +72,11 @@ def _repeats(content: bytes, header: Header) -> bool:
 
 
 def hash_files(paths: Sequence[str]) -> list[bytes]:
-    """A hash of the whole content of each file; empty where it cannot be read."""
-    return [_hash(path) for path in paths]
+    """SHA-256 of each file's content; empty where it cannot be read."""
+    return [_hash_file(path) for path in paths]
 
 
-def _hash(path: str) -> bytes:
+def _hash_file(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
@@ -84,20 +84,20 @@ def _hash(path: str) -> bytes:
         return b""
 
 
-def listen_to(paths: Sequence[str]) -> list[Sound | str]:
-    """The samples of each file, summed up, or the reason why it cannot be used."""
-    return [_listen(path) for path in paths]
+def summarise_samples(paths: Sequence[str]) -> list[DecodedSummary | str]:
+    """A summary of each file's samples, or why it cannot be used."""
+    return [_summarise_samples(path) for path in paths]
 
 
-def _listen(path: str) -> Sound | str:
+def _summarise_samples(path: str) -> DecodedSummary | str:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        return f"not readable as audio: {getattr(error, 'error_string', error)}".rstrip(".")
+        return f"not readable as audio: {error_text(error)}"
     if not len(samples):
         return "holds no samples"
     if not np.isfinite(samples).all():
         return "has samples that are not finite numbers"
-    swing = float((samples.max(axis=0) - samples.min(axis=0)).max()) / 2
+    amplitude = float((samples.max(axis=0) - samples.min(axis=0)).max()) / 2
     digest = hashlib.sha256(f"{rate} {samples.shape}".encode() + samples.tobytes()).digest()
-    return Sound(swing, digest)
+    return DecodedSummary(amplitude, digest)

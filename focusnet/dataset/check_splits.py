@@ -1,109 +1,107 @@
-"""Do the splits of a data set keep apart what must be apart, and are its subsets what they say?"""
+"""Checks the splits of a data set: leaks between training and test, and the subset lists."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from focusnet.dataset.findings import Findings, named_first
+from focusnet.dataset.check_report import CheckReport, count_problem
 from focusnet.dataset.layout import SETUP, Dataset
 from focusnet.dataset.splits import split_by_location
 from focusnet.dataset.subsets import training_subset
 from focusnet.errors import DataError
 
 
-def check_lists(dataset: Dataset, findings: Findings) -> pd.DataFrame:
-    """Leaks between the splits, halves of the test split, subsets; a row for each subset list."""
-    findings.add("error", shared_recordings(dataset))
-    findings.add("warning", shared_locations(dataset))
+class SubsetCounts(NamedTuple):
+    """What the list of a training subset names; ``share`` is in percent of the training clips."""
+
+    percent: int
+    clips: int
+    share: float
+    recordings: int
+    locations: int
+
+
+def check_splits(dataset: Dataset, report: CheckReport) -> list[SubsetCounts]:
+    """Add to ``report`` what is wrong with the splits; return the counts of each subset list."""
+    report.errors += shared_recordings(dataset)
+    report.warnings += shared_locations(dataset)
     try:
         split_by_location(dataset)
     except DataError as error:
-        findings.add("error", error.problems)
-    return _check_subsets(dataset, findings)
+        report.errors += error.problems
+    return _check_subsets(dataset, report)
 
 
 def shared_recordings(dataset: Dataset) -> list[str]:
-    """The leak of recordings: pieces of one recording in training and test are near copies."""
+    """Problem of recordings in both splits: their clips are near copies of each other."""
     train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
     shared = sorted(set(train["recording"]) & set(test["recording"]))
-    if not shared:
-        return []
     clips = int(test["recording"].isin(shared).sum())
     return [
-        f"leak: {len(shared):,} recordings have clips in training and in test ({clips:,} test "
-        f"clips): {named_first(shared)}"
+        f"{problem}, with {clips:,} of {len(test):,} test clips"
+        for problem in count_problem("leak: recordings in training and in test", shared)
     ]
 
 
 def shared_locations(dataset: Dataset) -> list[str]:
-    """The leak of locations: a scene recorded at the same place on both sides."""
+    """Problems of locations in both splits, with the same scene and with different ones."""
     train, test = (dataset.clips.iloc[rows] for rows in (dataset.train, dataset.test))
-    problems = []
-    both = set(train["location"]) & set(test["location"])
-    leaking = _places(train) & _places(test)
-    same = sorted(leaking)
-    if same:
-        clips = sum(place in leaking for place in zip(test["scene"], test["location"], strict=True))
-        places = named_first([f"{scene} at {location}" for scene, location in same])
-        problems.append(
-            f"leak: {len(same):,} locations have clips of one scene in training and in test "
-            f"({clips:,} test clips): {places}"
-        )
-    others = sorted(both.difference(location for _, location in same))
-    if others:
-        problems.append(
-            f"{len(others):,} locations are in training and in test with different scenes: "
-            f"{named_first(others)}"
-        )
-    return problems
+    train_places, test_places = (
+        list(zip(clips["scene"], clips["location"], strict=True)) for clips in (train, test)
+    )
+    same_scene = set(train_places) & set(test_places)
+    clips = sum(place in same_scene for place in test_places)
+    others = set(train["location"]) & set(test["location"])
+    others -= {location for _, location in same_scene}
+    return [
+        *(
+            f"{problem}, with {clips:,} of {len(test):,} test clips"
+            for problem in count_problem(
+                "leak: locations with one scene in training and in test",
+                (f"{scene} at {location}" for scene, location in sorted(same_scene)),
+            )
+        ),
+        *count_problem("locations with different scenes in training and in test", sorted(others)),
+    ]
 
 
-def _places(clips: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(clips["scene"], clips["location"], strict=True))
-
-
-def _check_subsets(dataset: Dataset, findings: Findings) -> pd.DataFrame:
-    """Each ``split{N}.csv``: readable, within training, whole recordings, nested, of its size."""
-    rows, smaller = [], None
+def _check_subsets(dataset: Dataset, report: CheckReport) -> list[SubsetCounts]:
+    """Check that each ``split{N}.csv`` has whole recordings and its size, and that they nest."""
+    counts: list[SubsetCounts] = []
+    smaller: tuple[int, np.ndarray] | None = None
     recordings = dataset.clips["recording"]
-    for percent in _percents(dataset.root / SETUP):
+    for percent in _listed_percents(dataset.root / SETUP):
         name = f"{SETUP}/split{percent}.csv"
         try:
             subset = training_subset(dataset, percent, 0)
         except DataError as error:
-            findings.add("error", error.problems)
+            report.errors += error.problems
             continue
         share = 100 * len(subset) / len(dataset.train)
         inside = recordings.iloc[subset]
         outside = recordings.iloc[np.setdiff1d(dataset.train, subset)]
-        cut = sorted(set(inside) & set(outside))
-        if cut:
-            findings.add(
-                "warning",
-                [f"{name}: {len(cut):,} recordings are in it only in part: {named_first(cut)}"],
-            )
-        # Whole recordings of each scene come no closer to a small share of a small data set.
-        grain = 100 * len(dataset.classes) * inside.value_counts().max() / len(dataset.train)
-        if abs(share - percent) > max(1.0, percent / 20, grain):
-            findings.add("warning", [f"{name}: holds {share:.1f} % of the training clips"])
-        if smaller is not None and len(np.setdiff1d(smaller[1], subset)):
-            missing = len(np.setdiff1d(smaller[1], subset))
-            text = f"{name}: lacks {missing:,} clips that split{smaller[0]}.csv has: not nested"
-            findings.add("warning", [text])
-        smaller = percent, subset
-        rows.append(
-            {
-                "subset": f"{percent} %",
-                "clips": len(subset),
-                "share": share,
-                "recordings": inside.nunique(),
-                "locations": dataset.clips["location"].iloc[subset].nunique(),
-            }
+        report.warnings += count_problem(
+            f"{name}: recordings of which it has only some clips",
+            sorted(set(inside) & set(outside)),
         )
-    return pd.DataFrame(rows)
+        # One recording of each scene can be more than a small share of a small data set.
+        smallest_step = 100 * len(dataset.classes) * inside.value_counts().max()
+        smallest_step /= len(dataset.train)
+        if abs(share - percent) > max(1.0, percent / 20, smallest_step):
+            report.warnings.append(f"{name}: holds {share:.1f} % of the training clips")
+        if smaller is not None:
+            missing = len(np.setdiff1d(smaller[1], subset))
+            if missing:
+                report.warnings.append(
+                    f"{name}: not nested, clips of split{smaller[0]}.csv that it lacks: {missing:,}"
+                )
+        smaller = percent, subset
+        locations = dataset.clips["location"].iloc[subset].nunique()
+        counts.append(SubsetCounts(percent, len(subset), share, inside.nunique(), locations))
+    return counts
 
 
-def _percents(folder: Path) -> list[int]:
+def _listed_percents(folder: Path) -> list[int]:
     names = [path.stem.removeprefix("split") for path in folder.glob("split*.csv")]
     return sorted(int(name) for name in names if name.isdigit() and 0 < int(name) <= 100)

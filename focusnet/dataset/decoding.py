@@ -1,6 +1,6 @@
-"""Reading clips: what their headers say, their samples, and why some cannot be used.
+"""Reads headers and samples of clips, and says why a clip cannot be used.
 
-Worker processes import this module, so it stays light (no pandas, no torch).
+Worker processes import this module, so it imports neither pandas nor torch.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ import soxr
 
 from focusnet.system.allocator import keep_freed_memory
 
-# Resampled together. More gain nothing, and their temporaries leave the cache.
+# Clips resampled together. More gain nothing, and their temporaries exceed the CPU's cache.
 _CLIPS_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its audio; ``frames`` are samples per channel."""
+    """A file's header; ``frames`` are samples per channel, ``subtype`` is such as "PCM_16"."""
 
     rate: int
     channels: int
@@ -31,7 +31,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Form:
-    """How clips are stored: ``source_frames`` at ``source_rate`` become ``length`` at ``rate``."""
+    """Form of stored clips: ``source_frames`` at ``source_rate`` become ``length`` at ``rate``."""
 
     source_rate: int
     source_frames: int
@@ -54,7 +54,11 @@ class UnusableClip(Exception):
 
 
 def read_header(path: str) -> Header:
-    """Read a file's header; UnusableClip where it holds no audio."""
+    """Read a file's header.
+
+    Raises:
+        UnusableClip: it is missing, empty or no audio.
+    """
     if not os.path.isfile(path):
         raise UnusableClip("no such file")
     if os.path.getsize(path) == 0:
@@ -65,7 +69,7 @@ def read_header(path: str) -> Header:
         with soundfile.SoundFile(path) as file:
             header = Header(file.samplerate, file.channels, file.frames, file.subtype)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise UnusableClip(f"not readable as audio: {_cause(error)}") from None
+        raise UnusableClip(f"not readable as audio: {error_text(error)}") from None
     if header.frames == 0:
         raise UnusableClip("holds no samples")
     return header
@@ -83,7 +87,7 @@ def read_headers(paths: Sequence[str]) -> list[Header | str]:
 
 
 def common_form(headers: Sequence[Header | str], sample_rate: int) -> tuple[Form, dict[int, str]]:
-    """The form of most clips, and of each clip that differs (by index) why it cannot be used."""
+    """The form that most clips have, and by index why each other clip cannot be used."""
     bad = {row: header for row, header in enumerate(headers) if isinstance(header, str)}
     read = {row: header for row, header in enumerate(headers) if isinstance(header, Header)}
     rate = _most_common([header.rate for header in read.values()], sample_rate)
@@ -111,10 +115,13 @@ def common_form(headers: Sequence[Header | str], sample_rate: int) -> tuple[Form
 
 
 def decode(path: str, form: Form) -> np.ndarray:
-    """The samples of a mono clip, (length,) in the form's dtype; UnusableClip where impossible.
+    """The samples of a mono clip: (length,) in the form's dtype.
 
-    Resampling is soxr HQ on float32, with the length librosa gives: ``librosa.load(path, sr=rate)``
-    yields the same samples.
+    Resampling is soxr HQ on float32, with librosa's length: ``librosa.load(path, sr=rate)`` returns
+    the same samples.
+
+    Raises:
+        UnusableClip: it cannot be decoded, or its samples are not finite.
     """
     samples = np.empty((1, form.source_frames), form.dtype)
     _read_into(samples[0], path)
@@ -126,10 +133,11 @@ def decode(path: str, form: Form) -> np.ndarray:
 def decode_into(
     array: str, offset: int, paths: Sequence[str], form: Form
 ) -> list[tuple[str | None, str | None]]:
-    """Decode clips one after another into the file ``array`` from byte ``offset`` on.
+    """Decode clips into the file ``array``, one after another from byte ``offset`` on.
 
-    Yields (SHA-256 of the stored samples, None) or (None, reason) of each; unusable clips stay 0.
-    Written as a file and not through a memory map, for a full disk is an OSError only there.
+    Returns (SHA-256 of the stored samples, None) or (None, reason) for each; unusable clips are
+    stored as zeros. Written as a file, because a full disk kills a process that writes to a memory
+    map.
     """
     keep_freed_memory()
     block = np.zeros((len(paths), form.length), np.dtype(form.dtype).newbyteorder("<"))
@@ -157,37 +165,38 @@ def decode_into(
 
 
 def _read_into(row: np.ndarray, path: str) -> None:
-    """Fill ``row`` (samples,), int16 or float32, with a mono file's samples, or UnusableClip."""
+    """Fill ``row`` (samples,), int16 or float32, with a mono file's samples; or UnusableClip."""
     try:
         with soundfile.SoundFile(path) as file:
             shape = (file.frames,) if file.channels == 1 else (file.frames, file.channels)
             if shape == row.shape:
-                # libsndfile's own conversion of 16 bits takes twice as long, to the same numbers.
+                # libsndfile's own conversion gives the same numbers and takes twice as long.
                 integers = file.subtype == "PCM_16" and row.dtype != np.int16
                 target = np.empty(row.shape, np.int16) if integers else row
                 shape = file.read(out=target).shape
                 if integers:
                     np.multiply(target, np.float32(1 / 32768), out=row)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise UnusableClip(f"not readable as audio: {_cause(error)}") from None
+        raise UnusableClip(f"not readable as audio: {error_text(error)}") from None
     if shape != row.shape:
-        raise UnusableClip(f"shape {shape} read, {row.shape} announced")
+        raise UnusableClip(f"its header promises shape {row.shape}, its samples have {shape}")
     if not np.isfinite(row).all():
         raise UnusableClip("has samples that are not finite numbers")
 
 
 def _store(target: np.ndarray, samples: np.ndarray, form: Form) -> None:
-    """Fill ``target`` (clips, length), which is 0, with what ``samples`` (clips, frames) give."""
+    """Resample ``samples`` (clips, frames) into ``target`` (clips, length), which holds zeros."""
     if form.rate == form.source_rate:
         target[:] = samples
         return
-    # Together, as channels of one sound, they share the making of the filter; nothing else.
+    # As channels of one sound, the clips share the design of the filter and nothing else.
     resampled = soxr.resample(samples.T, form.source_rate, form.rate, quality="HQ")
     kept = resampled[: form.length].T
     target[:, : kept.shape[1]] = kept
 
 
-def _cause(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """The message of soundfile's or the system's error, without its prefix and full stop."""
     return getattr(error, "error_string", str(error)).rstrip(".")
 
 

@@ -1,7 +1,7 @@
-"""Reading a data set in the TAU22 layout, so that what follows sees rows and no file formats.
+"""Reads the tables of a data set in the TAU22 layout and checks that they agree.
 
-The layout is that of TAU Urban Acoustic Scenes 2022 Mobile: ``meta.csv`` names every clip with its
-scene, location and device; ``evaluation_setup/fold1_train.csv`` and ``fold1_evaluate.csv`` name the
+The layout is that of TAU Urban Acoustic Scenes 2022 Mobile: ``meta.csv`` lists every clip with its
+scene, location and device; ``evaluation_setup/fold1_train.csv`` and ``fold1_evaluate.csv`` list the
 training and the test clips. Classes and devices come from the data, in a fixed order.
 """
 
@@ -23,9 +23,9 @@ TEST = f"{SETUP}/fold1_evaluate.csv"
 
 _META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 _TAU_DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
-_NAMED = 5  # offenders named in a message; their count follows
+_SHOWN = 5  # clips named in a message; the number of the others follows
 
-# Anything that could lead out of the folder on any platform, or that names one file in two ways.
+# Names that lead out of the folder on some platform, or that are a second name of a file.
 _UNSAFE_NAME = r"(?:^|/)\.{0,2}(?:/|$)|\\|^[A-Za-z]:|[\x00-\x1f]"
 
 
@@ -34,10 +34,10 @@ class Dataset:
     """A data set's clips and its official split into training and test.
 
     ``clips`` has one row per row of ``meta.csv``: ``filename`` (relative to ``root``), ``scene``,
-    ``label`` (int64 index in ``classes``; -1 where a clip of neither split has a scene of its own),
-    ``device``, ``city``, ``location`` and ``recording`` (clips of one recording share it).
-    ``train`` and ``test`` are int64 rows of ``clips``, ascending. ``fingerprint`` (hex) changes
-    with anything ``meta.csv`` or ``evaluation_setup`` says, not with where or when they were saved.
+    ``label`` (int64 index in ``classes``; -1 for a scene that no training clip has), ``device``,
+    ``city``, ``location`` and ``recording`` (shared by the clips cut from one recording).
+    ``train`` and ``test`` are int64 rows of ``clips``, ascending. ``fingerprint`` (hex) depends on
+    the content of ``meta.csv`` and ``evaluation_setup``, not on their place or time.
     """
 
     root: Path
@@ -50,9 +50,10 @@ class Dataset:
 
 
 def read_dataset(root: Path) -> Dataset:
-    """Read and check the data set in the folder ``root``; the audio itself is not looked at.
+    """Read and check the tables of the data set in the folder ``root``, not its audio.
 
-    Raises DataError with every problem found.
+    Raises:
+        DataError: every problem found.
     """
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
@@ -105,9 +106,9 @@ def read_dataset(root: Path) -> Dataset:
 
 
 def device_group(device: str) -> Literal["real", "seen", "unseen"] | None:
-    """TAU's group of a device: real, simulated and seen in training, simulated and unseen.
+    """TAU's group of a device: real, or simulated and "seen" or "unseen" in training.
 
-    None for devices that TAU does not know.
+    None for devices that TAU does not have.
     """
     if device in ("a", "b", "c"):
         return "real"
@@ -119,7 +120,11 @@ def device_group(device: str) -> Literal["real", "seen", "unseen"] | None:
 
 
 def read_table(path: Path, required: Iterable[str]) -> pd.DataFrame:
-    """Read a tab separated file as strings, row by row as it stands; DataError if it cannot be."""
+    """Read columns of a tab separated file as strings, in the order of its rows.
+
+    Raises:
+        DataError: it is missing, unreadable or empty, or lacks ``required`` columns.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -146,24 +151,27 @@ def read_table(path: Path, required: Iterable[str]) -> pd.DataFrame:
 
 
 def read_clip_list(path: Path, clips: pd.DataFrame) -> np.ndarray:
-    """Rows of ``clips`` (ascending, int64) that a file of ``evaluation_setup`` names.
+    """Rows of ``clips`` (ascending, int64) that a file of ``evaluation_setup`` lists.
 
-    ``clips`` needs the columns ``filename`` and ``scene``. Where the file has ``scene_label``, it
-    must agree. Raises DataError with every problem of the file.
+    ``clips`` needs the columns ``filename`` and ``scene``. If the file has ``scene_label``, it must
+    agree.
+
+    Raises:
+        DataError: every problem of the file.
     """
     return _rows_of(read_table(path, ("filename",)), clips, path)
 
 
 def _rows_of(table: pd.DataFrame, clips: pd.DataFrame, path: Path) -> np.ndarray:
     listed = table["filename"]
-    problems = _named(path, "named more than once", listed[listed.duplicated()])
+    problems = _problem(path, "named more than once", listed[listed.duplicated()])
     known = clips.drop_duplicates("filename")
     found = pd.Index(known["filename"]).get_indexer(listed)
-    problems += _named(path, f"not in {META}", listed[found < 0])
+    problems += _problem(path, f"not in {META}", listed[found < 0])
     if "scene_label" in table.columns:
         scenes = known["scene"].to_numpy()[found]
         differs = (found >= 0) & (table["scene_label"].to_numpy() != scenes)
-        problems += _named(path, f"scene_label differs from that in {META}", listed[differs])
+        problems += _problem(path, f"scene_label differs from that in {META}", listed[differs])
     if problems:
         raise DataError(problems)
     return np.sort(known.index.to_numpy()[found]).astype(np.int64)
@@ -172,8 +180,8 @@ def _rows_of(table: pd.DataFrame, clips: pd.DataFrame, path: Path) -> np.ndarray
 def _meta_problems(path: Path, meta: pd.DataFrame) -> list[str]:
     names = meta["filename"]
     problems = [
-        *_named(path, "named more than once", names[names.duplicated()]),
-        *_named(
+        *_problem(path, "named more than once", names[names.duplicated()]),
+        *_problem(
             path,
             "leaves the data set's folder, or is no plain path with '/'",
             names[names.str.contains(_UNSAFE_NAME)],
@@ -181,7 +189,7 @@ def _meta_problems(path: Path, meta: pd.DataFrame) -> list[str]:
     ]
     columns = {"scene": "scene_label", "identifier": "identifier", "device": "source_label"}
     for column, written in columns.items():
-        problems += _named(path, f"empty {written}", names[meta[column].str.strip() == ""])
+        problems += _problem(path, f"empty {written}", names[meta[column].str.strip() == ""])
     return problems
 
 
@@ -189,7 +197,7 @@ def _split_problems(
     root: Path, meta: pd.DataFrame, train: np.ndarray, test: np.ndarray
 ) -> list[str]:
     both = meta["filename"].iloc[np.intersect1d(train, test)]
-    problems = _named(root / SETUP, "in the training split and in the test split", both)
+    problems = _problem(root / SETUP, "in the training split and in the test split", both)
     classes = sorted(meta["scene"].iloc[train].unique())
     if len(classes) < 2:
         problems.append(f"{root / TRAIN}: needs at least two scenes, has '{classes[0]}' only")
@@ -200,20 +208,20 @@ def _split_problems(
     return problems
 
 
-def _named(source: Path, rule: str, names: pd.Series) -> list[str]:
-    """One problem that names the first offenders, or none where there are no offenders."""
+def _problem(source: Path, problem: str, names: pd.Series) -> list[str]:
+    """One problem with the first of ``names``; none without names."""
     if names.empty:
         return []
-    first = ", ".join(f"'{name}'" for name in names.iloc[:_NAMED])
-    rest = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return [f"{source}: {rule}: {first}{rest}"]
+    first = ", ".join(f"'{name}'" for name in names.iloc[:_SHOWN])
+    rest = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return [f"{source}: {problem}: {first}{rest}"]
 
 
 def _recordings(meta: pd.DataFrame) -> list[str]:
-    """The recording of each clip: its name without the piece.
+    """The recording of each clip: its name without the number of the piece.
 
-    Only where the name is built as TAU builds it from the row's own scene, location and device;
-    another data set's dashes may mean anything, so there each clip is a recording of its own.
+    This holds for names that TAU built from the row's scene, location and device. The dashes in
+    other names may mean anything, so such a clip is a recording of its own.
     """
     places = meta["scene"] + "-" + meta["identifier"]
     recordings = []
@@ -233,7 +241,7 @@ def _in_fixed_order(devices: Iterable[str]) -> tuple[str, ...]:
 
 
 def _fingerprint(root: Path, meta: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> str:
-    # Hashed as parsed, so that line ends and further columns do not matter. The order of the rows
+    # Hashed as parsed, so line endings and further columns do not matter. The order of the rows
     # does: it decides which clips a seed draws.
     digest = hashlib.sha256()
     for column in ("filename", "scene", "identifier", "device"):

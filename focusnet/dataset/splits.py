@@ -1,7 +1,7 @@
-"""Halving the test split by location, so that what is searched on is never what is reported.
+"""Splits the test set by location into halves: ``select`` for the search, ``report`` for results.
 
-Clips of one location resemble each other: halving by clip would leak. The halves depend on the
-identifiers of the locations alone, so that they stay the same wherever and whenever they are made.
+Clips of one location resemble each other, so halves by clip would leak. The halves depend on the
+names of the locations only, so they are the same in every study of a data set.
 """
 
 import hashlib
@@ -19,8 +19,10 @@ def split_by_location(dataset: Dataset) -> dict[str, np.ndarray]:
     """Rows of the test split (ascending, int64) in the halves ``select`` and ``report``.
 
     Each half has every scene and about half of each scene's locations. A location is in one half
-    only, also where several scenes were recorded there. Raises DataError for scenes with fewer
-    than two test locations.
+    only, also where several scenes were recorded there.
+
+    Raises:
+        DataError: no split by location gives both halves every scene.
     """
     test = dataset.clips.iloc[dataset.test]
     pairs = test[["scene", "location"]].drop_duplicates()
@@ -45,16 +47,16 @@ def split_by_location(dataset: Dataset) -> dict[str, np.ndarray]:
             return {name: dataset.test[halves == half] for half, name in enumerate(HALVES)}
     shared = sorted(location for location, scenes in scenes_of.items() if len(scenes) > 1)
     raise DataError(
-        f"{dataset.root / TEST}: no halving by location gives both halves every scene, because "
+        f"{dataset.root / TEST}: no split by location gives both halves every scene, because "
         f"{len(shared)} locations are shared among scenes ({', '.join(shared[:5])}); give each "
         "scene a location of its own"
     )
 
 
 def _assign(scenes_of: dict[str, list[str]], attempt: int) -> dict[str, int]:
-    """Half (0 or 1) of each location, each put where its scenes have fewer locations so far.
+    """Half (0 or 1) of each location: the one where its scenes have fewer locations so far.
 
-    Locations with several scenes go first, for those with one can then make up the balance.
+    Locations with several scenes are assigned first; those with one then even out the differences.
     """
     draws = {
         location: hashlib.sha256(f"{attempt}:{location}".encode()).digest()
@@ -66,7 +68,7 @@ def _assign(scenes_of: dict[str, list[str]], attempt: int) -> dict[str, int]:
     for location in sorted(scenes_of, key=lambda name: (-len(scenes_of[name]), draws[name])):
         mine = [counts.setdefault(scene, [0, 0]) for scene in scenes_of[location]]
         surplus = sum(first - second for first, second in mine)
-        if surplus == 0:  # then the smaller half as a whole, then by lot
+        if surplus == 0:  # then the half with fewer locations, then the one that the hash draws
             surplus = totals[0] - totals[1]
         half = int(surplus > 0) if surplus else draws[location][-1] % 2
         for count in mine:

@@ -1,11 +1,12 @@
-"""Which training clips a trial sees, so that the study can ask how the answer depends on data.
+"""Selects a subset of the training clips, such as 25 %: from an official list, or drawn.
 
 DCASE 2024 publishes subsets of TAU22 as ``evaluation_setup/split{percent}.csv``. Where a data set
-has such a file, it is used as it is; elsewhere a subset is drawn in the same spirit: nested, by
-whole recording (pieces of one recording are near copies), balanced by scene and device.
+has such a file, it is used as it is. Other subsets are drawn with the same properties: nested,
+whole recordings (pieces of one recording are near copies), balanced by scene and device.
 """
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,28 +18,31 @@ from focusnet.errors import DataError
 def training_subset(dataset: Dataset, percent: int, seed: int) -> np.ndarray:
     """Rows of ``dataset.clips`` (ascending, int64) that make up ``percent`` of the training clips.
 
-    ``seed`` matters for drawn subsets only; one seed's drawn subsets are nested. 100 percent are
-    all training clips unless there is an official ``split100.csv``.
+    ``seed`` matters for drawn subsets only; those of one seed are nested. 100 percent are all
+    training clips unless there is an official ``split100.csv``.
+
+    Raises:
+        DataError: the official list is unreadable, or names clips outside the training split or no
+            clip of some scene.
     """
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be above 0 and at most 100, received {percent}")
     official = dataset.root / SETUP / f"split{percent}.csv"
     if official.is_file():
-        return _official_subset(dataset, percent)
+        return _official_subset(dataset, official)
     if percent == 100:
         return dataset.train
     return _drawn_subset(dataset.clips.iloc[dataset.train], percent, seed)
 
 
-def _official_subset(dataset: Dataset, percent: int) -> np.ndarray:
-    path = dataset.root / SETUP / f"split{percent}.csv"
+def _official_subset(dataset: Dataset, path: Path) -> np.ndarray:
     rows = read_clip_list(path, dataset.clips)
     problems = []
     outside = np.setdiff1d(rows, dataset.train)
     if len(outside):
         example = dataset.clips["filename"].iloc[outside[0]]
         problems.append(
-            f"{path}: names {len(outside):,} clips outside the training split, such as '{example}'"
+            f"{path}: clips outside the training split: {len(outside):,}, such as '{example}'"
         )
     absent = sorted(set(dataset.classes).difference(dataset.clips["scene"].iloc[rows]))
     if absent:
@@ -49,11 +53,11 @@ def _official_subset(dataset: Dataset, percent: int) -> np.ndarray:
 
 
 def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray:
-    """The head of one fixed order of the recordings, so that subsets are nested.
+    """The first clips in an order of the recordings that is fixed by the seed: subsets are nested.
 
-    The order is a systematic sample at two levels. Within a scene, a device's recordings stand
-    evenly spaced, from a drawn start; then the scenes are interleaved in the same manner. Any head
-    of the order thus holds about the same share of each scene and of each device within it.
+    The order is a systematic sample at two levels. Within a scene, the recordings of each device
+    are evenly spaced from a random start; the scenes are then interleaved in the same way. So the
+    first clips have about the same share of each scene and of each device in it, however many.
     """
     recordings = (
         training.groupby("recording", sort=True)
@@ -68,7 +72,7 @@ def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray
         recordings["place"] = _spread(recordings, stratum, within, seed)
     recordings = recordings.sort_values("place", kind="stable")
 
-    # No class may be lost, however small the share: each one's first recording leads the order.
+    # Even the smallest subset needs every scene: the first recording of each goes to the front.
     follows = recordings["scene"].duplicated().to_numpy()
     recordings = recordings.iloc[np.argsort(follows, kind="stable")]
     clips = recordings["clips"].to_numpy()
@@ -80,10 +84,10 @@ def _drawn_subset(training: pd.DataFrame, percent: int, seed: int) -> np.ndarray
 
 
 def _spread(recordings: pd.DataFrame, stratum: str, within: str, seed: int) -> pd.Series:
-    """Where in [0, 1) of its stratum each recording stands, counted in clips.
+    """Position of each recording in its stratum, from 0 to 1, counted in clips.
 
-    The strata of one value of ``within`` start at evenly spaced points, so that their first
-    recordings do not all come early or all late.
+    Strata with the same value of ``within`` start at evenly spaced points, so that their first
+    recordings are not all early or all late.
     """
     strata = recordings.drop_duplicates(stratum).set_index(stratum)
     draws = pd.Series([_draw(seed, name) for name in strata.index], strata.index)
@@ -95,6 +99,6 @@ def _spread(recordings: pd.DataFrame, stratum: str, within: str, seed: int) -> p
 
 
 def _draw(seed: int, name: str) -> float:
-    """A number in [0, 1) that depends on the seed and the name alone, not on the rows' order."""
+    """A random number in [0, 1) that depends on the seed and the name only."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

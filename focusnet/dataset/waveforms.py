@@ -1,15 +1,16 @@
-"""Decoding a data set's audio once, into one array that every trial maps.
+"""Decodes the audio of a data set once, into one array that every trial maps.
 
-Decoding and resampling cost more than anything else on the CPU, and every trial needs the same
-samples. So they are made once per (audio, rate), in ``cache/waveforms/<key>/``: ``samples.npy``
-(clips, samples) and ``index.json``. The key follows the names, sizes and times of the audio files.
+Decoding and resampling cost more CPU time than anything else, and every trial needs the same
+samples. So they are stored once per data set and rate in ``cache/waveforms/<key>/``:
+``samples.npy`` (clips, samples) and ``index.json``. The key depends on the names, sizes and times
+of the audio files.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,20 +20,21 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from filelock import Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from focusnet.dataset.decoding import Form, common_form, decode_into, read_headers
 from focusnet.dataset.layout import Dataset
 from focusnet.errors import DataError
 from focusnet.system.atomic import new_folder, write_json
 from focusnet.system.locks import held
-from focusnet.system.processes import Advance, default_workers, run_tasks, worker_processes
+from focusnet.system.processes import WorkerPool, default_workers, run_tasks, worker_processes
+from focusnet.system.progress import progress_bar
 
-_FORMAT = 1  # of the files; a new number makes new ones
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # version of the stored files, part of the key
 _CLIPS_PER_TASK = 64
-_CLIPS_PER_WORKER = 256  # below, starting another process costs more than it saves
-_NAMED = 50  # bad clips named in an error; the number of the others follows
+_CLIPS_PER_WORKER = 256  # for fewer, starting another process costs more time than it saves
+_SHOWN = 50  # bad clips named in an error; the number of the others follows
 _SAMPLES, _INDEX = "samples.npy", "index.json"
 
 T = TypeVar("T")
@@ -42,11 +44,11 @@ T = TypeVar("T")
 class Waveforms:
     """The samples of a data set's training and test clips, all of one length.
 
-    ``samples`` (n, length) is a read-only map of a file, int16 or float32; multiplied by ``scale``
-    it lies in [-1, 1]. ``position`` holds, for each row of ``Dataset.clips``, the row in
-    ``samples``; -1 for clips skipped or in neither split. ``skipped`` has "name: reason" of each
-    clip left out. ``fingerprint`` is equal for equal samples under equal names, wherever the files
-    lie and whenever they were written.
+    ``samples`` (n, length) is a read-only memory map, int16 or float32; multiplied by ``scale`` it
+    is in [-1, 1]. ``position`` has, for each row of ``Dataset.clips``, the row in ``samples``; -1
+    for clips that were skipped or are in neither split. ``skipped`` has "name: reason" of each
+    skipped clip. ``fingerprint`` depends on the samples and their names, not on the place or time
+    of the files.
     """
 
     samples: np.ndarray
@@ -66,19 +68,26 @@ def open_waveforms(
     workers: int | None = None,
     progress: bool = True,
 ) -> Waveforms:
-    """Map the data set's samples at ``sample_rate`` (Hz), decoding them first if need be.
+    """Map the data set's samples at ``sample_rate`` (Hz); decode them first if they are not cached.
 
-    Several processes may call this at once: one decodes, the others wait. Raises DataError that
-    names every clip that cannot be used (missing, empty, corrupt, not mono, another rate or length
-    than most, not finite), unless ``on_bad_clip`` is "skip"; then too where over half of them are
-    bad or a class has none left. ``workers`` defaults to the cores this process may use.
+    If several processes call this at once, one decodes and the others wait.
+
+    Args:
+        on_bad_clip: a clip is bad if it is missing, empty, corrupt, not mono, not finite, or of
+            another rate or length than most.
+        workers: processes that decode (default: one per CPU core).
+        progress: whether to show progress bars on a terminal.
+
+    Raises:
+        DataError: names every bad clip if ``on_bad_clip`` is "error", and in any case if more than
+            half of the clips are bad or a class has none left.
     """
     used = np.union1d(dataset.train, dataset.test)
     names = dataset.clips["filename"].iloc[used].tolist()
     folder = Path(cache).absolute() / "waveforms" / _key(dataset.root, names, sample_rate)
     stored = _load(folder)
     if stored is None:
-        with _sole_builder(folder):
+        with _builder_lock(folder):
             stored = _load(folder)
             if stored is None:
                 skip = on_bad_clip == "skip"
@@ -106,7 +115,7 @@ def open_waveforms(
 
 
 def _key(root: Path, names: Sequence[str], sample_rate: int) -> str:
-    """Name of the folder for these audio files as they are now, at this rate."""
+    """Name of the cache folder for the present state of these audio files, at this rate."""
     states: dict[str, tuple[int, int, int]] = {}
     wanted = set(names)
     for folder in sorted({name.rpartition("/")[0] for name in names}):
@@ -117,7 +126,7 @@ def _key(root: Path, names: Sequence[str], sample_rate: int) -> str:
             for entry in entries:
                 if prefix + entry.name in wanted and entry.is_file():
                     state = entry.stat()
-                    # The change time as well, which no copying tool can set back.
+                    # The change time as well, because no tool can set it back.
                     times = state.st_mtime_ns, state.st_ctime_ns
                     states[prefix + entry.name] = (state.st_size, *times)
     digest = hashlib.sha256(f"{_FORMAT} {sample_rate}\n".encode())
@@ -126,7 +135,7 @@ def _key(root: Path, names: Sequence[str], sample_rate: int) -> str:
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], np.ndarray] | None:
-    """Index and mapped samples of a finished folder; None where it is absent or damaged."""
+    """Index and mapped samples of a cache folder; None if it is missing or damaged."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         samples = np.load(folder / _SAMPLES, mmap_mode="r")
@@ -136,12 +145,12 @@ def _load(folder: Path) -> tuple[dict[str, Any], np.ndarray] | None:
 
 
 @contextmanager
-def _sole_builder(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder``, and remove what builders that were killed have left."""
+def _builder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``; remove the partial folders of builders that were killed."""
 
     def while_waiting(seconds: float) -> None:
         if not seconds:
-            _say(f"Another process is decoding this audio; waiting for it ({folder})")
+            logger.info("Another process is decoding this audio; waiting for it (%s)", folder)
 
     with ExitStack() as stack:
         try:
@@ -150,12 +159,12 @@ def _sole_builder(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise DataError(f"{folder.parent}: cannot be written: {error}") from None
         for part in folder.parent.glob(".*.part"):
-            builders = folder.with_name(part.name.split(".")[1])
-            if builders == folder:
+            target = folder.with_name(part.name.split(".")[1])
+            if target == folder:
                 shutil.rmtree(part, ignore_errors=True)
                 continue
             try:
-                with held(_lock_path(builders), seconds=0):
+                with held(_lock_path(target), seconds=0):
                     shutil.rmtree(part, ignore_errors=True)
             except Timeout:
                 pass  # its builder is alive
@@ -175,16 +184,14 @@ def _build(
     workers: int | None,
     progress: bool,
 ) -> None:
-    """Decode the clips into ``folder``, whole or not at all."""
+    """Decode the clips into ``folder``, which appears once it is complete."""
     started = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)  # only a damaged one can be there
+    shutil.rmtree(folder, ignore_errors=True)  # if it exists, it is damaged
     paths = [str(root / name) for name in names]
     most = -(-len(names) // _CLIPS_PER_WORKER)
-    bar = progress and sys.stderr.isatty()
-    if not bar:
-        _say(f"Decoding {len(names):,} clips of {root} at {sample_rate} Hz")
+    logger.info("Decoding %s clips of %s at %d Hz", f"{len(names):,}", root, sample_rate)
     with worker_processes(min(workers or default_workers(), most)) as pool:
-        with _advancing("Checking audio", len(names), bar) as advance:
+        with progress_bar("Reading headers", len(names), show=progress) as advance:
             headers = run_tasks(pool, read_headers, [(p,) for p in _in_parts(paths)], advance)
         form, bad = common_form(headers, sample_rate)
         if 2 * len(bad) > len(names):
@@ -194,61 +201,70 @@ def _build(
         _check_disk(folder.parent, len(good) * form.clip_bytes)
         try:
             with new_folder(folder) as part:
-                tasks = _decoding_tasks(part / _SAMPLES, [paths[row] for row in good], form)
-                with _advancing("Decoding audio", len(good), bar) as advance:
-                    outcomes = run_tasks(pool, decode_into, tasks, advance)
-                bad |= {row: why for row, (_, why) in zip(good, outcomes, strict=True) if why}
+                array = part / _SAMPLES
+                outcomes = _decode(array, [paths[row] for row in good], form, pool, progress)
+                digests = {}
+                for row, (digest, reason) in zip(good, outcomes, strict=True):
+                    if digest is not None:
+                        digests[names[row]] = digest
+                    elif reason is not None:
+                        bad[row] = reason
                 skipped = {names[row]: bad[row] for row in sorted(bad)}
                 if skipped and (not skip or 2 * len(bad) > len(names)):
                     raise _bad_clips(root, skipped, len(names))
                 if folder.name != _key(root, names, sample_rate):
                     raise DataError(f"{root}: its audio changed while it was decoded; run again")
-                digests = {names[row]: d for row, (d, _) in zip(good, outcomes, strict=True) if d}
                 index = {
                     "root": str(root),
                     "sample_rate": sample_rate,
                     "source_rate": form.source_rate,
                     "dtype": form.dtype,
                     "sha256": _content_hash(form, digests),
-                    "names": [names[row] for row in good],  # of the rows, the skipped included
+                    "names": [names[row] for row in good],  # of all rows, skipped ones included
                     "skipped": skipped,
                 }
                 write_json(part / _INDEX, index)
         except OSError as error:
             raise DataError(f"{folder.parent}: decoding stopped, nothing kept: {error}") from None
-    if not bar:
-        _say(f"Decoded {len(digests):,} clips in {time.monotonic() - started:.1f} s ({folder})")
+    seconds = time.monotonic() - started
+    logger.info("Decoded %s clips in %.1f s (%s)", f"{len(digests):,}", seconds, folder)
 
 
-def _decoding_tasks(
-    array: Path, paths: Sequence[str], form: Form
-) -> list[tuple[str, int, Sequence[str], Form]]:
-    """Create the array's file, all zeros, and say which clips go to which byte of it."""
+def _decode(
+    array: Path, paths: Sequence[str], form: Form, pool: WorkerPool | None, progress: bool
+) -> list[tuple[str | None, str | None]]:
+    """Decode clips into the rows of a new file; (hash, None) or (None, reason) for each clip."""
     empty = np.lib.format.open_memmap(
         array, mode="w+", dtype=np.dtype(form.dtype), shape=(len(paths), form.length)
     )
     start = int(empty.offset)
     step = _CLIPS_PER_TASK * form.clip_bytes
-    parts = enumerate(_in_parts(paths))
-    return [(str(array), start + number * step, part, form) for number, part in parts]
+    tasks = [
+        (str(array), start + number * step, part, form)
+        for number, part in enumerate(_in_parts(paths))
+    ]
+    with progress_bar("Decoding audio", len(paths), show=progress) as advance:
+        return run_tasks(pool, decode_into, tasks, advance)
 
 
 def _content_hash(form: Form, digests: Mapping[str, str]) -> str:
-    # In the order of the names, so that the order of meta.csv does not matter either.
+    # Sorted by name, so that the order of meta.csv does not matter.
     lines = [f"{form.rate} {form.dtype}", *(f"{name} {digests[name]}" for name in sorted(digests))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _bad_clips(root: Path, bad: Mapping[str, str], total: int) -> DataError:
-    named = [f"{name}: {reason}" for name, reason in list(bad.items())[:_NAMED]]
-    rest = [f"... and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
-    much = 2 * len(bad) > total
-    advice = "more than half" if much else "data.on_bad_clip: skip would leave them out"
+    """The error that names bad clips."""
+    named = [f"{name}: {reason}" for name, reason in list(bad.items())[:_SHOWN]]
+    rest = [f"... and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
+    most = 2 * len(bad) > total
+    advice = "more than half" if most else "data.on_bad_clip: skip leaves them out"
     lead = f"{root}: {len(bad):,} of {total:,} clips cannot be used ({advice}):"
     return DataError([lead, *named, *rest])
 
 
 def _check_classes(dataset: Dataset, position: np.ndarray, skipped: Mapping[str, str]) -> None:
+    """Raise DataError if a scene of a split has no clip that can be used."""
     problems = []
     for split, rows in (("training", dataset.train), ("test", dataset.test)):
         kept = rows[position[rows] >= 0]
@@ -271,19 +287,3 @@ def _check_disk(folder: Path, needed: int) -> None:
 
 def _in_parts(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[at : at + _CLIPS_PER_TASK] for at in range(0, len(items), _CLIPS_PER_TASK)]
-
-
-@contextmanager
-def _advancing(title: str, total: int, bar: bool) -> Iterator[Advance]:
-    """Yield what is to be told of progress: a bar's, or one that ignores it."""
-    if not bar:
-        yield lambda _: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as shown:
-        task = shown.add_task(title, total=total)
-        yield lambda count: shown.advance(task, count)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

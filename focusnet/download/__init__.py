@@ -1,1 +1,1 @@
-"""Downloads TAU22, its subset lists and the AudioSet weights: ``python -m focusnet.download``."""
+"""Downloads TAU22, its subset lists and AudioSet weights: ``python -m focusnet.download``."""

@@ -1,4 +1,4 @@
-"""Getting TAU22, its subset lists and the AudioSet weights: ``python -m focusnet.download``."""
+"""Command that downloads TAU22 or AudioSet weights: ``python -m focusnet.download``."""
 
 import argparse
 import shutil
@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from focusnet.config import cache_folder
-from focusnet.download.display import Display
-from focusnet.download.sources import mirrored
-from focusnet.download.tau22 import alone, download_tau22
-from focusnet.download.transfer import Remote, fetch
+from focusnet.download.display import DownloadDisplay
+from focusnet.download.tau22 import download_tau22, only_download
+from focusnet.download.tau22_files import mirrored
 from focusnet.errors import DataError
+from focusnet.system.transfer import download_file
 from focusnet.system.units import size_text
 
 EXAMPLE = """examples:
@@ -18,67 +18,70 @@ EXAMPLE = """examples:
   python -m focusnet.download weights passt_s_swa_p16_128_ap476
   python -m focusnet.download tau22 --to /data --mirror https://mirror.example.org/tau22
 
-Every file is held against its published checksum. Stop it with Ctrl-C whenever you like: the same
-command goes on with the byte where it stopped, and leaves alone what is done. A file that was
-fetched in another way is taken where it lies in DIR under its own name. Proxies: HTTPS_PROXY and
-NO_PROXY. A mirror is a folder on a web server that holds the files under their published names.
+Every file is verified against its published checksum. Ctrl-C stops the download at any time: the
+same command resumes it at the byte where it stopped and skips what is done. An archive that you
+have downloaded by other means is used if it is in DIR under its own name. Proxies come from
+HTTPS_PROXY and NO_PROXY. A mirror is a folder on a web server with the files under their published
+names.
 
-exit status: 0 done, 2 not all could be had (each with the reason), 130 interrupted"""
+exit status: 0 done, 2 some files are missing (each with its reason), 130 interrupted"""
 
 
 def download_weights(name: str, folder: Path, *, mirror: str | None = None) -> Path:
-    """The published weights called ``name`` in ``folder``.
+    """Download the published weights ``name`` to ``folder``; return their path.
 
     Raises:
-        DataError: no such weights, or they could not be had.
+        DataError: unknown name, no room, or a failed download.
     """
-    from focusnet.model.weights import PUBLISHED  # torch, which takes seconds to import
+    from focusnet.model.weights import PUBLISHED  # imports torch, which takes seconds
 
     if name not in PUBLISHED:
         raise DataError(f"weights: must be one of {', '.join(PUBLISHED)}, received '{name}'")
     published = PUBLISHED[name]
-    remotes = (Remote(published.file_name, published.url, f"sha256:{published.sha256}"),)
+    remotes = (published.remote,)
     [remote] = mirrored(remotes, mirror) if mirror else remotes
     path = folder / remote.name
     part = path.with_name(f"{path.name}.part")
     folder.mkdir(parents=True, exist_ok=True)
     size = published.megabytes * 1_000_000
-    have = max((one.stat().st_size for one in (path, part) if one.is_file()), default=0)
+    have = max((file.stat().st_size for file in (path, part) if file.is_file()), default=0)
     free = shutil.disk_usage(folder).free
     if size - have > free:
         raise DataError(f"{folder}: needs {size_text(size - have)}, {size_text(free)} are free")
     with (
-        alone(folder),
-        Display(size - have) as display,
-        display.of_file(remote.name, size, have) as advance,
+        only_download(published.lock(folder)),
+        DownloadDisplay(size - have) as display,
+        display.file_bar(remote.name, size, have) as advance,
     ):
-        return fetch(remote, path, advance=advance, say=display.say)
+        return download_file(remote, path, advance=advance)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m focusnet.download",
-        description="Fetch TAU Urban Acoustic Scenes 2022 Mobile, or the weights to start from.",
+        description="Download TAU Urban Acoustic Scenes 2022 Mobile, or pretrained weights.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="what", required=True, metavar="tau22|weights")
-    tau22 = commands.add_parser("tau22", help="the data set, unpacked, with DCASE24's subsets")
+    tau22 = commands.add_parser("tau22", help="the data set, unpacked, and DCASE24's subset lists")
     tau22.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to fill")
     tau22.add_argument(
-        "--parallel", type=int, default=4, metavar="N", help="files at a time (default: 4)"
+        "--parallel", type=int, default=4, metavar="N", help="archives at a time (default: 4)"
     )
     tau22.add_argument(
-        "--keep-archives", action="store_true", help="do not remove what has been unpacked"
+        "--keep-archives", action="store_true", help="keep the archives after unpacking them"
     )
-    weights = commands.add_parser("weights", help="weights that were trained on AudioSet")
+    weights = commands.add_parser("weights", help="weights of a PaSST trained on AudioSet")
     weights.add_argument("name", metavar="NAME", help="such as passt_s_swa_p16_128_ap476")
     weights.add_argument(
-        "--to", type=Path, metavar="DIR", help="folder (default: where studies look, the cache)"
+        "--to", type=Path, metavar="DIR", help="folder (default: the cache, where studies look)"
     )
     for command in (tau22, weights):
-        command.add_argument("--mirror", metavar="URL", help="fetch from URL/<file name> instead")
+        command.add_argument(
+            "--mirror", metavar="URL", help="download from URL/<file name> instead"
+        )
     options = parser.parse_args(arguments)
     if options.what == "tau22" and options.parallel < 1:
         parser.error(f"--parallel: must be at least 1, received {options.parallel}")
@@ -98,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted; the same command resumes the download", file=sys.stderr)
         return 130
     except OSError as error:
         print(f"{error.filename or options.to}: {error.strerror or error}", file=sys.stderr)

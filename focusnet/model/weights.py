@@ -1,26 +1,38 @@
-"""Finding, fetching and checking the AudioSet weights of PaSST, and loading any of its weights."""
+"""Downloads and verifies the AudioSet weights of PaSST, and loads weights into a model."""
 
 import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from focusnet.errors import DataError
+from focusnet.system.locks import held
+from focusnet.system.transfer import RemoteFile, download_file
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A weights file that its authors publish, and how to know it."""
+    """A weights file as its authors publish it."""
 
     file_name: str
     url: str
     sha256: str
     megabytes: int
+
+    @property
+    def remote(self) -> RemoteFile:
+        """The file as ``download_file`` takes it."""
+        return RemoteFile(self.file_name, self.url, f"sha256:{self.sha256}")
+
+    def lock(self, folder: Path) -> Path:
+        """Lock file of whoever downloads these weights to ``folder``."""
+        return folder / f"{self.file_name}.lock"
 
 
 AUDIOSET = PublishedWeights(
@@ -40,41 +52,37 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch(published: PublishedWeights, folder: Path) -> Path:
-    """Path of the weights in ``folder``; downloaded where they are missing, always verified.
+    """Path of verified weights: in ``folder``, where they are downloaded if they are missing.
 
-    A copy in torch's own hub folder, where hear21passt puts its downloads, serves as well.
+    A copy in torch's hub folder, where hear21passt puts its downloads, is used as well. Processes
+    that call this at once wait for the one that downloads.
 
     Raises:
-        DataError: not there and not to be had, or a file with another checksum.
+        DataError: a file with another checksum, or a download that failed.
     """
     hub = Path(torch.hub.get_dir()) / "checkpoints" / published.file_name
-    for path in (folder / published.file_name, hub):
-        if path.is_file():
-            found = sha256_of(path)
+    path = folder / published.file_name
+    for copy in (path, hub):
+        if copy.is_file():
+            found = sha256_of(copy)
             if found != published.sha256:
                 raise DataError(
-                    f"{path}: wrong checksum: sha256 must be {published.sha256}, received "
+                    f"{copy}: wrong checksum: sha256 must be {published.sha256}, received "
                     f"{found}; delete the file and fetch it again from {published.url}"
                 )
-            return path
-    # Pooch reports through its own logger; our message below says all that it would.
-    pooch.get_logger().setLevel(logging.CRITICAL)
+            return copy
     try:
-        pooch.retrieve(
-            published.url,
-            known_hash=f"sha256:{published.sha256}",
-            fname=published.file_name,
-            path=folder,
-        )
-    except Exception as error:  # requests, urllib3, socket and pooch each raise their own
-        reason = str(error).split("\n")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(published.lock(folder)):
+            logger.info("Downloading %d MB of weights to %s", published.megabytes, path)
+            return download_file(published.remote, path)
+    except (DataError, OSError) as error:
         raise DataError(
-            f"the AudioSet weights ({published.megabytes} MB) could not be downloaded: {reason}\n"
+            f"the AudioSet weights ({published.megabytes} MB) could not be downloaded: {error}\n"
             f"  put the file   {published.url}\n"
-            f"  at this path   {folder / published.file_name}\n"
+            f"  at this path   {path}\n"
             f"  or set model.weights to the path of a copy"
         ) from None
-    return folder / published.file_name
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

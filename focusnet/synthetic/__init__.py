@@ -1,4 +1,4 @@
-"""A synthetic data set in the TAU22 layout, so that a study runs without a download."""
+"""Generates a synthetic data set in the TAU22 layout, so that a study runs without a download."""
 
 from focusnet.synthetic.generate import ensure_dataset, make_dataset
 

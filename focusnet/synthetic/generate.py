@@ -1,12 +1,12 @@
-"""A synthetic data set in the TAU22 layout, so that the whole study runs without a download.
+"""Writes a synthetic data set in the TAU22 layout, so that a study runs without a download.
 
-It behaves like the real thing where that matters to the study: scenes are confusable in groups,
-test locations are unknown from training, some devices occur in the test split only, and smaller
-training subsets consist of fewer locations (``focusnet.synthetic.soundscape`` makes the sounds).
+It is like TAU22 where that matters to a study: scenes are confusable in groups, test locations do
+not occur in training, some devices occur in the test split only, and smaller training subsets have
+fewer locations. ``focusnet.synthetic.soundscape`` makes the sounds.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +29,8 @@ from focusnet.synthetic.soundscape import (
 from focusnet.system import atomic
 from focusnet.system.locks import held
 
+logger = logging.getLogger(__name__)
+
 GENERATOR_VERSION = 1  # raise it whenever the same options give other files
 
 CITIES = ("barcelona", "helsinki", "lyon", "prague")
@@ -36,16 +38,16 @@ DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
 TRAINING_DEVICES = DEVICES[:6]
 SUBSETS = (5, 10, 25, 50, 100)  # percent of the training locations
 
-# What a random stream is for; part of its seed.
+# What a random stream is used for; part of its seed.
 _CITY, _DEVICE, _LOCATION = range(3)
 
 
 class Recording(NamedTuple):
-    """One recording of one location with one device, cut into clips of 1 s."""
+    """A recording of one location with one device, cut into clips of 1 s."""
 
     split: str  # train | test
     scene: str
-    place: int  # position of the location in its split and scene
+    place: int  # index of the location within its split and scene
     city: str
     location: int  # unique in the data set
     device: str
@@ -53,11 +55,13 @@ class Recording(NamedTuple):
 
     @property
     def identifier(self) -> str:
+        """The location as ``meta.csv`` names it."""
         return f"{self.city}-{self.location}"
 
     @property
     def filenames(self) -> list[str]:
-        stem = f"audio/{self.scene}-{self.identifier}-0"  # one recording (segment) a location
+        """Names of the clips, built as TAU builds them."""
+        stem = f"audio/{self.scene}-{self.identifier}-0"  # each location has one recording
         return [f"{stem}-{piece}-{self.device}.wav" for piece in range(self.clips)]
 
 
@@ -73,25 +77,34 @@ def make_dataset(
 ) -> None:
     """Write a data set to ``root``, which must be empty or not exist yet.
 
-    Per scene there are ``train_locations`` and ``test_locations`` (at least 2: the test split is
-    halved by location), one recording each, cut into ``clips_per_location`` clips of 1 s (44.1 kHz,
-    mono, 16 bit). The same options give the same bytes, whatever the number of ``workers``
-    (threads; default: one per CPU). ``meta.csv`` comes last: a folder without it is not complete.
+    The same options give the same bytes. ``meta.csv`` is written last: a folder without it is not
+    complete.
 
-    Raises ConfigError for options out of range and DataError where ``root`` is in use.
+    Args:
+        train_locations: training locations of each scene.
+        test_locations: test locations of each scene, at least 2, because the test split is split
+            into halves by location.
+        clips_per_location: clips of 1 s (44.1 kHz, mono, 16 bit) that each location's recording is
+            cut into.
+        seed: seed of all random numbers.
+        workers: number of threads (default: one per CPU).
+        progress: whether to log that the data set is made.
+
+    Raises:
+        ConfigError: options out of range.
+        DataError: ``root`` is not empty.
     """
     _check_options(train_locations, test_locations, clips_per_location, seed, workers)
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DataError(f"{root}: must be an empty or a new folder to make a data set in")
+        raise DataError(f"{root}: must be an empty or a new folder for the data set")
     recordings = list(_plan(train_locations, test_locations, clips_per_location, seed))
     if progress:
-        _announce(recordings, root)
+        _log_start(recordings, root)
     (root / "audio").mkdir(parents=True, exist_ok=True)
     colours = {city: equaliser(_stream(seed, _CITY, i), 1.0) for i, city in enumerate(CITIES)}
     devices = {name: draw_device(_stream(seed, _DEVICE, i), name) for i, name in enumerate(DEVICES)}
-    # Threads, not processes: the work is array operations and writing files, which run without the
-    # interpreter lock, and threads neither import the caller's main module again nor fork.
+    # Threads are enough: array operations and file writes release Python's global lock.
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         make = partial(_make_recording, root, colours=colours, devices=devices, seed=seed)
         for _ in pool.map(make, recordings):
@@ -107,13 +120,11 @@ def ensure_dataset(
     clips_per_location: int = 4,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
 ) -> Path:
-    """Return the folder under ``cache`` that holds the data set with these options; make it once.
+    """Folder in ``cache`` of the data set with these options; it is made if it does not exist.
 
-    Processes that ask at the same time wait for the one that makes it; an interrupted one leaves
-    nothing that looks finished. Options and errors as in ``make_dataset``; DataError also where
-    ``cache`` cannot be written.
+    If several processes call this at once, one makes the data set and the others wait. Options and
+    errors are those of ``make_dataset``; DataError also if ``cache`` cannot be written.
     """
     _check_options(train_locations, test_locations, clips_per_location, seed, workers)
     key = (
@@ -127,9 +138,8 @@ def ensure_dataset(
         root.parent.mkdir(parents=True, exist_ok=True)
         with held(root.with_name(f"{key}.lock")):
             if not root.is_dir():
-                if progress:
-                    plan = _plan(train_locations, test_locations, clips_per_location, seed)
-                    _announce(list(plan), root)
+                plan = _plan(train_locations, test_locations, clips_per_location, seed)
+                _log_start(list(plan), root)
                 with atomic.new_folder(root) as part:
                     make_dataset(
                         part,
@@ -163,13 +173,13 @@ def _check_options(train: int, test: int, clips: int, seed: int, workers: int | 
         raise ConfigError(problems)
 
 
-def _announce(recordings: list[Recording], root: Path) -> None:
+def _log_start(recordings: list[Recording], root: Path) -> None:
     clips = sum(recording.clips for recording in recordings)
-    print(f"making the synthetic data set ({clips:,} clips) in {root}", file=sys.stderr, flush=True)
+    logger.info("Making the synthetic data set (%s clips) in %s", f"{clips:,}", root)
 
 
 def _stream(seed: int, *indices: int) -> np.random.Generator:
-    """The random numbers of one thing in the data set: they depend on nothing but its indices."""
+    """A generator for one city, device or location; it depends on the seed and the indices only."""
     return np.random.default_rng([seed, *indices])
 
 
@@ -180,14 +190,16 @@ def _location_stream(seed: int, split: str, scene: str, place: int) -> np.random
 
 
 def _plan(train: int, test: int, clips: int, seed: int) -> Iterator[Recording]:
-    """Lay out all recordings: locations of a scene in the order in which subsets take them."""
+    """All recordings; the training subsets take the locations of each scene in this order."""
     location = 0
     for split, places in (("train", train), ("test", test)):
         for index, scene in enumerate(SCENES):
             for place in range(places):
                 if split == "test":
                     device = DEVICES[(index * places + place) % len(DEVICES)]
-                elif (index + place) % 2 == 0:  # half of each subset, too, is device a
+                elif (
+                    index + place
+                ) % 2 == 0:  # device a has half of the locations, in each subset too
                     device = "a"
                 else:
                     device = TRAINING_DEVICES[1 + (index + place // 2) % 5]
@@ -204,8 +216,9 @@ def _make_recording(
     devices: dict[str, Device],
     seed: int,
 ) -> None:
+    """Write the clips of one recording."""
     rng = _location_stream(seed, recording.split, recording.scene, recording.place)
-    rng.integers(len(CITIES))  # the city, drawn in _plan
+    rng.integers(len(CITIES))  # skips the city, which _plan has drawn
     location = draw_location(rng, SCENES[recording.scene])
     colour = colours[recording.city] + equaliser(rng, 1.5)
     sound = soundscape(rng, location, colour, recording.clips)
@@ -217,6 +230,7 @@ def _make_recording(
 
 
 def _write_tables(root: Path, recordings: list[Recording], train_locations: int) -> None:
+    """Write the lists of ``evaluation_setup`` and then ``meta.csv``."""
     setup = root / "evaluation_setup"
     labelled = "filename\tscene_label"
     rows: dict[str, list[str]] = {"train": [], "test": []}

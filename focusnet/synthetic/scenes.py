@@ -1,8 +1,8 @@
-"""The ten scenes of the synthetic data set and how their locations differ, as numbers.
+"""Defines the ten synthetic scenes as sound parameters, and draws locations of a scene.
 
-A scene is a set of typical parameters, a location draws its own around them, and groups of scenes
-overlap: vehicles and traffic, halls, places full of pedestrians. ``soundscape.py`` makes them
-audible; nothing here imitates real places closely.
+A location's parameters vary around those of its scene, so that scenes overlap in groups: vehicles
+and traffic, halls, places with many pedestrians. ``soundscape.py`` turns parameters into sound.
+The scenes imitate real ones only roughly.
 """
 
 import math
@@ -12,15 +12,15 @@ import numpy as np
 
 
 class Scene(NamedTuple):
-    """The parameters of a scene or a location; levels in dB are relative to its noise."""
+    """Parameters of a scene or a location; levels in dB are relative to its noise."""
 
     tilt: float  # dB per octave, of the noise
-    bump_hz: float
+    bump_hz: float  # centre of a hill in the spectrum of the noise
     bump_db: float
-    hum_hz: float  # of the engine's or ventilation's fundamental
+    hum_hz: float  # fundamental of an engine or a ventilation
     hum_db: float  # -inf: no hum
     babble_db: float
-    steps: float  # events per second, like the next four
+    steps: float  # events per second, as are the next four
     birds: float
     chimes: float
     squeals: float
@@ -29,7 +29,7 @@ class Scene(NamedTuple):
     am_hz: float
 
 
-NO = -math.inf  # hum
+NO = -math.inf  # level of a hum that is absent
 # fmt: off
 SCENES: dict[str, Scene] = {
     #                         tilt bump Hz dB hum Hz dB babble steps birds chime squeal swell AM Hz
@@ -51,7 +51,7 @@ def draw_location(rng: np.random.Generator, scene: Scene) -> Scene:
     """Draw the parameters of one location of ``scene``.
 
     The spread decides how hard the data set is: with three times as much, 26 locations of each
-    scene are too few for a small model to learn more than the groups.
+    scene are too few for a small model to tell the scenes of a group apart.
     """
 
     def shift(value: float, sd: float) -> float:

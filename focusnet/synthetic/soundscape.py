@@ -1,7 +1,7 @@
-"""What the synthetic data set sounds like: noise, hum, voices, events, and devices to record them.
+"""Synthesises the sound of a location (noise, hum, voices, events) and its recording by a device.
 
-Scenes must be really confusable, and places and devices must differ, for a demonstration to behave
-like real data. Sounds are mono float32 at ``SAMPLE_RATE``.
+Scenes are confusable and locations and devices differ, so that a demonstration behaves like real
+data. Sounds are mono float32 at ``SAMPLE_RATE``.
 """
 
 import math
@@ -32,9 +32,9 @@ def equaliser(rng: np.random.Generator, sd: float) -> Curve:
 
 
 def soundscape(rng: np.random.Generator, location: Scene, colour: Curve, seconds: int) -> Sound:
-    """Make what is heard at a location, at 0.06 RMS give or take 3 dB (sd).
+    """The sound at a location, at an RMS of 0.06 with a standard deviation of 3 dB.
 
-    ``colour`` (dB, from ``equaliser``) is the sound of the place: reverberation, city, position.
+    ``colour`` (dB, from ``equaliser``) is a gain curve for the room, the city and the position.
     """
     n = seconds * SAMPLE_RATE
     noise = _noise(rng, n, _location_curve(location) + colour)
@@ -53,19 +53,19 @@ def soundscape(rng: np.random.Generator, location: Scene, colour: Curve, seconds
 
 @lru_cache(maxsize=16)
 def _bins(n: int) -> NDArray[np.float64]:
-    """Octaves above 1 kHz of the frequencies in the spectrum of ``n`` samples (0 Hz as 1 Hz)."""
+    """Frequencies of the spectrum of ``n`` samples in octaves above 1 kHz (0 Hz counts as 1 Hz)."""
     return np.log2(np.maximum(fft.rfftfreq(n, 1 / SAMPLE_RATE), 1.0) / 1000)
 
 
 def _gain(n: int, curve: Curve) -> NDArray[np.float32]:
-    """Amplitude at each frequency of ``n`` samples for a curve in dB; nothing below 20 Hz."""
+    """Amplitude at each frequency of ``n`` samples for a curve in dB; 0 below 20 Hz."""
     gain = np.interp(_bins(n), _OCTAVES, _amplitude(curve)).astype(np.float32)
     gain[_bins(n) < _OCTAVES[0]] = 0
     return gain
 
 
 def _noise(rng: np.random.Generator, n: int, curve: Curve, keep: int = 1) -> Sound:
-    """Gaussian noise with the spectrum ``curve`` (dB), at RMS 1; every ``keep``-th sample of it."""
+    """Gaussian noise of spectrum ``curve`` (dB), RMS 1; every ``keep``-th of ``n`` samples."""
     bins = n // keep // 2 + 1
     spectrum = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
     sound: Sound = fft.irfft(spectrum * _gain(n, curve)[:bins], n // keep)
@@ -73,7 +73,7 @@ def _noise(rng: np.random.Generator, n: int, curve: Curve, keep: int = 1) -> Sou
 
 
 def _location_curve(location: Scene) -> Curve:
-    # Flat below 50 Hz: a steep tilt would otherwise put nearly all the power where nobody hears it.
+    # Flat below 50 Hz, because a steep tilt would put nearly all the power into inaudible bass.
     tilt = location.tilt * np.maximum(_OCTAVES, _KNOTS[0])
     return tilt + location.bump_db * _hill(location.bump_hz, 0.7)
 
@@ -84,7 +84,7 @@ def _hill(hz: float, width: float) -> Curve:
 
 
 def _wander(rng: np.random.Generator, n: int, hz: float, rate: int = SAMPLE_RATE) -> Sound:
-    """Slow random movement of about unit variance with changes up to ``hz``."""
+    """A slow random curve of about unit variance with frequencies up to ``hz``."""
     knots = math.ceil(2 * hz * n / rate) + 2
     at = np.arange(n, dtype=np.float64) * (2 * hz / rate) + rng.random()
     return np.interp(at, np.arange(knots), rng.normal(0.0, 1.2, knots)).astype(np.float32)
@@ -99,12 +99,12 @@ def _hum(rng: np.random.Generator, n: int, hz: float) -> Sound:
     harmonics[order] = strength * np.exp(2j * np.pi * rng.random(12))
     period: Sound = fft.irfft(harmonics, table_size).astype(np.float32)
     phase = np.cumsum(hz * (1 + 0.03 * _wander(rng, n, 0.5)), dtype=np.float64) / SAMPLE_RATE
-    # One period in a table: looking it up costs a tenth of twelve sines.
+    # Looking up one period in a table costs a tenth of twelve sines.
     return period[(phase * table_size).astype(np.int64) % table_size] / _rms(period)
 
 
 def _babble(rng: np.random.Generator, n: int) -> Sound:
-    """Voices without words: noise around three formants, in 3 to 5 syllables a second; RMS 1."""
+    """Voices without words: noise around three formants, 3 to 5 syllables a second, RMS 1."""
     rate = SAMPLE_RATE // 4  # enough for the formants, and a quarter of the work
     seconds = np.arange(n // 4, dtype=np.float32) / rate
     babble = np.zeros_like(seconds)
@@ -129,9 +129,10 @@ def _scatter(
     longest: float,
     make: Callable[[np.random.Generator], Sound],
 ) -> None:
-    """Add Poisson events of at most ``longest`` seconds to ``sound`` in place.
+    """Add events at random times (a Poisson process) to ``sound`` in place.
 
-    Events begin up to ``longest`` before the recording, so that no part of it is quieter.
+    Events last at most ``longest`` seconds and start up to ``longest`` before the recording, so
+    that its beginning is not quieter.
     """
     seconds = len(sound) / SAMPLE_RATE
     for _ in range(rng.poisson(rate * (seconds + longest))):
@@ -186,7 +187,7 @@ def _tone(hz: NDArray[np.floating]) -> Sound:
     return np.sin(2 * np.pi * np.cumsum(hz, dtype=np.float64) / SAMPLE_RATE).astype(np.float32)
 
 
-# By the name of its rate in Scene: level in dB, longest duration in seconds, maker.
+# By the name of their rate in Scene: level in dB, longest duration in seconds, function.
 _EVENTS: dict[str, tuple[float, float, Callable[[np.random.Generator], Sound]]] = {
     "steps": (10.0, 0.04, _footstep),
     "birds": (-2.0, 1.4, _birdsong),
@@ -200,17 +201,17 @@ _EVENTS: dict[str, tuple[float, float, Callable[[np.random.Generator], Sound]]] 
 
 
 class Device(NamedTuple):
-    """How a device changes what it records; the default is a flat one."""
+    """How a device changes what it records; by default not at all."""
 
     colour: Curve | None = None  # dB
     high_pass: float | None = None  # Hz
     low_pass: float | None = None  # Hz
-    drive: float | None = None  # of the soft clipping
-    floor_db: float | None = None  # of its own noise, relative to the recording
+    drive: float | None = None  # strength of soft clipping
+    floor_db: float | None = None  # its own noise, relative to the recording
 
 
 def draw_device(rng: np.random.Generator, name: str) -> Device:
-    """Draw a device of its kind: ``a`` flat, other letters real, ``s...`` a simulated phone."""
+    """Draw a device: ``a`` changes nothing, ``s...`` is a simulated phone, others are real ones."""
     if name == "a":
         return Device()
     if not name.startswith("s"):
@@ -225,7 +226,7 @@ def draw_device(rng: np.random.Generator, name: str) -> Device:
 
 
 def record(rng: np.random.Generator, sound: Sound, device: Device) -> Sound:
-    """What ``device`` makes of ``sound``; its filters have no phase (and wrap round the ends)."""
+    """``sound`` as ``device`` records it; the filters have zero phase and are circular."""
     if device.colour is None:
         return sound
     n = len(sound)
@@ -240,7 +241,7 @@ def record(rng: np.random.Generator, sound: Sound, device: Device) -> Sound:
     recorded: Sound = fft.irfft(fft.rfft(sound) * gain, n)
     level = _rms(recorded)
     if device.drive is not None:
-        # Three times the RMS is about where peaks are, so a drive of 1 bends the peaks only.
+        # Peaks are at about three times the RMS, so a drive of 1 clips the peaks only.
         unit = np.float32(3 * level / device.drive)
         recorded = unit * np.tanh(recorded / unit)
     if device.floor_db is not None:

@@ -1,1 +1,1 @@
-"""Files, locks, processes and devices: what any program of this kind needs from its machine."""
+"""Files, locks, processes, devices and logs: nothing here knows of acoustic scenes."""

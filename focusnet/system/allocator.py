@@ -1,23 +1,23 @@
-"""Keeping freed memory, because on CPU the kernel's zeroed pages cost as much as the work on them.
+"""Makes the C library keep freed memory, which saves page faults on the CPU.
 
-Every batch makes temporaries of some 10 MB (waveforms, spectra, activations). glibc gives each of
-them back to the kernel when it is freed, and then every page of the next one is a page fault. Kept,
-the same memory serves batch after batch: waveforms are gathered and rolled 1.7 times as fast.
+Every batch allocates temporaries of some 10 MB (waveforms, spectra, activations). glibc returns
+each of them to the kernel when it is freed, so that every page of the next one is a page fault.
+With the memory kept for the next batch, waveforms are gathered and rolled 1.7 times as fast.
 """
 
 import ctypes
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
-_KEPT = 2**31 - 1  # bytes free at the heap's end; what is beyond goes back (the largest int)
-_GROWTH = 64 * 2**20
+_KEPT = 2**31 - 1  # free bytes at the heap's end that are not returned (the largest int)
+_GROWTH = 64 * 2**20  # bytes by which the heap grows
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let this process reuse the memory it frees; whether its C library can (glibc).
+    """Keep the memory that this process frees; return whether the C library can (glibc).
 
-    Results do not change, and neither does the most memory that is in use at a time.
+    Neither results nor the peak of memory in use change.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk never leaves half of one behind."""
+"""Writes files and folders atomically: a crash or a full disk never leaves a partial one."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from focusnet.system.full_disk import disk_full
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    """Sync a file, or the names in a folder, to the disk, so that it survives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -22,7 +22,8 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextmanager
-def _telling_full_disk(folder: Path) -> Iterator[None]:
+def _full_disk_as_error(folder: Path) -> Iterator[None]:
+    """Turn errors that come from a full disk into DiskFullError."""
     try:
         yield
     except Exception as error:
@@ -37,9 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
 
     Raises:
-        DiskFullError: there is no room for it; ``path`` is as it was.
+        DiskFullError: the disk is full; ``path`` is unchanged.
     """
-    with _telling_full_disk(path.parent), _replacing(path) as part:
+    with _full_disk_as_error(path.parent), _replacing(path) as part:
         yield part
 
 
@@ -63,12 +64,12 @@ def _replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block succeeds.
 
-    Where ``path`` exists by then (another process was faster), its content is kept.
+    If ``path`` exists by then, because another process was faster, that folder is kept.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DiskFullError: the disk is full.
     """
-    with _telling_full_disk(path.parent), _new_folder(path) as part:
+    with _full_disk_as_error(path.parent), _new_folder(path) as part:
         yield part
 
 
@@ -90,11 +91,11 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
+    """Write ``text`` to ``path`` atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, whole or not at all; NaN is refused, because JSON has none."""
+    """Write ``content`` as JSON atomically; ValueError for NaN, which JSON does not have."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

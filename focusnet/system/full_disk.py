@@ -1,4 +1,4 @@
-"""A full disk, told from every other error, whatever library met it and however it puts that."""
+"""Recognises errors that come from a full disk or quota, whichever library raised them."""
 
 import errno
 import os
@@ -11,10 +11,10 @@ _WORDS = tuple(os.strerror(number) for number in _NUMBERS)
 
 
 def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
-    """What to tell the user where ``error`` comes from a full disk (or quota); else None.
+    """The error for the user if ``error`` comes from a full disk (or quota), else None.
 
     Args:
-        folder: what is full where the error does not name a file.
+        folder: the folder to name if the error does not name a file.
     """
     link: BaseException | None = error
     while link is not None:
@@ -27,7 +27,7 @@ def disk_full(error: BaseException, folder: Path) -> DiskFullError | None:
                 folder = Path(name).parent
             return DiskFullError(
                 f"{folder}: the disk (or the quota) is full. Make room there: "
-                "`python -m focusnet.store remove-unused` frees what no study needs any more"
+                "`python -m focusnet.store remove-unused` deletes what no study uses any more"
             )
         link = link.__cause__ or link.__context__
     return None

@@ -1,7 +1,7 @@
-"""File locks: one process at a time, and a holder that dies lets go at once.
+"""Locks a file against other processes; the lock of a process that dies is released at once.
 
-The kernel's locks alone do that. filelock would put a lock file of its own where the file system
-has none, which a killed process leaves behind for ever: here that is an error with a message.
+Only kernel locks are released like that. On a file system without them, filelock would fall back to
+a lock file, which a killed process never removes; here that is an error instead.
 """
 
 import errno
@@ -26,15 +26,15 @@ def held(
     seconds: float = float("inf"),
     while_waiting: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of the file ``path``, which is made where it is missing and stays.
+    """Hold the lock of the file ``path``, which is created if it is missing and never removed.
 
     Args:
-        seconds: how long to wait for a process that has it.
-        while_waiting: called again and again while another process has it, with the seconds
-            waited so far (0 at first); what it raises ends the wait.
+        seconds: how long to wait while another process holds the lock.
+        while_waiting: called repeatedly during the wait with the seconds waited so far (first 0);
+            an exception that it raises ends the wait.
 
     Raises:
-        Timeout: another process has it for longer than ``seconds``.
+        Timeout: another process held the lock for longer than ``seconds``.
         ConfigError: the file system has no locks.
     """
     lock = FileLock(path, fallback_to_soft=False)

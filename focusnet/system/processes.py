@@ -1,55 +1,105 @@
-"""Worker processes that leave nothing behind, whatever ends the process that started them."""
+"""Runs functions in worker processes that never outlive the process that started them."""
 
-import multiprocessing
 import os
-import signal
+import pickle
+import subprocess
 import sys
-import threading
-import types
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any
 
 from focusnet.errors import DataError
-
-Advance = Callable[[int], None]
+from focusnet.system.progress import Advance
 
 
 def default_workers() -> int:
-    """The CPU cores this process may use."""
+    """The number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-@contextmanager
-def worker_processes(count: int) -> Iterator[Executor | None]:
-    """Yield ``count`` worker processes for ``run_tasks``; None, which runs them here, for one.
+class WorkerPool:
+    """Python processes that run functions, one call each at a time.
 
-    They are spawned, not forked: a fork would copy torch's threads and hold file locks.
+    Not multiprocessing: a process that it spawns runs the user's script once more unless that has
+    an ``if __name__ == "__main__"``, and one that it forks copies torch's threads and file locks.
     """
+
+    def __init__(self, count: int) -> None:
+        self._workers = [_start_worker() for _ in range(count)]
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(count)  # each waits for the answer of one worker
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call ``function(*arguments)`` in a worker; all of it must be picklable."""
+        return self._threads.submit(self._call, function, arguments)
+
+    def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        task = pickle.dumps((function, arguments))
+        worker = self._idle.get()
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        try:
+            worker.stdin.write(task)
+            worker.stdin.flush()
+            result, error = pickle.load(worker.stdout)  # noqa: S301 (our own process)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            raise DataError(
+                "a worker process was killed from outside; is there enough memory?"
+            ) from None
+        finally:
+            self._idle.put(worker)
+        if error is not None:
+            raise error
+        return result
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown()
+        for worker in self._workers:
+            with suppress(OSError), worker:  # closes its pipes
+                pass
+
+
+def _start_worker() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "focusnet.system.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@contextmanager
+def worker_processes(count: int) -> Iterator[WorkerPool | None]:
+    """Yield ``count`` workers for ``run_tasks``; for one, None, which makes it use this process."""
     if count <= 1:
         yield None
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    pool = WorkerPool(count)
     try:
         yield pool
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.close()
 
 
 def run_tasks(
-    pool: Executor | None,
+    pool: WorkerPool | None,
     function: Callable[..., list[Any]],
     tasks: Sequence[tuple[Any, ...]],
     advance: Advance,
 ) -> list[Any]:
-    """Call ``function(*task)`` for each task; the lists it returns joined, in the tasks' order.
+    """Call ``function(*task)`` for each task and join the lists it returns, in the tasks' order.
 
-    ``advance`` is told the length of each list as it comes in.
+    ``advance`` is called with the length of each list as it arrives.
     """
     parts: list[list[Any]] = [[] for _ in tasks]
     if pool is None:
@@ -57,42 +107,8 @@ def run_tasks(
             parts[number] = function(*task)
             advance(len(parts[number]))
     else:
-        try:
-            with _main_hidden():
-                numbers = {pool.submit(function, *task): n for n, task in enumerate(tasks)}
-            for future in as_completed(numbers):
-                parts[numbers[future]] = future.result()
-                advance(len(future.result()))
-        except BrokenProcessPool:
-            raise DataError(
-                "a worker process was killed from outside; is there enough memory?"
-            ) from None
+        numbers = {pool.submit(function, *task): number for number, task in enumerate(tasks)}
+        for future in as_completed(numbers):
+            parts[numbers[future]] = future.result()
+            advance(len(future.result()))
     return [item for part in parts for item in part]
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Start workers without the user's script, which a spawned process would run once more.
-
-    The tasks do not need it, and a script without ``if __name__ == "__main__"`` would wait in each
-    worker for the lock that its first run holds.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A parent that was killed cannot end its workers, and their queue never reports its end.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

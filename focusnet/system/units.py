@@ -1,8 +1,8 @@
-"""Sizes and times as people read them."""
+"""Formats sizes and times for people."""
 
 
 def size_text(size: int) -> str:
-    """Such as ``345.1 MB``."""
+    """A size in bytes, such as ``345.1 MB``."""
     value, unit = float(size), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
@@ -12,7 +12,7 @@ def size_text(size: int) -> str:
 
 
 def age_text(seconds: float) -> str:
-    """Such as ``3 days``."""
+    """A duration as its largest whole unit, such as ``3 days``."""
     for unit, length in (("day", 86_400.0), ("hour", 3600.0), ("minute", 60.0)):
         count = int(seconds / length)
         if count:
@@ -21,14 +21,14 @@ def age_text(seconds: float) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """Such as 02:05 or 1:02:05."""
+    """A duration such as 02:05 or 1:02:05."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
 def rough_time(seconds: float) -> str:
-    """A time as one would say it."""
+    """A rough duration such as 40 s, 12 min or 3.5 h."""
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"
     if seconds < 90 * 60:

@@ -1,4 +1,4 @@
-"""Reading YAML as its users mean it: ``1e-5`` is a number, a key given twice is a mistake."""
+"""Reads YAML with two fixes: ``1e-5`` is a number, and a key given twice is an error."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
+                    None, None, f"the key '{key}' is given a second time", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-# PyYAML reads YAML 1.1, where 1e-5 is a string; learning rates are written like that.
+# In YAML 1.1, which PyYAML reads, 1e-5 is a string, but learning rates are written like that.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
@@ -33,7 +33,11 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse ``text``; a syntax error is a ConfigError that names ``source`` and the line."""
+    """Parse ``text``.
+
+    Raises:
+        ConfigError: a syntax error; names ``source`` and the line.
+    """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
@@ -44,7 +48,11 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that must hold a mapping."""
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

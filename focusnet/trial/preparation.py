@@ -30,7 +30,7 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
         problems += error.problems
     root = Path(trial.data.root).expanduser()
     if trial.data.root == "synthetic":
-        root = ensure_dataset(cache, **trial.data.synthetic.model_dump(), progress=progress)
+        root = ensure_dataset(cache, **trial.data.synthetic.model_dump())
     folder = trial.augment.dir_folder if trial.augment.dir_probability > 0 else None
     try:
         data = load_trial_data(

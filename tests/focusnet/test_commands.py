@@ -1,4 +1,4 @@
-"""The commands of this package started as a user starts them."""
+"""The commands of focusnet, started as a user starts them."""
 
 import os
 import subprocess
@@ -30,10 +30,10 @@ def test_each_command_has_help_with_an_example_and_its_exit_statuses(name):
 def test_a_data_set_is_checked_from_the_command_line(tiny_dataset):
     ended = run("focusnet.dataset", str(tiny_dataset))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.rstrip().endswith("usable: nothing found")
+    assert ended.stdout.rstrip().endswith("usable: no problem found")
 
 
-def test_a_folder_that_is_none_ends_with_status_2():
+def test_a_missing_folder_is_status_2():
     ended = run("focusnet.dataset", "/nowhere/at/all")
     assert ended.returncode == 2
     assert "no such folder" in ended.stderr

@@ -1,4 +1,4 @@
-"""The store's command: what it shows, what it removes, and what it must leave alone."""
+"""The command for the cache: what it lists, what it deletes and what it must keep."""
 
 import json
 import multiprocessing
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from focusnet.store import CHECKPOINT, locked, main, remove_unused, templates
+from focusnet.store import CHECKPOINT, list_templates, locked, main, remove_unused
 from focusnet.system.units import age_text, size_text
 from focusnet.trial.templates import get_or_build
 
@@ -30,15 +30,15 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def add(cache: Path, tmp_path: Path):
-    """Has a trial of a study take a template; gives back the study's folder."""
+    """Lets a trial of a study use a template; returns the study's folder."""
 
-    def take(key: str, study: str, trial: str = "t0") -> Path:
+    def use(key: str, study: str, trial: str = "t0") -> Path:
         results = tmp_path / "results" / study / "trials" / trial
         results.mkdir(parents=True, exist_ok=True)
         get_or_build(cache / "templates", key, build, user=results, about=ABOUT)
         return tmp_path / "results" / study
 
-    return take
+    return use
 
 
 def add_audio(cache: Path, key: str, root: Path, at: float) -> Path:
@@ -62,7 +62,9 @@ def keys(cache: Path) -> list[str]:
     return sorted(path.name for path in (cache / "templates").iterdir() if path.is_dir())
 
 
-def test_the_list_says_what_is_there_how_large_it_is_and_who_uses_it(add, cache, tmp_path, capsys):
+def test_the_list_shows_sizes_ages_and_the_studies_that_use_each_template(
+    add, cache, tmp_path, capsys
+):
     first = add("aaaa", "first")
     add("aaaa", "first", "t1")
     second = add("aaaa", "second")
@@ -79,12 +81,12 @@ def test_the_list_says_what_is_there_how_large_it_is_and_who_uses_it(add, cache,
         f"      used by {second} (1 trial)\n"
     ) in shown
     assert ", 3 days ago: TAU" in shown
-    assert "      unused: the results of all its trials are gone\n" in shown
+    assert "      unused: the results of all trials that used it are gone\n" in shown
     assert f"decoded audio in {cache}: 1, 5.1 kB" in shown
     assert f": {tmp_path} at 44100 Hz, 2 clips\n" in shown
 
 
-def test_only_what_nobody_uses_is_removed(add, cache, capsys):
+def test_only_unused_entries_are_deleted(add, cache, capsys):
     add("used", "first")
     gone = add("shared", "gone")
     add("shared", "first")
@@ -95,18 +97,18 @@ def test_only_what_nobody_uses_is_removed(add, cache, capsys):
     shutil.rmtree(gone)
     assert main(["remove-unused", "--dry-run", "--cache", str(cache)]) == 0
     assert keys(cache) == ["left.building", "shared", "unused", "used"]
-    said = capsys.readouterr().out
-    assert "would free 1." in said
-    (cache / "templates" / ".cut.removed").mkdir()  # by a removal that was killed
+    printed = capsys.readouterr().out
+    assert "would free 1." in printed
+    (cache / "templates" / ".cut.removed").mkdir()  # left by a command that was killed
     assert main(["remove-unused", "--cache", str(cache)]) == 0
     assert keys(cache) == ["shared", "used"]
-    assert capsys.readouterr().out == said.replace("would free", "freed")
-    assert templates(cache)[0].folder.name == "shared"
+    assert capsys.readouterr().out == printed.replace("would free", "freed")
+    assert list_templates(cache)[0].folder.name == "shared"
     get_or_build(cache / "templates", "unused", build)
-    assert "unused" in keys(cache), "what was removed can be built again"
+    assert "unused" in keys(cache), "it must be possible to build it again"
 
 
-def test_a_killed_builders_checkpoint_is_kept_while_its_study_exists(add, cache):
+def test_the_checkpoint_of_a_killed_builder_is_kept_while_its_study_exists(add, cache):
     study = add("other", "first")
 
     def stop(folder: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_killed_builders_checkpoint_is_kept_while_its_study_exists(add, cache)
     assert {entry.folder.name for entry in removed} == {"key.building", "other"}
 
 
-def test_templates_that_no_trial_took_for_long_go_when_asked(add, cache):
+def test_templates_unused_for_some_days_are_deleted_on_request(add, cache):
     add("old", "first")
     add("new", "first")
     let_days_pass(cache / "templates" / "old", 30.5)
@@ -135,16 +137,16 @@ def test_templates_that_no_trial_took_for_long_go_when_asked(add, cache):
     assert keys(cache) == ["new", "taken"]
 
 
-def test_results_that_only_another_machine_can_see_keep_their_template(add, cache):
+def test_a_template_used_on_another_machine_is_kept(add, cache):
     study = add("key", "far")
     (use,) = (cache / "templates" / "key" / "uses").iterdir()
     use.write_text(json.dumps(json.loads(use.read_text()) | {"host": "another.example"}))
     shutil.rmtree(study)
     assert remove_unused(cache) == ([], [])
-    assert list(templates(cache)[0].users) == [str(study)]
+    assert list(list_templates(cache)[0].users) == [str(study)]
 
 
-def test_audio_that_was_decoded_anew_or_lost_its_data_set_is_removed(cache, tmp_path):
+def test_audio_that_was_decoded_again_or_lost_its_data_set_is_deleted(cache, tmp_path):
     old = add_audio(cache, "old", tmp_path, 1000.0)
     new = add_audio(cache, "new", tmp_path, 2000.0)
     lost = add_audio(cache, "lost", tmp_path / "nowhere", 3000.0)
@@ -159,7 +161,7 @@ def hold(store: Path, key: str, ready: Path, done: Path) -> None:
             time.sleep(0.02)
 
 
-def test_what_a_live_process_builds_or_takes_is_left_alone(add, cache, tmp_path, capsys):
+def test_a_template_that_another_process_holds_is_kept(add, cache, tmp_path, capsys):
     shutil.rmtree(add("held", "gone"))
     ready, done = tmp_path / "ready", tmp_path / "done"
     context = multiprocessing.get_context("forkserver")
@@ -170,42 +172,40 @@ def test_what_a_live_process_builds_or_takes_is_left_alone(add, cache, tmp_path,
     with pytest.raises(Timeout), locked(cache / "templates", "held", wait=False):
         pass
     assert main(["remove-unused", "--cache", str(cache)]) == 0
-    assert "left: held, a process works on it\nfreed 0 B" in capsys.readouterr().out
+    assert "kept: held, in use by another process\nfreed 0 B" in capsys.readouterr().out
     done.touch()
     holder.join()
     remove_unused(cache)
     assert keys(cache) == []
 
 
-def test_removing_never_takes_a_template_from_under_trials_that_build_and_take_it(cache, tmp_path):
+def test_a_template_is_never_deleted_while_trials_build_and_use_it(cache, tmp_path):
     store, until = cache / "templates", time.time() + 1.5
     context = multiprocessing.get_context("forkserver")
     results = [tmp_path / name for name in ("one", "two")]
     for path in results:
         path.mkdir()
-    takers = [
-        context.Process(target=take_while_used, args=(store, path, until)) for path in results
-    ]
-    for taker in takers:
-        taker.start()
+    users = [context.Process(target=use_repeatedly, args=(store, path, until)) for path in results]
+    for user_process in users:
+        user_process.start()
     removed = 0
     while time.time() < until:
         removed += len(remove_unused(cache)[0])
-    for taker in takers:
-        taker.join(120)  # not a matter of speed
-        assert taker.exitcode == 0
+    for user_process in users:
+        user_process.join(120)
+        assert user_process.exitcode == 0
     assert removed == 0
 
 
-def take_while_used(store: Path, results: Path, until: float) -> None:
-    """Take a template again and again; it must stay whole, since ``results`` exist."""
+def use_repeatedly(store: Path, results: Path, until: float) -> None:
+    """Use a template repeatedly; it must stay complete, because ``results`` exist."""
     while time.time() < until:
         template = get_or_build(store, "key", build, user=results)
         time.sleep(0.005)
         assert (template.folder / "weights.safetensors").stat().st_size == 1000
 
 
-def test_the_command_says_what_is_wrong_and_how_it_is_used(tmp_path, capsys):
+def test_wrong_options_are_reported_and_help_has_examples(tmp_path, capsys):
     assert main(["list", "--cache", str(tmp_path / "none")]) == 2
     assert "none is not a folder; name the one that trial.data.cache" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
@@ -216,6 +216,6 @@ def test_the_command_says_what_is_wrong_and_how_it_is_used(tmp_path, capsys):
     assert "python -m focusnet.store remove-unused --unused-for 30 --cache" in shown
 
 
-def test_sizes_and_ages_are_told_in_words():
+def test_sizes_and_ages_are_formatted_for_people():
     assert [size_text(n) for n in (999, 345_100_000, 1_500)] == ["999 B", "345.1 MB", "1.5 kB"]
     assert [age_text(s) for s in (59, 3600, 86_400 * 2.5)] == ["moments", "1 hour", "2 days"]

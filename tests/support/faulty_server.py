@@ -1,4 +1,4 @@
-"""A web server that fails as real ones do: it cuts lines, lies about lengths, corrupts bytes."""
+"""A web server that fails as real ones do: lost connections, wrong lengths, corrupt bytes."""
 
 import http.server
 import threading
@@ -7,14 +7,15 @@ from contextlib import contextmanager
 
 
 class FaultyServer:
-    """Serves ``files`` by path; each request takes the next of ``faults``, then none is left.
+    """Serves ``files`` by path; each GET request uses up the first of ``faults``.
 
-    Faults: ``cut N`` closes after N bytes, ``long`` announces more bytes than there are and
-    ``short`` fewer, ``extra`` sends more than there are, ``whole`` ignores Range (``whole-cut N``
-    cuts as well), ``elsewhere`` answers with another range, ``flip`` corrupts a byte, ``untold``
-    sends no length and cuts, ``chunked`` sends chunks, ``status N`` and ``status N after S``
-    answer with a status. ``requests`` holds method, path and Range of each request;
-    ``on_request`` is called before a file is sent.
+    Faults: ``cut N`` closes the connection after N bytes, ``long`` announces too many bytes and
+    ``short`` too few, ``extra`` sends more bytes than the file has, ``whole`` ignores Range
+    (``whole-cut N`` closes after N bytes as well), ``elsewhere`` answers with another range,
+    ``flip`` corrupts a byte, ``no-length N`` sends no length and closes after N bytes, ``chunked``
+    sends chunks, ``status N`` and ``status N after S`` answer with a status (and Retry-After).
+    ``requests`` holds method, path and Range of each request; ``on_request`` is called before a
+    file is sent.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -39,17 +40,17 @@ class FaultyServer:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def ranges(self) -> list[str | None]:
-        return [asked for method, _, asked in self.requests if method == "GET"]
+        return [wanted for method, _, wanted in self.requests if method == "GET"]
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: bool) -> None:
         path = handler.path.partition("?")[0].lstrip("/")
-        asked = handler.headers.get("Range")
+        wanted = handler.headers.get("Range")
         with self._lock:
-            self.requests.append((handler.command, path, asked))
+            self.requests.append((handler.command, path, wanted))
             fault = self.faults.pop(0) if self.faults and body else ""
         if body:
             self.on_request(path)
-        kind, *details = _split(fault)
+        kind, *details = fault.split() or [""]
         if fault.startswith("status") or path not in self.files:
             handler.send_response(int(details[0]) if details else 404)
             if "after" in details:
@@ -59,8 +60,8 @@ class FaultyServer:
             return
         content = self.files[path]
         start = 0
-        if asked is not None and not kind.startswith("whole"):
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if wanted is not None and not kind.startswith("whole"):
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
                 handler.send_response(416)
                 handler.send_header("Content-Length", "0")
@@ -78,28 +79,24 @@ class FaultyServer:
         elif kind == "extra":
             sent += b"more"
             length = len(sent)
-        elif kind in ("cut", "untold", "whole-cut"):
+        elif kind in ("cut", "no-length", "whole-cut"):
             sent = sent[: int(details[0])]
         if kind == "chunked":
             handler.protocol_version = "HTTP/1.1"
             handler.close_connection = True
-        handler.send_response(206 if asked is not None and not kind.startswith("whole") else 200)
-        if asked is not None and not kind.startswith("whole"):
+        handler.send_response(206 if wanted is not None and not kind.startswith("whole") else 200)
+        if wanted is not None and not kind.startswith("whole"):
             handler.send_header("Content-Range", f"bytes {start}-{start + length - 1}/*")
         if kind == "chunked":
             handler.send_header("Transfer-Encoding", "chunked")
             half = len(sent) // 2
             parts = (sent[:half], sent[half:], b"")
             sent = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts)
-        elif kind != "untold":
+        elif kind != "no-length":
             handler.send_header("Content-Length", str(length))
         handler.end_headers()
         if body:
             handler.wfile.write(sent)
-
-
-def _split(text: str) -> list[str]:
-    return text.split() or [""]
 
 
 @contextmanager

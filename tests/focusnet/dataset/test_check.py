@@ -1,4 +1,4 @@
-"""What the check of a data set finds, and what it says it has looked at."""
+"""The command that checks a data set: its tables, its problems and its coverage."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ SCENES = ["bus", "tram"]
 
 
 class Clip(NamedTuple):
-    """A row of meta.csv, named as its data set likes."""
+    """A row of meta.csv with any file name."""
 
     filename: str
     scene: str
@@ -25,7 +25,7 @@ class Clip(NamedTuple):
 
 @pytest.fixture
 def parts(clip):
-    """Training and test clips of a small sound data set: two scenes, eight locations."""
+    """Training and test clips of a small data set: two scenes, eight locations."""
     train = [
         clip(scene, f"paris-{place}", device, segment=place, piece=piece)
         for scene, places in (("bus", (1, 2)), ("tram", (3, 4)))
@@ -44,7 +44,7 @@ def parts(clip):
 
 @pytest.fixture
 def build(tmp_path, write_layout):
-    """Writes a data set of noise, a second of it for each clip."""
+    """Writes a data set with a second of noise for each clip."""
 
     def write(train, test, neither=()) -> Path:
         root = write_layout(tmp_path / "data", train, test, list(neither))
@@ -64,7 +64,7 @@ def root(build, parts) -> Path:
 
 @pytest.fixture
 def check(capsys):
-    """Runs the command; gives back its exit status and what it printed."""
+    """Runs the command; returns its exit status and what it printed."""
 
     def run(*arguments) -> tuple[int, str]:
         status = main([str(argument) for argument in arguments])
@@ -83,10 +83,10 @@ def write_subset(root: Path, percent: int, clips) -> None:
     (root / "evaluation_setup" / f"split{percent}.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_a_sound_data_set_is_usable_and_its_tables_count_it(check, root):
+def test_a_correct_data_set_is_usable_and_its_tables_count_its_clips(check, root):
     status, text = check(root)
     assert status == 0
-    assert text.rstrip().endswith("usable: nothing found")
+    assert text.rstrip().endswith("usable: no problem found")
     rows = [line.split() for line in text.splitlines()]
     assert ["clips", "16", "8", "0"] in rows
     assert ["recordings", "8", "8", "0"] in rows
@@ -99,17 +99,17 @@ def test_a_sound_data_set_is_usable_and_its_tables_count_it(check, root):
     assert "24 clips, 0.0 hours, 577.1 kB" in text
 
 
-def test_pieces_of_one_recording_on_both_sides_are_a_leak(check, build, parts, clip):
+def test_clips_of_one_recording_in_both_splits_are_an_error(check, build, parts, clip):
     train, test = parts
     status, text = check(build(train, [*test, clip("bus", "paris-1", "a", segment=1, piece=7)]))
     assert status == 2
     assert (
-        "error: leak: 1 recordings have clips in training and in test (1 test clips): "
-        "audio/bus-paris-1-1-a" in text
+        "error: leak: recordings in training and in test: 1 (audio/bus-paris-1-1-a), "
+        "with 1 of 9 test clips\n" in text
     )
 
 
-def test_a_location_on_both_sides_is_a_leak_and_worse_with_the_same_scene(
+def test_a_location_in_both_splits_is_a_warning_with_the_same_scene_or_another(
     check, build, parts, clip
 ):
     train, test = parts
@@ -117,13 +117,13 @@ def test_a_location_on_both_sides_is_a_leak_and_worse_with_the_same_scene(
     status, text = check(build(train, [*test, *moved]))
     assert status == 1
     assert problems(text) == [
-        "warning: leak: 1 locations have clips of one scene in training and in test "
-        "(1 test clips): bus at paris-2",
-        "warning: 1 locations are in training and in test with different scenes: paris-1",
+        "warning: leak: locations with one scene in training and in test: 1 (bus at paris-2), "
+        "with 1 of 10 test clips",
+        "warning: locations with different scenes in training and in test: 1 (paris-1)",
     ]
 
 
-def test_copies_are_told_by_what_they_spoil(check, root, parts):
+def test_copies_are_reported_by_their_effect(check, root, parts):
     train, test = (sorted(clip.filename for clip in part) for part in parts)
     bus, tram = train[0], train[-1]
     (root / train[1]).write_bytes((root / bus).read_bytes())  # the same scene
@@ -138,7 +138,7 @@ def test_copies_are_told_by_what_they_spoil(check, root, parts):
     ]
 
 
-def test_files_that_differ_in_one_byte_only_are_no_copies(check, root, parts):
+def test_files_that_differ_in_one_byte_are_no_copies(check, root, parts):
     first, second = (root / clip.filename for clip in parts[0][:2])
     content = bytearray(first.read_bytes())
     content[100] ^= 1
@@ -146,7 +146,7 @@ def test_files_that_differ_in_one_byte_only_are_no_copies(check, root, parts):
     assert check(root)[0] == 0
 
 
-def test_the_same_samples_in_another_file_format_take_decoding_all(check, root, parts, monkeypatch):
+def test_equal_samples_in_another_file_format_are_found_by_full(check, root, parts, monkeypatch):
     monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 5)
     first, second = (root / clip.filename for clip in parts[0][:2])
     samples, _ = soundfile.read(first)
@@ -159,24 +159,26 @@ def test_the_same_samples_in_another_file_format_take_decoding_all(check, root, 
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_digital_silence_is_found_outside_the_sample_too(check, root, parts, subtype, monkeypatch):
+def test_digital_silence_is_found_without_decoding_all_clips(
+    check, root, parts, subtype, monkeypatch
+):
     monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
     name = parts[1][-1].filename
     soundfile.write(root / name, np.zeros(RATE), RATE, subtype=subtype)
     status, text = check(root)
     assert status == 1
     assert problems(text) == [f"warning: silent (within -80 dBFS): 1 ({name})"]
-    assert "(1 looked silent and were decoded)" in text
+    assert "(decoded because they looked silent: 1)" in text
 
 
-def test_a_clip_that_is_silent_in_the_middle_only_is_not_silent(check, root, parts):
+def test_a_clip_that_is_silent_only_in_the_middle_is_not_silent(check, root, parts):
     samples = np.zeros(RATE)
     samples[10] = 0.01
     soundfile.write(root / parts[0][0].filename, samples, RATE, subtype="PCM_24")
     assert check(root)[0] == 0
 
 
-def test_near_silence_needs_a_clip_to_be_decoded(check, root, parts, monkeypatch):
+def test_near_silence_is_found_by_decoding(check, root, parts, monkeypatch):
     monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
     hum = 0.5 + 5e-5 * np.sin(np.arange(RATE))  # -86 dB around an offset
     soundfile.write(root / parts[0][0].filename, hum, RATE, subtype="PCM_24")
@@ -188,7 +190,7 @@ def test_near_silence_needs_a_clip_to_be_decoded(check, root, parts, monkeypatch
     assert "silent (within -80 dBFS): 1" in text
 
 
-def test_two_silent_clips_are_silent_and_no_copies(check, root, parts):
+def test_silent_clips_are_not_reported_as_copies(check, root, parts):
     for part in parts:
         soundfile.write(root / part[0].filename, np.zeros(RATE), RATE, subtype="PCM_24")
     status, text = check(root)
@@ -196,7 +198,7 @@ def test_two_silent_clips_are_silent_and_no_copies(check, root, parts):
     assert len(problems(text)) == 1
 
 
-def test_files_that_cannot_be_used_are_counted_by_reason(check, root, parts):
+def test_unusable_files_are_counted_by_reason(check, root, parts):
     names = [clip.filename for clip in parts[0]]
     (root / names[0]).unlink()
     (root / names[1]).unlink()
@@ -204,7 +206,7 @@ def test_files_that_cannot_be_used_are_counted_by_reason(check, root, parts):
     ramp = np.linspace(-0.5, 0.5, RATE)
     soundfile.write(root / names[3], ramp, 2 * RATE)
     soundfile.write(root / names[4], np.stack([ramp, -ramp], axis=1), RATE)
-    (root / names[5]).write_bytes(b"RIFF, it said")
+    (root / names[5]).write_bytes(b"RIFF and no more")
     status, text = check(root)
     assert status == 2
     assert f"error: no such file: 2 ({names[0]}, {names[1]})" in text
@@ -226,27 +228,25 @@ def test_damage_behind_the_header_is_found_by_decoding(check, root, parts):
     assert "error: cannot be decoded: 1" in text
 
 
-def test_compressed_clips_are_left_out_of_what_is_claimed_of_silence(
-    check, root, parts, monkeypatch
-):
+def test_compressed_clips_are_excluded_from_the_check_for_silence(check, root, parts, monkeypatch):
     monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 0)
     path = root / parts[0][0].filename
     soundfile.write(path, np.zeros(RATE), RATE, format="FLAC")
     status, text = check(root)
     assert status == 0
-    assert "digital silence: all 24 clips of training and test but the 1 compressed ones" in text
+    assert "digital silence: all 24 clips of training and test except compressed files (1)" in text
     assert check(root, "--full")[0] == 1
 
 
-def test_names_that_do_not_tell_the_recording_are_told(check, build):
+def test_file_names_without_a_recording_are_reported(check, build):
     train = [Clip(f"audio/{n}.wav", scene, f"x-{n}", "a") for n, scene in enumerate(SCENES * 2)]
     test = [Clip(f"audio/t{n}.wav", scene, f"y-{n}", "a") for n, scene in enumerate(SCENES * 2)]
     status, text = check(build(train, test))
     assert status == 0
-    assert "recordings: the names do not tell them" in text
+    assert "File names do not show which clips belong to one recording" in text
 
 
-def test_what_no_split_uses_is_a_warning_only(check, build, parts, clip):
+def test_problems_of_unused_files_are_warnings(check, build, parts, clip):
     root = build(*parts, [clip("zoo", "oslo-9", "c")])
     (root / "audio" / "zoo-oslo-9-0-0-c.wav").unlink()
     (root / "audio" / "stranger.wav").write_bytes(b"")
@@ -258,7 +258,7 @@ def test_what_no_split_uses_is_a_warning_only(check, build, parts, clip):
     ]
 
 
-def test_subset_lists_are_whole_nested_and_of_their_size(check, root, parts):
+def test_subset_lists_must_have_whole_recordings_their_size_and_nest(check, root, parts):
     train, test = parts
     halves = [clip for clip in train if clip.location in ("paris-1", "paris-3")]
     write_subset(root, 50, halves)
@@ -274,24 +274,24 @@ def test_subset_lists_are_whole_nested_and_of_their_size(check, root, parts):
     status, text = check(root)
     assert status == 2
     found = problems(text)
-    assert "names 1 clips outside the training split" in found[0]
+    assert "clips outside the training split: 1" in found[0]
     assert "split25.csv: has no clip of tram" in found[1]
     assert found[2:] == [
-        "warning: evaluation_setup/split50.csv: 2 recordings are in it only in part: "
-        f"audio/bus-paris-2-2-s1, audio/{halves[-1].scene}-paris-3-3-s1",
+        "warning: evaluation_setup/split50.csv: recordings of which it has only some clips: "
+        f"2 (audio/bus-paris-2-2-s1, audio/{halves[-1].scene}-paris-3-3-s1)",
         "warning: evaluation_setup/split80.csv: holds 50.0 % of the training clips",
-        "warning: evaluation_setup/split80.csv: lacks 1 clips that split50.csv has: not nested",
+        "warning: evaluation_setup/split80.csv: not nested, clips of split50.csv that it lacks: 1",
     ]
 
 
-def test_a_test_split_that_cannot_be_halved_is_an_error(check, build, parts):
+def test_a_scene_with_one_test_location_is_an_error(check, build, parts):
     train, test = parts
     status, text = check(build(train, [clip for clip in test if clip.location != "lyon-5"]))
     assert status == 2
     assert "scene 'bus' has 1 test location" in text
 
 
-def test_a_folder_that_cannot_be_read_says_all_that_is_wrong(check, root):
+def test_all_problems_of_unreadable_tables_are_printed(check, root):
     (root / "meta.csv").unlink()
     (root / "evaluation_setup" / "fold1_train.csv").write_text("name\n")
     status, text = check(root)
@@ -305,14 +305,16 @@ def test_the_sample_does_not_depend_on_the_order_of_the_clips(monkeypatch):
     monkeypatch.setattr(focusnet.dataset.check, "SAMPLE", 3)
     names = [f"audio/{number}.wav" for number in range(50)]
     chosen = {names[row] for row in focusnet.dataset.check._sample(names, range(50))}
-    turned = names[::-1]
-    assert {turned[row] for row in focusnet.dataset.check._sample(turned, range(50))} == chosen
+    reversed_names = names[::-1]
+    assert {
+        reversed_names[row] for row in focusnet.dataset.check._sample(reversed_names, range(50))
+    } == chosen
     assert len(chosen) == 3
 
 
-def test_processes_find_what_one_process_finds(check, root, parts, monkeypatch):
+def test_several_processes_find_the_same_problems_as_one(check, root, parts, monkeypatch):
     monkeypatch.setattr("focusnet.dataset.__main__._CLIPS_PER_WORKER", 12)
-    monkeypatch.setattr("focusnet.dataset.__main__._CLIPS_PER_TASK", 5)
+    monkeypatch.setattr("focusnet.dataset.check._CLIPS_PER_TASK", 5)
     (root / parts[1][-1].filename).unlink()
     alone = problems(check(root, "--workers", 1)[1])
     assert problems(check(root, "--workers", 2)[1]) == alone

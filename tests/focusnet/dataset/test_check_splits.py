@@ -1,4 +1,4 @@
-"""Leaks between the splits, held against a search by loops over all pairs of clips."""
+"""Leaks between the splits, compared with a search over all pairs of clips."""
 
 from pathlib import Path
 
@@ -29,24 +29,24 @@ def dataset_of(rows) -> Dataset:
 
 
 def pairs(rows):
-    """Every training clip with every test clip."""
+    """All pairs of a training and a test clip."""
     train, test = ([row for row in rows if row[3] == part] for part in ("train", "test"))
     return [(one, other) for one in train for other in test]
 
 
 @given(st.lists(clip, max_size=25))
-def test_recordings_leak_where_a_training_and_a_test_clip_share_one(rows):
+def test_recordings_shared_by_a_training_and_a_test_clip_are_found(rows):
     leaking = {one[:3] for one, other in pairs(rows) if one[:3] == other[:3]}
     clips = sum(row[3] == "test" and row[:3] in leaking for row in rows)
     found = shared_recordings(dataset_of(rows))
     assert len(found) == bool(leaking)
     if leaking:
-        assert f"leak: {len(leaking)} recordings" in found[0]
-        assert f"({clips} test clips)" in found[0]
+        assert found[0].startswith(f"leak: recordings in training and in test: {len(leaking)} (")
+        assert f", with {clips} of " in found[0]
 
 
 @given(st.lists(clip, max_size=25))
-def test_locations_leak_where_a_training_and_a_test_clip_share_one(rows):
+def test_locations_shared_by_a_training_and_a_test_clip_are_found(rows):
     places = {one[:2] for one, other in pairs(rows) if one[:2] == other[:2]}
     clips = sum(row[3] == "test" and row[:2] in places for row in rows)
     shared = {one[1] for one, other in pairs(rows) if one[1] == other[1]}
@@ -54,7 +54,7 @@ def test_locations_leak_where_a_training_and_a_test_clip_share_one(rows):
     found = shared_locations(dataset_of(rows))
     assert len(found) == bool(places) + bool(others)
     if places:
-        assert f"leak: {len(places)} locations" in found[0]
-        assert f"({clips} test clips)" in found[0]
+        assert f"with one scene in training and in test: {len(places)} (" in found[0]
+        assert f", with {clips} of " in found[0]
     if others:
-        assert found[-1].startswith(f"{len(others)} locations are in training and in test with")
+        assert f"different scenes in training and in test: {len(others)} (" in found[-1]

@@ -1,4 +1,4 @@
-"""Folds by location: what holds for any data set, and what is refused."""
+"""Folds by location: properties that hold for any data set, and errors."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from focusnet.errors import DataError
 
 @st.composite
 def clips(draw, lowest=2):
-    """Scenes of ``lowest`` to 9 locations of their own, each with 1 to 12 clips, in any order."""
+    """Scenes with ``lowest`` to 9 own locations of 1 to 12 clips each, in any order."""
     rows = []
     for scene in range(draw(st.integers(1, 4))):
         sizes = draw(st.lists(st.integers(1, 12), min_size=lowest, max_size=9))
@@ -25,7 +25,9 @@ def clips(draw, lowest=2):
 
 
 @given(clips(), st.integers(2, 6), st.integers(0, 2**32 - 1))
-def test_folds_are_all_in_use_and_hold_locations_as_a_whole_and_no_scene_alone(rows, folds, seed):
+def test_no_fold_is_empty_and_no_location_is_split_and_no_scene_is_in_one_fold_only(
+    rows, folds, seed
+):
     scenes, locations = zip(*rows, strict=True)
     folds = min(folds, len(set(locations)))
     fold_of = folds_by_location(scenes, locations, folds, seed)
@@ -35,7 +37,7 @@ def test_folds_are_all_in_use_and_hold_locations_as_a_whole_and_no_scene_alone(r
 
 
 @given(clips(), st.integers(2, 6), st.integers(0, 2**32 - 1))
-def test_a_scene_is_spread_over_the_folds_to_within_its_largest_location(rows, folds, seed):
+def test_folds_differ_in_clips_of_a_scene_by_at_most_its_largest_location(rows, folds, seed):
     scenes, locations = zip(*rows, strict=True)
     folds = min(folds, len(set(locations)))
     fold_of = folds_by_location(scenes, locations, folds, seed)
@@ -48,7 +50,7 @@ def test_a_scene_is_spread_over_the_folds_to_within_its_largest_location(rows, f
 
 
 @given(clips(), st.randoms(use_true_random=False))
-def test_folds_depend_on_the_names_and_not_on_the_order_of_the_clips(rows, random):
+def test_folds_do_not_depend_on_the_order_of_the_clips(rows, random):
     before = dict(zip(rows, folds_by_location(*zip(*rows, strict=True), 2, 7), strict=True))
     random.shuffle(rows)
     after = dict(zip(rows, folds_by_location(*zip(*rows, strict=True), 2, 7), strict=True))
@@ -72,22 +74,22 @@ def test_a_location_of_two_scenes_is_in_one_fold():
     assert (fold_of[6:] != fold_of[0]).all()
 
 
-def test_scenes_at_one_location_and_more_folds_than_locations_are_refused_together():
+def test_too_few_locations_of_scenes_and_for_the_folds_are_one_error():
     scenes, locations = ["bus", "bus", "park", "park", "tram"], ["a", "a", "b", "c", "d"]
     with pytest.raises(DataError) as refused:
         folds_by_location(scenes, locations, 5, 0)
-    told = refused.value.problems
-    assert [re.findall(r"scene '(\w+)' has (\w) only", one) for one in told] == [
+    problems = refused.value.problems
+    assert [re.findall(r"scene '(\w+)' has (\w) only", one) for one in problems] == [
         [("bus", "a")],
         [("tram", "d")],
         [],
     ]
-    assert told[2].startswith("focus.folds: must be at most 4, the locations")
-    assert told[2].endswith("received 5")
+    assert problems[2].startswith("focus.folds: must be at most 4, the locations")
+    assert problems[2].endswith("received 5")
 
 
-def test_folds_that_cannot_keep_a_scene_out_of_any_one_are_refused():
-    # Each two of three locations are all that some scene has, and two of three share a fold.
+def test_a_scene_that_would_be_in_one_fold_only_is_an_error():
+    # Two of the three locations must share a fold, and any two are all locations of some scene.
     rows = [("bus", "a"), ("park", "a"), ("tram", "b"), ("park", "b"), ("bus", "c"), ("tram", "c")]
     with pytest.raises(DataError, match=r"would put all clips of (bus|tram|park) into one"):
         folds_by_location(*zip(*rows, strict=True), 2, 0)

@@ -1,4 +1,4 @@
-"""Reading the TAU22 layout, and saying everything that is wrong with it at once."""
+"""Reads the TAU22 layout, and reports all of its problems at once."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from focusnet.errors import DataError
 
 @pytest.fixture
 def parts(clip):
-    """Training, test and other clips of a small sound data set."""
+    """Training, test and unused clips of a small data set."""
     train = [
         clip("tram", "lyon-1", "a", 7, 0),
         clip("tram", "lyon-1", "a", 7, 1),
@@ -40,7 +40,7 @@ def problems_of(root: Path) -> list[str]:
     return caught.value.problems
 
 
-def test_clips_keep_the_order_of_meta_and_splits_are_rows_of_it(root):
+def test_clips_are_in_the_order_of_meta_and_splits_are_rows_of_it(root):
     dataset = read_dataset(root)
     assert dataset.clips["scene"].tolist() == ["tram"] * 2 + ["bus"] * 3 + ["tram", "zoo"]
     assert dataset.train.tolist() == [0, 1, 2, 3]
@@ -58,7 +58,7 @@ def test_classes_are_those_of_the_training_split_in_alphabetical_order(root):
     assert dataset.clips["label"].dtype == np.int64
 
 
-def test_devices_come_in_the_order_of_tau_and_then_of_the_alphabet(root):
+def test_devices_are_in_the_order_of_tau_and_then_alphabetical(root):
     assert read_dataset(root).devices == ("a", "b", "c", "s1", "s6", "phone")
 
 
@@ -70,14 +70,14 @@ def test_device_groups_are_those_of_tau():
     }  # fmt: skip
 
 
-def test_pieces_of_one_recording_share_it_and_nothing_else_does(root):
+def test_only_pieces_of_one_recording_share_it(root):
     recordings = read_dataset(root).clips["recording"]
     assert recordings[0] == recordings[1] == "audio/tram-lyon-1-7-a"
     assert recordings.nunique() == len(recordings) - 1
 
 
 @pytest.mark.parametrize("name", ["x-y-z-1-2-a.wav", "1-137-A-32.wav", "audio/tram-lyon-1-0-a.wav"])
-def test_a_name_not_built_as_tau_builds_it_is_a_recording_of_its_own(root, name):
+def test_a_clip_without_a_tau_name_is_a_recording_of_its_own(root, name):
     for file in ("meta.csv", "evaluation_setup/fold1_train.csv"):
         replace_in(root / file, "audio/tram-lyon-1-7-0-a.wav", name)
     assert read_dataset(root).clips["recording"][0] == name
@@ -92,13 +92,13 @@ def test_a_location_may_be_called_NA_and_files_may_come_from_windows(root, parts
     assert dataset.devices[-1] == "phone"
 
 
-def test_scene_label_and_further_columns_of_the_setup_are_optional(root, parts):
+def test_setup_files_may_lack_scene_label_and_have_other_columns(root, parts):
     path = root / "evaluation_setup" / "fold1_train.csv"
     path.write_text("number\tfilename\n" + "".join(f"1\t{c.filename}\n" for c in parts[0]))
     assert read_dataset(root).train.tolist() == [0, 1, 2, 3]
 
 
-def test_the_fingerprint_follows_what_the_files_say_and_not_their_times(root):
+def test_the_fingerprint_depends_on_the_content_of_the_files_and_not_on_their_times(root):
     before = read_dataset(root).fingerprint
     meta = root / "meta.csv"
     meta.write_bytes(meta.read_bytes().replace(b"\n", b"\r\n"))
@@ -110,7 +110,7 @@ def test_the_fingerprint_follows_what_the_files_say_and_not_their_times(root):
     assert len({before, other_device, read_dataset(root).fingerprint}) == 3
 
 
-def test_the_fingerprint_follows_who_is_in_which_split(tmp_path, write_layout, parts):
+def test_the_fingerprint_depends_on_the_splits(tmp_path, write_layout, parts):
     train, test, other = parts
     first = write_layout(tmp_path / "first", train, test, other)
     second = write_layout(tmp_path / "second", train, test, other)
@@ -136,7 +136,7 @@ def test_all_missing_files_are_named_at_once(root):
     ]
 
 
-def test_missing_columns_are_named_with_what_the_file_has_instead(root):
+def test_missing_columns_are_named_with_the_first_line_of_the_file(root):
     meta = root / "meta.csv"
     meta.write_text(meta.read_text().replace("\t", ","))
     (problem,) = problems_of(root)
@@ -166,26 +166,26 @@ def test_a_file_without_clips_is_named(root, content, message):
     ["/etc/passwd", "../x.wav", "audio/../../x.wav", "..", "audio\\x.wav", "C:/x.wav", "c:x.wav",
      "audio//x.wav", "./x.wav", "audio/", "a\x00b.wav", ""],
 )  # fmt: skip
-def test_a_name_that_leaves_the_folder_is_refused(root, name):
+def test_a_name_that_leaves_the_folder_is_an_error(root, name):
     for file in ("meta.csv", "evaluation_setup/fold1_train.csv"):
         replace_in(root / file, "audio/tram-lyon-1-7-0-a.wav", name)
     assert any("leaves the data set's folder" in problem for problem in problems_of(root))
 
 
 @pytest.mark.parametrize("name", ["a..b.wav", "audio/..hidden/x.wav", "audio/x..wav", "ü/ñ.wav"])
-def test_dots_inside_a_name_are_not_refused(root, name):
+def test_dots_inside_a_name_are_allowed(root, name):
     for file in ("meta.csv", "evaluation_setup/fold1_train.csv"):
         replace_in(root / file, "audio/tram-lyon-1-7-0-a.wav", name)
     assert read_dataset(root).clips["filename"][0] == name
 
 
-def test_all_that_is_wrong_is_told_in_one_error(tmp_path, write_layout, clip, parts):
+def test_all_problems_are_listed_in_one_error(tmp_path, write_layout, clip, parts):
     train, test, other = parts
-    strangers = [clip("bus", f"rome-{n}") for n in range(1234)]
+    unknown = [clip("bus", f"rome-{n}") for n in range(1234)]
     root = write_layout(tmp_path / "data", [*train, train[1]], [*test, train[0]], other)
     setup = root / "evaluation_setup"
     with open(setup / "fold1_train.csv", "a") as file:
-        file.writelines(f"{stranger.filename}\tbus\n" for stranger in strangers)
+        file.writelines(f"{one.filename}\tbus\n" for one in unknown)
     with open(setup / "fold1_evaluate.csv", "a") as file:
         file.write(f"{other[0].filename}\tbus\n")
     replace_in(root / "meta.csv", "\tparis-2\tphone", "\t \t")
@@ -201,7 +201,7 @@ def test_all_that_is_wrong_is_told_in_one_error(tmp_path, write_layout, clip, pa
     assert len(text) < 4000
 
 
-def test_a_clip_in_training_and_test_is_refused(tmp_path, write_layout, parts):
+def test_a_clip_in_training_and_test_is_an_error(tmp_path, write_layout, parts):
     train, test, _ = parts
     root = write_layout(tmp_path / "data", train, test)
     with open(root / "evaluation_setup" / "fold1_evaluate.csv", "a") as file:
@@ -211,7 +211,7 @@ def test_a_clip_in_training_and_test_is_refused(tmp_path, write_layout, parts):
     assert train[2].filename in problem
 
 
-def test_a_scene_of_the_test_split_that_training_does_not_know_is_refused(
+def test_a_scene_of_the_test_split_without_training_clips_is_an_error(
     tmp_path, write_layout, parts
 ):
     train, test, other = parts
@@ -220,7 +220,7 @@ def test_a_scene_of_the_test_split_that_training_does_not_know_is_refused(
     assert "scenes of the test split without a training clip: zoo" in problem
 
 
-def test_one_scene_alone_is_no_classification(tmp_path, write_layout, parts):
+def test_a_single_scene_is_an_error(tmp_path, write_layout, parts):
     train, test, _ = parts
     root = write_layout(tmp_path / "data", train[:2], test[1:])
     (problem,) = problems_of(root)

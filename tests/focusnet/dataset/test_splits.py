@@ -1,4 +1,4 @@
-"""The halves of the test split: by location, every scene in both, the same everywhere."""
+"""The halves of the test split: by location, every scene in both, always the same."""
 
 from itertools import product
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_each_half_has_half_of_the_locations_of_each_scene(counts, order):
 
 
 @given(counts, st.integers(1, 3), st.integers(1, 9))
-def test_rows_and_their_number_do_not_change_the_halves(counts, clips_each, order):
+def test_the_halves_do_not_depend_on_the_order_or_number_of_clips(counts, clips_each, order):
     places = {f"{s}city-{n}": [s] for s, count in counts.items() for n in range(count)}
     assert locations_of(dataset_of(places)) == locations_of(dataset_of(places, clips_each, order))
 
@@ -65,7 +65,7 @@ shared = st.dictionaries(
 
 
 @given(shared)
-def test_locations_shared_by_scenes_stay_whole_and_every_scene_is_in_both_halves(places):
+def test_a_location_shared_by_scenes_is_in_one_half_and_every_scene_in_both(places):
     by_scene: dict[str, list[str]] = {}
     for place, scenes in places.items():
         for scene in scenes:
@@ -75,7 +75,7 @@ def test_locations_shared_by_scenes_stay_whole_and_every_scene_is_in_both_halves
     try:
         halves = split_by_location(dataset)
     except DataError:
-        # Refused only where trying all halvings finds none.
+        # An error only where none of all possible splits would do.
         for bits in product((0, 1), repeat=len(places)):
             half = dict(zip(places, bits, strict=True))
             assert any(len({half[p] for p in found}) < 2 for found in by_scene.values())
@@ -85,7 +85,7 @@ def test_locations_shared_by_scenes_stay_whole_and_every_scene_is_in_both_halves
     assert set(found["select"]["scene"]) == set(found["report"]["scene"]) == set(by_scene)
 
 
-def test_impossible_halvings_are_refused_with_the_reason():
+def test_an_impossible_split_is_an_error_with_the_reason():
     triangle = {"x-1": ["bus", "park"], "x-2": ["park", "tram"], "x-3": ["tram", "bus"]}
     with pytest.raises(DataError, match=r"3 locations are shared among scenes \(x-1, x-2, x-3\)"):
         split_by_location(dataset_of(triangle))
@@ -102,7 +102,7 @@ def test_every_scene_with_too_few_locations_is_named():
     assert "scene 'tram' has 0 test locations" in caught.value.problems[1]
 
 
-def test_the_halves_are_what_they_were_when_results_were_published():
+def test_the_halves_are_those_of_published_results():
     """Golden: a change here makes every published select and report figure incomparable."""
     places = {f"lyon-{n}": ["bus" if n % 2 else "park"] for n in range(8)}
     select = locations_of(dataset_of(places))["select"]
@@ -111,7 +111,7 @@ def test_the_halves_are_what_they_were_when_results_were_published():
 
 @pytest.mark.slow
 @pytest.mark.esc10
-def test_real_recordings_are_halved(esc10_root):
+def test_real_recordings_are_split_evenly(esc10_root):
     dataset = read_dataset(esc10_root)
     parts = [dataset.clips.iloc[rows] for rows in split_by_location(dataset).values()]
     numbers = [part.groupby("scene")["location"].nunique() for part in parts]

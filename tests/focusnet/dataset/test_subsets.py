@@ -1,4 +1,4 @@
-"""Training subsets: the official ones as they are, drawn ones nested, whole and balanced."""
+"""Training subsets: official lists as they are; drawn ones nested, balanced, whole recordings."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -45,7 +45,7 @@ seeds = st.integers(0, 3)
 
 
 @given(datasets, percents, percents, seeds)
-def test_a_smaller_subset_lies_within_a_larger_one(dataset, one, other, seed):
+def test_a_smaller_subset_is_part_of_a_larger_one(dataset, one, other, seed):
     small, large = sorted((one, other))
     inner = training_subset(dataset, small, seed)
     assert set(inner) <= set(training_subset(dataset, large, seed)) <= set(dataset.train)
@@ -54,7 +54,7 @@ def test_a_smaller_subset_lies_within_a_larger_one(dataset, one, other, seed):
 
 
 @given(datasets, percents, seeds)
-def test_recordings_are_in_or_out_as_a_whole(dataset, percent, seed):
+def test_a_subset_has_whole_recordings(dataset, percent, seed):
     chosen = dataset.clips.iloc[training_subset(dataset, percent, seed)]
     sizes = dataset.clips.groupby("recording").size()
     assert (
@@ -66,7 +66,7 @@ def test_recordings_are_in_or_out_as_a_whole(dataset, percent, seed):
 
 
 @given(datasets, percents, seeds)
-def test_the_share_is_met_within_half_a_recording_and_no_class_is_lost(dataset, percent, seed):
+def test_the_size_is_right_to_half_a_recording_and_no_class_is_lost(dataset, percent, seed):
     chosen = dataset.clips.iloc[training_subset(dataset, percent, seed)]
     assert set(chosen["scene"]) == set(dataset.classes)
     sizes = chosen.groupby("recording").size()
@@ -77,9 +77,7 @@ def test_the_share_is_met_within_half_a_recording_and_no_class_is_lost(dataset, 
 
 
 @given(datasets, percents, seeds, st.integers(0, 5))
-def test_the_draw_depends_on_names_and_seed_and_not_on_the_order_of_rows(
-    dataset, percent, seed, order
-):
+def test_the_draw_does_not_depend_on_the_order_of_rows(dataset, percent, seed, order):
     mixed = shuffled(dataset, order)
     names = dataset.clips["filename"].iloc[training_subset(dataset, percent, seed)]
     mixed_names = mixed.clips["filename"].iloc[training_subset(mixed, percent, seed)]
@@ -87,7 +85,7 @@ def test_the_draw_depends_on_names_and_seed_and_not_on_the_order_of_rows(
 
 
 @given(datasets)
-def test_all_is_all(dataset):
+def test_100_percent_are_all_clips(dataset):
     np.testing.assert_array_equal(training_subset(dataset, 100, 0), dataset.train)
 
 
@@ -120,7 +118,7 @@ def test_another_seed_draws_other_recordings():
 
 
 @pytest.mark.parametrize("percent", [0, 101, -5])
-def test_a_share_outside_0_to_100_is_a_mistake_of_the_caller(percent):
+def test_a_percentage_outside_0_to_100_is_a_value_error(percent):
     with pytest.raises(ValueError, match=f"received {percent}"):
         training_subset(study_sized(), percent, 0)
 
@@ -140,25 +138,25 @@ def write_official(dataset: Dataset, percent: int, rows: list[int], header="file
     return path
 
 
-def test_the_official_subset_is_taken_as_it_is(with_setup):
+def test_the_official_subset_is_used_as_it_is(with_setup):
     write_official(with_setup, 10, [11, 3, 0])
     for seed in (0, 1):
         assert training_subset(with_setup, 10, seed).tolist() == [0, 3, 11]
     assert len(training_subset(with_setup, 20, 0)) == 4  # no split20.csv: drawn
 
 
-def test_an_official_100_is_used_too(with_setup):
+def test_an_official_list_of_100_percent_is_used(with_setup):
     assert len(training_subset(with_setup, 100, 0)) == 20
     write_official(with_setup, 100, [0, 1, 2, 13])
     assert training_subset(with_setup, 100, 0).tolist() == [0, 1, 2, 13]
 
 
-def test_an_official_subset_with_foreign_clips_or_without_a_class_is_refused(with_setup):
+def test_an_official_subset_with_other_clips_or_without_a_class_is_an_error(with_setup):
     path = write_official(with_setup, 5, [0, 1, 20])
     with pytest.raises(DataError) as caught:
         training_subset(with_setup, 5, 0)
     assert caught.value.problems == [
-        f"{path}: names 1 clips outside the training split, such as 'audio/bus-oslo-1-0-0-a.wav'",
+        f"{path}: clips outside the training split: 1, such as 'audio/bus-oslo-1-0-0-a.wav'",
         f"{path}: has no clip of tram",
     ]
     write_official(with_setup, 5, [0, 12], "filename\tscene_label", "\tbus")

@@ -1,5 +1,6 @@
-"""Audio decoded once: exact samples, every bad clip named, nothing half-built, one builder."""
+"""Decoding to the cache: exact samples, bad clips named, no partial results, one builder."""
 
+import logging
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from focusnet.dataset.layout import Dataset, read_dataset
 from focusnet.dataset.waveforms import open_waveforms
 from focusnet.errors import DataError
 
-RATE = 8000  # small files are read as large ones are
+RATE = 8000  # a low rate keeps the files small
 
 
 @pytest.fixture
@@ -55,12 +56,12 @@ def audio_path(dataset: Dataset, row: int) -> Path:
     return dataset.root / dataset.clips["filename"].iloc[row]
 
 
-def kept_in(cache: Path) -> list[str]:
-    """What lies in the cache but lock files."""
+def entries_of(cache: Path) -> list[str]:
+    """The names in the cache except lock files."""
     return [p.name for p in (cache / "waveforms").iterdir() if p.suffix != ".lock"]
 
 
-def test_16_bit_clips_at_their_own_rate_are_kept_exactly(audio_set, cache):
+def test_16_bit_clips_at_their_own_rate_are_stored_exactly(audio_set, cache):
     dataset = audio_set()
     found = opened(dataset, cache)
     assert found.samples.dtype == np.int16
@@ -83,7 +84,7 @@ def test_other_clips_become_float32(audio_set, cache, subtype):
         np.testing.assert_array_equal(found.samples[found.position[row]], exact)
 
 
-def test_one_24_bit_clip_makes_all_float32_and_16_bit_ones_stay_exact(audio_set, cache):
+def test_one_24_bit_clip_makes_all_float32_and_16_bit_clips_stay_exact(audio_set, cache):
     dataset = audio_set()
     samples, _ = soundfile.read(audio_path(dataset, 3), dtype="int32")
     soundfile.write(audio_path(dataset, 3), samples + (1 << 10), RATE, subtype="PCM_24")
@@ -113,7 +114,7 @@ def test_resampling_is_soxr_hq_with_the_length_of_librosa(
         assert length - len(expected) <= 1
 
 
-def test_a_bad_clip_among_resampled_ones_leaves_its_neighbours_as_they_are(audio_set, cache):
+def test_a_bad_clip_does_not_change_clips_resampled_with_it(audio_set, cache):
     dataset = audio_set(clips_each=10, subtype="FLOAT")
     alone = opened(dataset, cache / "alone", rate=11025)
     samples, _ = soundfile.read(audio_path(dataset, 3), dtype="float32")
@@ -126,25 +127,27 @@ def test_a_bad_clip_among_resampled_ones_leaves_its_neighbours_as_they_are(audio
         np.testing.assert_array_equal(found.samples[found.position[row]], expected)
 
 
-def test_the_samples_cannot_be_changed_by_a_trial(audio_set, cache):
+def test_the_samples_are_read_only(audio_set, cache):
     found = opened(audio_set(), cache)
     assert isinstance(found.samples, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         found.samples[0, 0] = 1
 
 
-def test_the_second_trial_decodes_nothing(audio_set, cache, monkeypatch, capsys):
+def test_the_second_trial_decodes_nothing(audio_set, cache, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "focusnet")
     dataset = audio_set()
     first = opened(dataset, cache)
-    assert "Decoding 12 clips" in capsys.readouterr().err
+    assert f"Decoding 12 clips of {dataset.root} at 8000 Hz" in caplog.messages
+    caplog.clear()
     monkeypatch.setattr(waveforms, "run_tasks", None)  # calling it would fail
     second = opened(dataset, cache)
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
     assert second.fingerprint == first.fingerprint
     np.testing.assert_array_equal(second.samples, first.samples)
 
 
-def test_several_processes_give_what_one_gives(audio_set, tmp_path, monkeypatch):
+def test_several_processes_give_the_same_samples_as_one(audio_set, tmp_path, monkeypatch):
     dataset = audio_set(clips_each=20)
     alone = opened(dataset, tmp_path / "one", workers=1)
     monkeypatch.setattr(waveforms, "_CLIPS_PER_TASK", 3)
@@ -154,7 +157,7 @@ def test_several_processes_give_what_one_gives(audio_set, tmp_path, monkeypatch)
     assert together.fingerprint == alone.fingerprint
 
 
-def test_clips_in_neither_split_are_not_needed(audio_set, cache):
+def test_clips_in_neither_split_may_be_missing(audio_set, cache):
     dataset = audio_set()
     with open(dataset.root / "meta.csv", "a") as file:
         file.write("audio/absent.wav\tzoo\toslo-1\ta\n")
@@ -162,7 +165,7 @@ def test_clips_in_neither_split_are_not_needed(audio_set, cache):
     assert found.position.tolist() == [*range(12), -1]
 
 
-def test_changed_audio_is_noticed_even_with_size_and_time_set_back(audio_set, cache):
+def test_changed_audio_is_noticed_even_if_size_and_time_are_as_before(audio_set, cache):
     dataset = audio_set()
     before = opened(dataset, cache)
     path = audio_path(dataset, 5)
@@ -176,7 +179,7 @@ def test_changed_audio_is_noticed_even_with_size_and_time_set_back(audio_set, ca
     assert after.fingerprint != before.fingerprint
 
 
-def test_the_fingerprint_is_of_the_audio_and_not_of_place_time_or_row_order(audio_set, cache):
+def test_the_fingerprint_does_not_depend_on_place_time_or_row_order(audio_set, cache):
     dataset = audio_set()
     before = opened(dataset, cache).fingerprint
     moved = dataset.root.with_name("moved")
@@ -189,7 +192,7 @@ def test_the_fingerprint_is_of_the_audio_and_not_of_place_time_or_row_order(audi
     np.testing.assert_array_equal(found.samples[found.position[11]], exact)
 
 
-def test_the_fingerprint_follows_samples_and_rate(audio_set, cache):
+def test_the_fingerprint_depends_on_samples_and_rate(audio_set, cache):
     fingerprints = {
         opened(audio_set(), cache).fingerprint,
         opened(audio_set(), cache, rate=16000).fingerprint,
@@ -200,7 +203,7 @@ def test_the_fingerprint_follows_samples_and_rate(audio_set, cache):
 
 
 def spoil(dataset: Dataset) -> dict[str, str]:
-    """Make seven clips unusable, each in its own way; gives back what must be said of each."""
+    """Make seven clips unusable, each in another way; return the reason expected for each."""
     noise = np.random.default_rng(0).uniform(-1, 1, 800)
     path = {row: audio_path(dataset, row) for row in range(8)}
     path[1].unlink()
@@ -232,10 +235,10 @@ def test_all_bad_clips_are_named_in_one_error_and_nothing_is_kept(audio_set, cac
     assert lead.startswith(f"{dataset.root}: 7 of 24 clips cannot be used")
     assert "data.on_bad_clip: skip" in lead
     assert named == [f"{name}: {reason}" for name, reason in expected.items()]
-    assert kept_in(cache) == []
+    assert entries_of(cache) == []
 
 
-def test_skipping_leaves_bad_clips_out_and_says_so(audio_set, cache, capsys):
+def test_skipping_leaves_bad_clips_out_and_lists_them(audio_set, cache, monkeypatch):
     dataset = audio_set(clips_each=12)
     expected = spoil(dataset)
     found = opened(dataset, cache, bad="skip")
@@ -244,10 +247,9 @@ def test_skipping_leaves_bad_clips_out_and_says_so(audio_set, cache, capsys):
     for row in (0, 8, 23):
         exact, _ = soundfile.read(audio_path(dataset, row), dtype="float32")
         np.testing.assert_array_equal(found.samples[found.position[row]] * found.scale, exact)
-    capsys.readouterr()
+    monkeypatch.setattr(waveforms, "run_tasks", None)  # decoding again would fail
     with pytest.raises(DataError, match="7 of 24 clips cannot be used"):
         opened(dataset, cache, bad="error")
-    assert capsys.readouterr().err == ""  # known without decoding again
 
 
 def test_a_long_list_of_bad_clips_is_cut_with_its_count(audio_set, cache):
@@ -266,25 +268,25 @@ def test_more_than_half_bad_is_an_error_even_when_skipping(audio_set, cache):
         audio_path(dataset, row).unlink()
     with pytest.raises(DataError, match=r"7 of 12 clips cannot be used \(more than half\)"):
         opened(dataset, cache, bad="skip")
-    assert kept_in(cache) == []
+    assert entries_of(cache) == []
 
 
 def test_a_class_without_a_clip_left_is_an_error_even_when_skipping(audio_set, cache):
     dataset = audio_set(clips_each=3)  # one training clip and two test clips of each scene
     audio_path(dataset, int(dataset.train[1])).unlink()
-    for _ in range(2):  # told from what is stored as well as when it is made
+    for _ in range(2):  # when the clips are decoded, and when they are read from the cache
         with pytest.raises(
             DataError, match=r"no training clip of 'tram' can be used(.|\n)*wav: no"
         ):
             opened(dataset, cache, bad="skip")
 
 
-def test_too_little_room_is_told_before_anything_is_written(audio_set, cache, monkeypatch):
+def test_too_little_room_is_noticed_before_anything_is_written(audio_set, cache, monkeypatch):
     room = shutil.disk_usage(Path(__file__))._replace(free=12 * 1600 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
     with pytest.raises(DataError, match=r"needs 0.0 GB, 0.0 GB are free; set data.cache"):
         opened(audio_set(), cache)
-    assert kept_in(cache) == []
+    assert entries_of(cache) == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(audio_set, tmp_path):
@@ -295,19 +297,19 @@ def test_a_cache_that_cannot_be_written_is_named(audio_set, tmp_path):
 
 def test_audio_that_changes_while_it_is_decoded_is_not_kept(audio_set, cache, monkeypatch):
     dataset = audio_set()
-    decode = waveforms.run_tasks
+    run_tasks = waveforms.run_tasks
 
-    def meddle(*args):
+    def change_and_run(*args):
         os.utime(audio_path(dataset, 0))
-        return decode(*args)
+        return run_tasks(*args)
 
-    monkeypatch.setattr(waveforms, "run_tasks", meddle)
+    monkeypatch.setattr(waveforms, "run_tasks", change_and_run)
     with pytest.raises(DataError, match="changed while it was decoded"):
         opened(dataset, cache)
-    assert kept_in(cache) == []
+    assert entries_of(cache) == []
 
 
-def test_a_damaged_array_is_made_again(audio_set, cache):
+def test_a_damaged_array_is_decoded_again(audio_set, cache):
     dataset = audio_set()
     expected = np.array(opened(dataset, cache).samples)
     (array,) = (cache / "waveforms").glob("*/samples.npy")
@@ -317,10 +319,11 @@ def test_a_damaged_array_is_made_again(audio_set, cache):
 
 # A process of its own that opens the data set argv[1] with the cache argv[2]; {} patches it.
 PROCESS = """
-import sys, time
+import logging, sys, time
 from pathlib import Path
 from focusnet.dataset import waveforms
 from focusnet.dataset.layout import read_dataset
+logging.basicConfig(level=logging.INFO)  # on stderr
 root, cache = map(Path, sys.argv[1:])
 waveforms._CLIPS_PER_TASK = 4
 run_tasks = waveforms.run_tasks
@@ -347,28 +350,28 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_two_processes_that_start_at_once_build_once(audio_set, cache, tmp_path):
+def test_of_two_processes_one_decodes_and_one_waits(audio_set, cache, tmp_path):
     dataset = audio_set()
-    # Whoever builds goes on only when the other is seen to wait.
+    # The process that decodes waits until the other has logged that it waits.
     patch = f"""
 def patiently(*args):
     while not Path({str(tmp_path / "go")!r}).exists(): time.sleep(0.02)
     return run_tasks(*args)
 waveforms.run_tasks = patiently
 """
-    said = [tmp_path / "first.txt", tmp_path / "second.txt"]
-    both = [start(patch, dataset, cache, stderr) for stderr in said]
-    wait_until(lambda: any("waiting for it" in path.read_text() for path in said))
+    logs = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    both = [start(patch, dataset, cache, stderr) for stderr in logs]
+    wait_until(lambda: any("waiting for it" in path.read_text() for path in logs))
     (tmp_path / "go").touch()
     fingerprints = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert fingerprints[0] == fingerprints[1] != ""
-    text = "".join(path.read_text() for path in said)
+    text = "".join(path.read_text() for path in logs)
     assert text.count("Decoded 12 clips") == text.count("waiting for it") == 1
 
 
 @pytest.mark.parametrize("next_is_another", [False, True])
-def test_a_killed_builder_leaves_nothing_that_looks_finished(
+def test_the_partial_folder_of_a_killed_builder_is_removed_by_the_next(
     audio_set, cache, tmp_path, next_is_another
 ):
     dataset = audio_set()
@@ -386,19 +389,19 @@ waveforms.run_tasks = stuck
     builder.send_signal(signal.SIGKILL)
     builder.wait()
     builder.stdout.close()
-    (left,) = kept_in(cache)
+    (left,) = entries_of(cache)
     assert left.endswith(".part")
 
-    # Whichever data set is decoded next, its builder clears up.
+    # The next builder removes it, whichever data set it decodes.
     after = audio_set("other", seed=1) if next_is_another else dataset
     found = opened(after, cache)
     exact, _ = soundfile.read(audio_path(after, 11), dtype="int16")
     np.testing.assert_array_equal(found.samples[found.position[11]], exact)
-    assert len(kept_in(cache)) == 1
-    assert left not in kept_in(cache)
+    assert len(entries_of(cache)) == 1
+    assert left not in entries_of(cache)
 
 
-def test_a_living_builder_is_not_cleared_away(audio_set, cache, tmp_path):
+def test_the_partial_folder_of_a_living_builder_is_not_removed(audio_set, cache, tmp_path):
     dataset = audio_set()
     patch = f"""
 def patiently(pool, function, tasks, advance):
@@ -417,14 +420,14 @@ waveforms.run_tasks = patiently
     assert fingerprint.strip() == opened(dataset, cache).fingerprint
 
 
-def test_a_full_disk_leaves_nothing(audio_set, cache, tmp_path):
+def test_a_full_disk_leaves_no_partial_folder(audio_set, cache, tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
     process = start(limit, audio_set(), cache, tmp_path / "stderr.txt")
     process.communicate(timeout=60)
     text = (tmp_path / "stderr.txt").read_text()
     assert process.returncode != 0
     assert "decoding stopped, nothing kept: [Errno 27] File too large" in text
-    assert kept_in(cache) == []
+    assert entries_of(cache) == []
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
-"""Getting a data set: archives side by side, each once; a server that fails; what is told."""
+"""Downloads of TAU22 and weights: in parallel, resumed, verified; error messages of the command."""
 
 import dataclasses
 import hashlib
 import io
+import json
 import re
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,13 @@ from faulty_server import faulty_server
 
 import focusnet.model.weights
 from focusnet.dataset.layout import read_dataset
-from focusnet.download import sources, transfer
-from focusnet.download import tau22 as archives
+from focusnet.download import tau22, tau22_files
 from focusnet.download.__main__ import main
-from focusnet.download.sources import SUBSETS, TAU22, with_sizes
 from focusnet.download.tau22 import download_tau22
-from focusnet.download.transfer import Remote
+from focusnet.download.tau22_files import SUBSETS, TAU22, with_sizes
 from focusnet.errors import DataError
+from focusnet.system import transfer
+from focusnet.system.transfer import RemoteFile
 
 NAME = "TAU-urban-acoustic-scenes-2022-mobile-development"
 RECORD = "api/records/6337421"
@@ -35,7 +37,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def files(tmp_path, write_layout, clip) -> dict[str, bytes]:
-    """What the server publishes: TAU22 in small, its subset lists, a record."""
+    """What the server publishes: a small TAU22 and its subset lists."""
     train = [clip(scene, f"paris-{n}") for n, scene in enumerate(["bus", "bus", "tram", "tram"])]
     test = [clip(scene, f"lyon-{n}") for n, scene in enumerate(["bus", "tram"])]
     root = write_layout(tmp_path / "layout", train, test)
@@ -55,11 +57,11 @@ def files(tmp_path, write_layout, clip) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(files, monkeypatch):
-    """The server, known to the code under test as the place of TAU22."""
+    """The server, from which the code under test takes TAU22."""
     monkeypatch.setattr(transfer, "_LONGEST_WAIT", 0.0)
     with faulty_server(files) as served:
         remotes = [
-            Remote(
+            RemoteFile(
                 name,
                 f"{served.url}/{name}",
                 "md5:" + hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -69,16 +71,16 @@ def server(files, monkeypatch):
             for name, content in files.items()
         ]
         lists = tuple(one for one in remotes if one.checksum is None)
-        monkeypatch.setattr(archives, "TAU22", tuple(one for one in remotes if one.checksum))
-        monkeypatch.setattr(archives, "SUBSETS", lists)
-        monkeypatch.setattr(archives, "_SPARE", 0)
-        monkeypatch.setattr(archives, "TAU22_UNPACKED", 10_000)
+        monkeypatch.setattr(tau22, "TAU22", tuple(one for one in remotes if one.checksum))
+        monkeypatch.setattr(tau22, "SUBSETS", lists)
+        monkeypatch.setattr(tau22, "_SPARE", 0)
+        monkeypatch.setattr(tau22, "TAU22_UNPACKED", 10_000)
         yield served
 
 
 @pytest.fixture
 def get(server, tmp_path):
-    """Downloads through the mirror option, which needs no record."""
+    """Downloads with the mirror option, which needs no Zenodo record."""
 
     def download(**options) -> Path:
         return download_tau22(tmp_path / "to", mirror=server.url, **options)
@@ -96,7 +98,7 @@ def fetched(server) -> list[str]:
     return sorted(path for method, path, _ in server.requests if method == "GET")
 
 
-def test_tau22_is_fetched_unpacked_and_complete(get, files, tmp_path):
+def test_tau22_is_downloaded_and_unpacked_completely(get, files, tmp_path):
     root = get()
     assert root == tmp_path / "to" / NAME
     assert len(read_dataset(root).clips) == 6
@@ -106,14 +108,14 @@ def test_tau22_is_fetched_unpacked_and_complete(get, files, tmp_path):
     assert not list((tmp_path / "to").glob("*.zip*"))
 
 
-def test_what_is_done_is_not_fetched_again(get, server):
+def test_finished_archives_are_not_downloaded_again(get, server):
     get()
     server.requests.clear()
     get()
     assert fetched(server) == []
 
 
-def test_what_went_missing_is_fetched_and_nothing_else(get, server):
+def test_only_missing_files_are_downloaded_again(get, server):
     root = get()
     server.requests.clear()
     (root / "audio" / "bus-paris-0-0-0-a.wav").unlink()
@@ -123,7 +125,7 @@ def test_what_went_missing_is_fetched_and_nothing_else(get, server):
     assert (root / "audio" / "bus-paris-0-0-0-a.wav").is_file()
 
 
-def test_archives_are_kept_on_request_and_taken_where_they_lie(get, server, files, tmp_path):
+def test_archives_are_kept_on_request_and_existing_ones_are_used(get, server, files, tmp_path):
     (tmp_path / "to").mkdir()
     name = f"{NAME}.audio.2.zip"
     (tmp_path / "to" / name).write_bytes(files[name])
@@ -133,18 +135,21 @@ def test_archives_are_kept_on_request_and_taken_where_they_lie(get, server, file
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
-def test_a_failing_server_costs_nothing_but_time(get, server, parallel, capsys):
+def test_a_failing_server_is_retried(get, server, parallel, capsys):
     server.faults = ["cut 100", "flip", "status 503", "long", "cut 0"]
     assert len(read_dataset(get(parallel=parallel)).clips) == 6
     assert "deleted, fetching it again" in capsys.readouterr().err
 
 
-def test_one_bad_file_does_not_stop_the_others_and_all_are_told(get, server, files, tmp_path):
+def test_bad_files_do_not_stop_the_others_and_are_all_listed(get, server, files, tmp_path):
     sound = files[f"{NAME}.audio.1.zip"]
     files[f"{NAME}.audio.1.zip"] = sound[:-1] + b"!"
     gone = files.pop(f"{NAME}.audio.2.zip")
     found = problems(get)
-    assert any("audio.1.zip: wrong checksum" in line and "twice; deleted" in line for line in found)
+    assert any(
+        "audio.1.zip: wrong checksum" in line and "deleted after the second" in line
+        for line in found
+    )
     assert any("audio.2.zip: the server says 404" in line for line in found)
     assert "the same command fetches what is missing" in found[-1]
     assert (tmp_path / "to" / NAME / "meta.csv").is_file()
@@ -155,14 +160,14 @@ def test_one_bad_file_does_not_stop_the_others_and_all_are_told(get, server, fil
     assert f"{NAME}.meta.zip" not in fetched(server)
 
 
-def test_archives_come_side_by_side(get, server):
+def test_archives_are_downloaded_in_parallel(get, server):
     meeting = threading.Barrier(2, timeout=20)
     server.on_request = lambda path: "audio" in path and meeting.wait()
     get(parallel=3)
     assert not meeting.broken
 
 
-def test_a_subset_list_that_does_not_fit_is_deleted(get, files, tmp_path):
+def test_a_subset_list_that_does_not_fit_the_data_set_is_deleted(get, files, tmp_path):
     files["split50.csv"] = b"<html>not found</html>"
     found = problems(get)
     assert "split50.csv: missing column 'filename'" in found[0]
@@ -173,15 +178,15 @@ def test_a_subset_list_that_does_not_fit_is_deleted(get, files, tmp_path):
     assert (setup / "split100.csv").is_file()
 
 
-def test_room_is_needed_for_archives_and_for_what_they_become(get, server, files, monkeypatch):
-    monkeypatch.setattr(archives, "TAU22_UNPACKED", 10**18)
+def test_the_disk_needs_room_for_archives_and_unpacked_files(get, server, files, monkeypatch):
+    monkeypatch.setattr(tau22, "TAU22_UNPACKED", 10**18)
     [problem] = problems(get)
     total = sum(len(content) for name, content in files.items() if name.endswith(".zip"))
-    assert f"({total / 1000:.1f} kB of archives still to come, 1000000.0 TB unpacked" in problem
+    assert f"({total / 1000:.1f} kB to download, 1000000.0 TB unpacked" in problem
     assert fetched(server) == []
 
 
-def test_two_downloads_into_one_folder_do_not_meet(get, server):
+def test_a_second_download_into_one_folder_is_refused(get, server):
     seen: list[str] = []
     server.on_request = lambda path: seen.extend(problems(get)) if path.endswith("meta.zip") else 0
     server.requests.clear()
@@ -191,9 +196,7 @@ def test_two_downloads_into_one_folder_do_not_meet(get, server):
 
 
 def record(files, **changes) -> bytes:
-    """A record's answer in the form of Zenodo's interface."""
-    import json
-
+    """A record as Zenodo's API returns it."""
     entries = [
         {
             "key": name,
@@ -208,21 +211,21 @@ def record(files, **changes) -> bytes:
     return json.dumps({"id": 6337421, "files": entries}).encode()
 
 
-def test_the_record_gives_the_sizes(server, files, tmp_path, monkeypatch):
+def test_sizes_come_from_the_record(server, files, tmp_path, monkeypatch):
     files[RECORD] = record(files)
     monkeypatch.setattr(
-        archives, "with_sizes", lambda remotes: with_sizes(remotes, f"{server.url}/api/records")
+        tau22, "with_sizes", lambda remotes: with_sizes(remotes, f"{server.url}/api/records")
     )
-    sized = archives.with_sizes(archives.TAU22)
+    sized = tau22.with_sizes(tau22.TAU22)
     assert [one.size for one in sized] == [len(files[one.name]) for one in sized]
     server.faults = ["", "", "extra", "cut 50"]
     assert len(read_dataset(download_tau22(tmp_path / "to")).clips) == 6
 
 
-def test_the_older_form_of_a_record_is_read_too(server, files):
+def test_the_older_form_of_a_record_is_read(server, files):
     text = record(files).decode().replace('"key"', '"filename"').replace('"md5:', '"')
     files[RECORD] = text.replace('"size"', '"filesize"').encode()
-    sized = with_sizes(archives.TAU22, f"{server.url}/api/records")
+    sized = with_sizes(tau22.TAU22, f"{server.url}/api/records")
     assert [one.size for one in sized] == [len(files[one.name]) for one in sized]
 
 
@@ -233,10 +236,10 @@ def test_the_older_form_of_a_record_is_read_too(server, files):
         ({"key": "other.zip"}, r"lists no file .*meta.zip"),
     ],
 )
-def test_a_record_with_other_files_is_refused(server, files, change, message):
+def test_a_record_with_other_files_or_checksums_is_refused(server, files, change, message):
     files[RECORD] = record(files, **change)
     with pytest.raises(DataError, match=message):
-        with_sizes(archives.TAU22, f"{server.url}/api/records")
+        with_sizes(tau22.TAU22, f"{server.url}/api/records")
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"files": 3}', None])
@@ -244,11 +247,11 @@ def test_a_record_that_cannot_be_read_says_what_to_do(server, files, answer):
     if answer is not None:
         files[RECORD] = answer
     with pytest.raises(DataError, match=r"cannot be read: (.|\n)*put them into the folder"):
-        with_sizes(archives.TAU22, f"{server.url}/api/records")
+        with_sizes(tau22.TAU22, f"{server.url}/api/records")
 
 
-def test_all_files_of_the_published_record_are_known_by_their_checksums():
-    # The Zenodo record has 16 parts of audio, meta and doc, and soundata lists their MD5.
+def test_the_checksums_of_all_published_files_are_known():
+    # The Zenodo record has 16 audio archives, meta and doc.
     names = [one.name for one in TAU22]
     assert sorted(names) == sorted(
         f"{NAME}.{part}.zip" for part in ["meta", "doc", *(f"audio.{n}" for n in range(1, 17))]
@@ -271,7 +274,7 @@ def weights(server, files, monkeypatch) -> bytes:
     return content
 
 
-def test_weights_are_fetched_verified_and_put_where_studies_look(
+def test_weights_are_verified_and_put_where_studies_look(
     weights, server, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv("FOCUSNET_CACHE", str(tmp_path / "cache"))
@@ -285,7 +288,19 @@ def test_weights_are_fetched_verified_and_put_where_studies_look(
     assert fetched(server) == []
 
 
-def test_the_command_tells_where_tau22_is_and_what_is_next(server, tmp_path, capsys):
+def test_trials_that_need_the_weights_at_once_download_them_once(weights, server, tmp_path):
+    published = focusnet.model.weights.PUBLISHED["passt"]
+    with ThreadPoolExecutor(3) as pool:
+        trials = [
+            pool.submit(focusnet.model.weights.fetch, published, tmp_path / "cache")
+            for _ in range(3)
+        ]
+        paths = {trial.result() for trial in trials}
+    assert [path.read_bytes() for path in paths] == [weights]
+    assert fetched(server) == ["weights.pt"]
+
+
+def test_the_command_prints_where_tau22_is_and_how_to_check_it(server, tmp_path, capsys):
     assert main(["tau22", "--to", str(tmp_path / "to"), "--mirror", server.url]) == 0
     out, err = capsys.readouterr()
     root = tmp_path / "to" / NAME
@@ -301,7 +316,7 @@ def test_the_command_tells_where_tau22_is_and_what_is_next(server, tmp_path, cap
         (["tau22", "--to", "{tmp}/to", "--mirror", "{url}/nowhere"], "the server says 404"),
     ],
 )
-def test_what_cannot_be_had_is_one_message_and_status_2(
+def test_a_failed_download_is_one_message_and_status_2(
     arguments, message, server, tmp_path, capsys
 ):
     (tmp_path / "file").write_text("no folder")
@@ -312,13 +327,13 @@ def test_what_cannot_be_had_is_one_message_and_status_2(
     assert "Traceback" not in err
 
 
-def test_ctrl_c_keeps_what_has_come(server, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_says_how_to_resume(server, tmp_path, monkeypatch, capsys):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(archives, "wait", interrupted)
+    monkeypatch.setattr(tau22, "wait", interrupted)
     assert main(["tau22", "--to", str(tmp_path / "to"), "--mirror", server.url]) == 130
-    assert "goes on where it stopped" in capsys.readouterr().err
+    assert "resumes the download" in capsys.readouterr().err
     monkeypatch.undo()
 
 
@@ -335,4 +350,4 @@ def test_the_published_weights_are_those_that_studies_start_from():
     published = focusnet.model.weights.PUBLISHED["passt_s_swa_p16_128_ap476"]
     assert published is focusnet.model.weights.AUDIOSET
     assert dataclasses.asdict(published)["megabytes"] == 345
-    assert sources.TAU22_UNPACKED == 230_350 * 132_344
+    assert tau22_files.TAU22_UNPACKED == 230_350 * 132_344

@@ -1,20 +1,22 @@
-"""What a transfer tells where there is no terminal: how much, how fast, how long."""
+"""The lines that a download prints where there is no terminal: bytes, rate and time left."""
+
+import logging
 
 import pytest
 
-from focusnet.download import display as transfer_display
-from focusnet.download.display import Display
+from focusnet.download import display as download_display
+from focusnet.download.display import DownloadDisplay
 
 
 @pytest.fixture
 def clock(monkeypatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(transfer_display.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(download_display.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_a_file_that_is_done_comes_with_rate_and_time_left(clock, capsys):
-    with Display(1_000_000) as display, display.of_file("a", 600_000, 0) as advance:
+def test_a_finished_file_is_printed_with_rate_and_time_left(clock, capsys):
+    with DownloadDisplay(1_000_000) as display, display.file_bar("a", 600_000, 0) as advance:
         clock[0] += 10
         advance(250_000)
         display.done("a.zip", 1, 2)
@@ -24,20 +26,28 @@ def test_a_file_that_is_done_comes_with_rate_and_time_left(clock, capsys):
     )
 
 
-def test_a_line_a_minute_says_how_far_it_is(clock, capsys):
-    with Display(9_000_000) as display, display.of_file("a", 9_000_000, 0) as advance:
+def test_a_line_each_minute_says_how_much_has_arrived(clock, capsys):
+    with DownloadDisplay(9_000_000) as display, display.file_bar("a", 9_000_000, 0) as advance:
         for _ in range(9):
             clock[0] += 20
             advance(100_000)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert lines[0] == "300.0 kB have come (5.0 kB/s, 8.7 MB left, about 29 minutes)"
+    assert lines[0] == "300.0 kB received (5.0 kB/s, 8.7 MB left, about 29 minutes)"
 
 
-def test_nothing_is_forecast_where_sizes_are_not_known_or_nothing_came(clock, capsys):
-    with Display(None) as display, display.of_file("a", None, 0) as advance:
+def test_there_is_no_forecast_without_sizes_or_before_the_first_byte(clock, capsys):
+    with DownloadDisplay(None) as display, display.file_bar("a", None, 0) as advance:
         advance(1000)
         display.done("a", 1, 1)
-    with Display(1000) as display, display.busy("unpacking"):
+    with DownloadDisplay(1000) as display, display.busy_bar("unpacking"):
         display.done("b", 1, 1)
     assert capsys.readouterr().err.splitlines() == ["1 of 1 done: a", "1 of 1 done: b"]
+
+
+def test_log_messages_are_printed_while_the_display_is_active(capsys):
+    logger = logging.getLogger("focusnet.system.transfer")
+    with DownloadDisplay(None):
+        logger.warning("[file] %s", "x" * 200)
+    assert capsys.readouterr().err == f"[file] {'x' * 200}\n"
+    assert not logging.getLogger("focusnet").handlers

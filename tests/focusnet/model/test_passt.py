@@ -320,6 +320,7 @@ def server(tmp_path: Path):
 
 @pytest.fixture
 def empty_hub(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("focusnet.system.transfer._LONGEST_WAIT", 0.0)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
 
 
@@ -337,7 +338,7 @@ def test_a_download_is_verified_and_done_once(server, tmp_path: Path, empty_hub)
 def test_a_download_with_another_checksum_is_not_kept(server, tmp_path: Path, empty_hub):
     (tmp_path / "www" / "w.pt").write_bytes(b"tampered")
     published = PublishedWeights("w.pt", f"{server}/w.pt", "0" * 64, megabytes=1)
-    with pytest.raises(DataError, match=r"could not be downloaded: .*hash"):
+    with pytest.raises(DataError, match=r"could not be downloaded: .*checksum"):
         fetch(published, tmp_path / "cache")
     assert not (tmp_path / "cache" / "w.pt").exists()
 

@@ -1,3 +1,6 @@
+"""The synthetic data set: layout, reproducibility, sound, devices, options and cache."""
+
+import logging
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +32,7 @@ TAU_SCENES = [
     "street_traffic",
     "tram",
 ]
-SMALL = {"train_locations": 4, "test_locations": 2, "clips_per_location": 2, "progress": False}
+SMALL = {"train_locations": 4, "test_locations": 2, "clips_per_location": 2}
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +64,20 @@ def band_level(sound, low, high):
     return 10 * math.log10(power[(hz >= low) & (hz < high)].mean())
 
 
-def heard(scene, seed, seconds=4):
-    """A recording of a new location of ``scene``, without a colour of the place."""
+def sound_of(scene, seed, seconds=4):
+    """The sound at a new location of ``scene``, with a flat ``colour``."""
     rng = np.random.default_rng([seed, TAU_SCENES.index(scene)])
     return soundscape(rng, draw_location(rng, SCENES[scene]), np.zeros(256), seconds)
 
 
 def mean_over_locations(scene, measure):
-    return np.mean([measure(heard(scene, seed)) for seed in range(6)])
+    return np.mean([measure(sound_of(scene, seed)) for seed in range(6)])
 
 
 # --- layout ---------------------------------------------------------------------------------------
 
 
-def test_the_project_reads_the_data_set_as_ten_scenes_with_nine_devices(root):
+def test_the_data_set_is_read_as_ten_scenes_with_nine_devices(root):
     dataset = read_dataset(root)
     assert dataset.classes == tuple(TAU_SCENES)
     assert dataset.devices == ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
@@ -82,14 +85,14 @@ def test_the_project_reads_the_data_set_as_ten_scenes_with_nine_devices(root):
     assert len(dataset.test) == 10 * 2 * 2
 
 
-def test_file_names_say_what_meta_says(meta):
+def test_file_names_agree_with_meta(meta):
     pattern = r"audio/([a-z_]+)-([a-z]+-\d+)-\d+-\d+-([a-z]\d?)\.wav"
     for row in meta.itertuples():
         scene, identifier, device = re.fullmatch(pattern, row.filename).groups()
         assert (scene, identifier, device) == (row.scene_label, row.identifier, row.source_label)
 
 
-def test_audio_files_are_exactly_those_of_meta(root, meta):
+def test_audio_files_are_those_of_meta(root, meta):
     assert sorted(f"audio/{file.name}" for file in (root / "audio").iterdir()) == sorted(
         meta.filename
     )
@@ -104,7 +107,7 @@ def test_train_and_test_split_share_no_location_and_cover_all_clips(root, meta):
     assert table(root, "fold1_test.csv").filename.tolist() == evaluate.filename.tolist()
 
 
-def test_every_location_is_one_place_in_one_scene_with_all_its_clips(meta):
+def test_every_location_has_one_scene_one_device_and_all_its_clips(meta):
     places = meta.groupby("identifier")
     assert (places.scene_label.nunique() == 1).all()
     assert (places.source_label.nunique() == 1).all()
@@ -112,7 +115,7 @@ def test_every_location_is_one_place_in_one_scene_with_all_its_clips(meta):
     assert len(places) == 10 * (4 + 2)
 
 
-def test_subsets_are_nested_and_hold_whole_locations_of_every_scene(root, meta):
+def test_subsets_are_nested_and_have_whole_locations_of_every_scene(root, meta):
     places = meta.set_index("filename").identifier
     expected_places = {5: 1, 10: 1, 25: 1, 50: 2, 100: 4}  # of four, in each scene
     smaller: set[str] = set()
@@ -126,7 +129,7 @@ def test_subsets_are_nested_and_hold_whole_locations_of_every_scene(root, meta):
     assert smaller == set(table(root, "fold1_train.csv").filename)
 
 
-def test_default_size_has_the_documented_number_of_clips_and_devices():
+def test_the_default_options_give_the_documented_numbers_of_clips_and_devices():
     plan = list(synthetic._plan(train=26, test=12, clips=4, seed=0))
     train = [recording.device for recording in plan if recording.split == "train"]
     test = [recording.device for recording in plan if recording.split == "test"]
@@ -137,7 +140,7 @@ def test_default_size_has_the_documented_number_of_clips_and_devices():
     assert {test.count(device) for device in synthetic.DEVICES} == {13, 14}
 
 
-def test_cities_occur_in_both_splits_and_do_not_give_the_device_away():
+def test_cities_occur_in_both_splits_and_do_not_predict_the_device():
     plan = list(synthetic._plan(train=26, test=12, clips=4, seed=0))
     for city in synthetic.CITIES:
         here = [r for r in plan if r.city == city]
@@ -149,7 +152,7 @@ def test_cities_occur_in_both_splits_and_do_not_give_the_device_away():
 # --- reproducibility ------------------------------------------------------------------------------
 
 
-def test_any_number_of_workers_writes_the_same_bytes(root, tmp_path):
+def test_the_number_of_workers_does_not_change_the_files(root, tmp_path):
     make_dataset(tmp_path / "again", **SMALL, workers=1)
     make_dataset(tmp_path / "many", **SMALL, workers=5)
     expected = contents(root)
@@ -157,7 +160,7 @@ def test_any_number_of_workers_writes_the_same_bytes(root, tmp_path):
     assert contents(tmp_path / "many") == expected
 
 
-def test_another_seed_gives_other_sounds(root, tmp_path):
+def test_another_seed_gives_other_audio(root, tmp_path):
     make_dataset(tmp_path / "other", **SMALL, seed=1)
     first = {content for name, content in contents(root).items() if name.startswith("audio")}
     other = contents(tmp_path / "other")
@@ -184,7 +187,7 @@ def test_clips_are_one_second_of_16_bit_mono_and_all_different(root, meta):
     assert len(seen) == len(meta)
 
 
-def test_recordings_are_neither_silent_nor_clipped(root, meta):
+def test_clips_are_neither_silent_nor_clipped(root, meta):
     clips = np.stack([soundfile.read(root / name)[0] for name in meta.filename])
     typical = np.exp(np.log(np.sqrt((clips**2).mean(axis=1))).mean())
     assert 0.04 < typical < 0.09
@@ -195,16 +198,16 @@ def test_recordings_are_neither_silent_nor_clipped(root, meta):
 
 @given(scene=st.sampled_from(TAU_SCENES), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
-def test_every_location_sounds_finite_and_about_as_loud_as_the_others(scene, seed):
-    sound = heard(scene, seed, seconds=1)
+def test_samples_are_finite_and_locations_about_equally_loud(scene, seed):
+    sound = sound_of(scene, seed, seconds=1)
     assert sound.shape == (SAMPLE_RATE,)
     assert sound.dtype == np.float32
     assert np.isfinite(sound).all()
-    # 0.06 give or take 3 dB (sd): six standard deviations.
+    # The level has a standard deviation of 3 dB around 0.06: allow six of them.
     assert 20 * abs(math.log10(np.sqrt(np.mean(sound.astype(np.float64) ** 2)) / 0.06)) < 18
 
 
-def test_parks_are_brighter_than_streets_with_traffic_and_buses_are_the_dullest():
+def test_parks_are_brighter_than_streets_with_traffic_and_these_than_buses():
     brightness = {
         scene: mean_over_locations(
             scene, lambda sound: band_level(sound, 4000, 8000) - band_level(sound, 100, 400)
@@ -215,8 +218,8 @@ def test_parks_are_brighter_than_streets_with_traffic_and_buses_are_the_dullest(
     assert brightness["street_traffic"] > brightness["bus"] + 3
 
 
-def test_voices_stand_out_in_a_shopping_mall_and_not_in_a_bus():
-    def formant_over_gap(sound):  # around 500 Hz against the gap below the second formant
+def test_voices_are_louder_in_a_shopping_mall_than_in_a_bus():
+    def formant_over_gap(sound):  # level at 500 Hz relative to the gap below the second formant
         return band_level(sound, 400, 620) - band_level(sound, 850, 1000)
 
     mall = mean_over_locations("shopping_mall", formant_over_gap)
@@ -238,7 +241,7 @@ def test_the_spectrum_of_the_noise_has_the_slope_of_the_table():
     np.testing.assert_allclose(slopes, -4.0, atol=0.8)
 
 
-def test_a_location_draws_around_its_scene_and_keeps_what_the_scene_lacks():
+def test_locations_vary_around_their_scene_and_lack_what_the_scene_lacks():
     rng = np.random.default_rng(0)
     parks = [draw_location(rng, SCENES["park"]) for _ in range(400)]
     assert np.mean([park.tilt for park in parks]) == pytest.approx(-2.4, abs=0.03)
@@ -251,33 +254,33 @@ def test_a_location_draws_around_its_scene_and_keeps_what_the_scene_lacks():
 
 
 def response(name, low, high):
-    """dB that a device adds to white noise between two frequencies, relative to device a."""
+    """Gain in dB of a device for white noise between two frequencies."""
     rng = np.random.default_rng(7)
     sound = (0.06 * rng.standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
     device = draw_device(np.random.default_rng(3), name)
     return band_level(record(rng, sound, device), low, high) - band_level(sound, low, high)
 
 
-def test_device_a_records_what_is_there():
-    sound = heard("tram", 0, seconds=1)
+def test_device_a_changes_nothing():
+    sound = sound_of("tram", 0, seconds=1)
     device = draw_device(np.random.default_rng(0), "a")
     np.testing.assert_array_equal(record(np.random.default_rng(0), sound, device), sound)
 
 
 @pytest.mark.parametrize("name", ["b", "c", "s1", "s6"])
-def test_other_devices_colour_the_sound_and_take_the_lowest_frequencies(name):
+def test_other_devices_colour_the_sound_and_cut_the_lowest_frequencies(name):
     bands = [response(name, hz, 1.5 * hz) for hz in (300, 700, 1500, 3500, 7000)]
     assert np.ptp(bands) > 1.0
     assert response(name, 20, 30) < response(name, 300, 450) - 5
 
 
 @pytest.mark.parametrize("name", ["s1", "s4", "s6"])
-def test_simulated_devices_lose_the_highest_frequencies_and_real_ones_keep_them(name):
+def test_simulated_devices_cut_the_highest_frequencies_and_real_ones_do_not(name):
     assert response(name, 19_000, 22_000) < response(name, 3000, 7000) - 10
     assert response("b", 19_000, 22_000) > response("b", 3000, 7000) - 10
 
 
-def test_a_driven_device_bends_peaks():
+def test_drive_distorts_peaks():
     sound = np.float32(0.5) * np.sin(2 * np.pi * 1000 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
     device = draw_device(np.random.default_rng(0), "s1")._replace(colour=np.zeros(256), drive=1.5)
     rng = np.random.default_rng(0)
@@ -287,7 +290,7 @@ def test_a_driven_device_bends_peaks():
     assert third_harmonic[0] > third_harmonic[1] + 10
 
 
-def test_an_equaliser_is_smooth_and_as_strong_as_asked():
+def test_an_equaliser_is_smooth_and_has_the_given_spread():
     curves = np.stack([equaliser(np.random.default_rng(seed), 3.0) for seed in range(300)])
     assert curves[:, 0].std() == pytest.approx(3.0, rel=0.15)
     assert np.abs(np.diff(curves, axis=1)).max() < 1.0  # dB per step of a 25th of an octave
@@ -296,7 +299,7 @@ def test_an_equaliser_is_smooth_and_as_strong_as_asked():
 # --- options, caching -----------------------------------------------------------------------------
 
 
-def test_all_wrong_options_are_named_at_once_with_what_was_received(tmp_path):
+def test_all_wrong_options_are_listed_in_one_error(tmp_path):
     with pytest.raises(ConfigError) as raised:
         make_dataset(
             tmp_path / "data",
@@ -316,7 +319,7 @@ def test_all_wrong_options_are_named_at_once_with_what_was_received(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_folder_in_use_is_refused_and_left_as_it_is(tmp_path):
+def test_a_folder_with_files_is_an_error_and_left_as_it_is(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"must be an empty or a new folder"):
         make_dataset(tmp_path, **SMALL)
@@ -326,19 +329,18 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(tmp_path):
 TINY = {"train_locations": 1, "test_locations": 2, "clips_per_location": 1}
 
 
-def test_the_cache_makes_a_data_set_once_and_says_so_in_one_line(tmp_path, capsys, monkeypatch):
+def test_the_cache_makes_a_data_set_once_and_logs_it(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "focusnet")
     root = ensure_dataset(tmp_path, **TINY)
-    printed = capsys.readouterr()
-    assert printed.err == f"making the synthetic data set (30 clips) in {root}\n"
-    assert printed.out == ""
+    assert caplog.messages == [f"Making the synthetic data set (30 clips) in {root}"]
     before = (root / "meta.csv").stat().st_mtime_ns
-    monkeypatch.setattr(synthetic, "make_dataset", None)  # a second making would fail
+    monkeypatch.setattr(synthetic, "make_dataset", None)  # calling it again would fail
     assert ensure_dataset(tmp_path, **TINY) == root
     assert (root / "meta.csv").stat().st_mtime_ns == before
-    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 1
 
 
-def test_other_options_and_other_versions_get_their_own_folder(tmp_path, monkeypatch):
+def test_each_set_of_options_and_each_version_has_its_own_folder(tmp_path, monkeypatch):
     made: list[Path] = []
 
     def record_root(root, **options):
@@ -346,35 +348,36 @@ def test_other_options_and_other_versions_get_their_own_folder(tmp_path, monkeyp
         (root / "meta.csv").touch()
 
     monkeypatch.setattr(synthetic, "make_dataset", record_root)
-    roots = {ensure_dataset(tmp_path, **TINY, progress=False)}
+    roots = {ensure_dataset(tmp_path, **TINY)}
     for change in ({"seed": 1}, {"train_locations": 2}, {"test_locations": 3}):
-        roots.add(ensure_dataset(tmp_path, **{**TINY, **change}, progress=False))
-    roots.add(ensure_dataset(tmp_path, **{**TINY, "clips_per_location": 2}, progress=False))
+        roots.add(ensure_dataset(tmp_path, **{**TINY, **change}))
+    roots.add(ensure_dataset(tmp_path, **{**TINY, "clips_per_location": 2}))
     monkeypatch.setattr(synthetic, "GENERATOR_VERSION", synthetic.GENERATOR_VERSION + 1)
-    roots.add(ensure_dataset(tmp_path, **TINY, progress=False))
+    roots.add(ensure_dataset(tmp_path, **TINY))
     assert len(roots) == len(made) == 6
 
 
-def test_who_comes_second_waits_for_the_first(tmp_path, capsys):
+def test_a_second_caller_waits_for_the_first(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "focusnet")
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(ensure_dataset, tmp_path, **TINY) for _ in range(2)]
         roots = {future.result() for future in asked}
     assert len(roots) == 1
-    assert capsys.readouterr().err.count("making the synthetic data set") == 1
+    assert len(caplog.messages) == 1
 
 
-def test_an_interrupted_making_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
+def test_an_interruption_leaves_no_partial_data_set(tmp_path, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(synthetic, "_write_tables", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ensure_dataset(tmp_path, **TINY, progress=False)
+        ensure_dataset(tmp_path, **TINY)
     left = [path for path in (tmp_path / "synthetic").iterdir() if path.is_dir()]
     assert left == []
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_mend(tmp_path):
+def test_a_cache_that_cannot_be_written_is_a_data_error(tmp_path):
     (tmp_path / "synthetic").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"synthetic data set cannot be made"):
         ensure_dataset(tmp_path, **TINY)

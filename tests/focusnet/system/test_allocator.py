@@ -1,4 +1,4 @@
-"""Freed memory stays with the process and serves the next array of its size."""
+"""Freed memory is kept by the process and used for the next array."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from focusnet.system.allocator import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(8):
-        np.ones(12_000_000)  # 96 MB, above any of the allocator's own thresholds
+        np.ones(12_000_000)  # 96 MB, more than any default threshold of the allocator
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 first = faults()

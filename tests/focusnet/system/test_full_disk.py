@@ -1,4 +1,4 @@
-"""A full disk is told as such, costs no file that was whole, and leaves no torn one."""
+"""A full disk is recognised, and neither damages files nor leaves partial ones."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from focusnet.system.full_disk import disk_full
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_it_is_told_from_other_errors_however_a_library_puts_it(tmp_path):
+def test_a_full_disk_is_recognised_in_the_errors_of_any_library(tmp_path):
     named = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "/data/results/trials/a/x.json")
     assert str(disk_full(named, tmp_path)).startswith("/data/results/trials/a: the disk")
     for error in (
@@ -33,14 +33,14 @@ def test_it_is_told_from_other_errors_however_a_library_puts_it(tmp_path):
     assert disk_full(ValueError("no space"), tmp_path) is None
 
 
-def test_it_crosses_process_borders_and_is_told_once(tmp_path):
+def test_the_error_can_be_pickled_and_is_not_wrapped_twice(tmp_path):
     full = disk_full(FULL, tmp_path)
     again = pickle.loads(pickle.dumps(full))  # noqa: S301
     assert (type(again), str(again)) == (DiskFullError, str(full))
     assert disk_full(again, Path("/elsewhere")) is again
 
 
-def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_replaced_is_unchanged(tmp_path, monkeypatch):
     path = tmp_path / "record.json"
     write_text(path, "before")
 
@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_epoch_that_does_not_fit_leaves_no_part_of_its_line(tmp_path):
+def test_an_epoch_that_cannot_be_recorded_leaves_no_partial_line(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
@@ -67,7 +67,7 @@ folder = TrialFolder(Path(sys.argv[1]))
 record = {"stage": "focus", "epoch": 1}
 folder.add(record)
 size = folder.epochs.stat().st_size
-# A limit that the second line crosses: written in part, as on a disk that fills up.
+# The second line exceeds this limit and is written in part, as on a disk that fills up.
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 7, resource.RLIM_INFINITY))
 try:
     folder.add(record)
@@ -75,8 +75,7 @@ except OSError as error:
     print(error.errno, folder.epochs.stat().st_size == size, folder.reported("focus"))
 folder.say("no room for this")
 """
-    root = ROOT
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=root
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT
     )
     assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True {{1}}\n", "")

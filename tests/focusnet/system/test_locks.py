@@ -1,4 +1,4 @@
-"""One process at a time, and a clear word where a file system cannot see to that."""
+"""File locks: waiting, time-outs, and the error on a file system without locks."""
 
 import errno
 import fcntl
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def holder(path: Path):
-    """A process that has the lock."""
+    """A process that holds the lock."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, path],
         stdin=subprocess.PIPE,
@@ -62,7 +62,7 @@ def test_a_wait_ends_when_the_holder_is_killed(path, holder):
     assert len(waited) >= 3
 
 
-def test_a_wait_ends_with_what_is_raised_during_it_or_when_its_time_is_over(path, holder):
+def test_a_wait_ends_at_its_timeout_or_with_an_exception_of_the_callback(path, holder):
     def stop(seconds: float) -> None:
         if seconds:
             raise SystemExit
@@ -72,12 +72,14 @@ def test_a_wait_ends_with_what_is_raised_during_it_or_when_its_time_is_over(path
     with pytest.raises(Timeout), held(path, seconds=0.3):
         pytest.fail("two holders")
     holder.kill()
-    with held(path):  # neither left anything behind
+    with held(path):  # neither holds the lock
         pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
-def test_a_file_system_without_locks_is_told_wherever_one_is_needed(number, monkeypatch, tmp_path):
+def test_a_file_system_without_locks_is_an_error_wherever_a_lock_is_needed(
+    number, monkeypatch, tmp_path
+):
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -85,13 +87,13 @@ def test_a_file_system_without_locks_is_told_wherever_one_is_needed(number, monk
         pytest.fail("went on without a lock")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    told = f"its file system has no file locks .{os.strerror(number)}.*choose another folder"
+    message = f"its file system has no file locks .{os.strerror(number)}.*choose another folder"
     store, results = tmp_path / "templates", tmp_path / "results"
-    with pytest.raises(ConfigError, match=f"{store}: {told}"):
+    with pytest.raises(ConfigError, match=f"{store}: {message}"):
         get_or_build(store, "key", never)
-    with pytest.raises(ConfigError, match=f"{results}: {told}"), Ledger(results).locked():
+    with pytest.raises(ConfigError, match=f"{results}: {message}"), Ledger(results).locked():
         never()
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         ensure_dataset(tmp_path, train_locations=1)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {Path(name).suffix or name for name in names} == {".lock"}, names

@@ -1,6 +1,7 @@
-"""Worker processes: results in order, and no process outlives the one that started it."""
+"""Worker processes: results in order, and no worker outlives the process that started it."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -23,13 +24,18 @@ def fail(number: int) -> list[int]:
     raise OSError(28, f"no room for {number}")
 
 
+def talk(number: int) -> list[int]:
+    print(f"task {number}", flush=True)
+    return [number]
+
+
 def die(number: int) -> list[int]:
     os.kill(os.getpid(), signal.SIGKILL)
     return [number]
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_results_come_in_the_order_of_the_tasks(count):
+def test_results_are_in_the_order_of_the_tasks(count):
     advanced = []
     with worker_processes(count) as pool:
         found = run_tasks(pool, doubled_late, [(1, 0.3), (2, 0.0), (3, 0.0)], advanced.append)
@@ -42,6 +48,34 @@ def test_results_come_in_the_order_of_the_tasks(count):
 def test_an_error_in_a_task_reaches_the_caller(count):
     with worker_processes(count) as pool, pytest.raises(OSError, match="no room for 7"):
         run_tasks(pool, fail, [(7,)], lambda _: None)
+
+
+def test_an_error_in_a_worker_says_where_it_was_raised():
+    with worker_processes(2) as pool, pytest.raises(OSError, match="no room") as caught:
+        run_tasks(pool, fail, [(7,)], lambda _: None)
+    assert "in fail" in caught.value.__notes__[0]
+
+
+def test_what_a_task_prints_does_not_disturb_its_result(capfd):
+    with worker_processes(2) as pool:
+        assert run_tasks(pool, talk, [(1,), (2,)], lambda _: None) == [1, 2]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert sorted(err.splitlines()) == ["task 1", "task 2"]
+
+
+def test_a_task_that_cannot_be_pickled_is_an_error_of_the_caller():
+    with worker_processes(2) as pool, pytest.raises((AttributeError, pickle.PicklingError)):
+        run_tasks(pool, lambda number: [number], [(1,)], lambda _: None)
+
+
+def test_workers_end_with_the_pool_even_in_the_middle_of_a_task():
+    started = time.monotonic()
+    with worker_processes(2) as pool:
+        pids = run_tasks(pool, doubled_late, [(0, 0.1), (0, 0.1)], lambda _: None)[1::2]
+        pool.submit(time.sleep, 100)
+    assert time.monotonic() - started < 50
+    assert not any(runs(pid) for pid in pids)
 
 
 def test_a_killed_worker_is_one_clear_error():
@@ -88,7 +122,7 @@ with worker_processes(2) as pool:
     assert not left, "workers outlived their parent"
 
 
-def test_a_script_without_a_main_guard_is_not_run_again_in_the_workers(tmp_path: Path):
+def test_a_script_without_a_main_guard_is_not_run_again_by_the_workers(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
         "from focusnet.system.processes import run_tasks, worker_processes\n"
@@ -97,10 +131,9 @@ def test_a_script_without_a_main_guard_is_not_run_again_in_the_workers(tmp_path:
         "    tasks = [([1.0, 2.0],), ([3.0],)]\n"
         "    print(run_tasks(pool, sorted, tasks, lambda _: None))\n"
     )
-    root = ROOT
     ended = subprocess.run(
         [sys.executable, script],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

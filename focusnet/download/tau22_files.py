@@ -1,10 +1,10 @@
-"""Where data sets are published, and how to know their files.
+"""Lists the files of TAU22 and of its subset lists: names, addresses, checksums and sizes.
 
-TAU22's checksums are those of its Zenodo record, as the loader of soundata
-(github.com/soundata/soundata, soundata/datasets/tau2022uas_mobile.py) lists them; the record's own
-list is asked, too, and must agree. The subset lists come from where the DCASE24 baseline
-(github.com/CPJKU/dcase2024_task1_baseline, dataset/dcase24.py) takes them; no checksum is
-published for those, so they are held against ``meta.csv``.
+TAU22's checksums are those of its Zenodo record as soundata's loader has them
+(github.com/soundata/soundata, soundata/datasets/tau2022uas_mobile.py); the list in the record
+itself must agree. The subset lists come from the address that the DCASE24 baseline uses
+(github.com/CPJKU/dcase2024_task1_baseline, dataset/dcase24.py). No checksum is published for them,
+so they are checked against ``meta.csv`` instead.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from focusnet.download.transfer import Remote, reason_of
 from focusnet.errors import DataError
+from focusnet.system.transfer import RemoteFile, request_error_text
 
 TAU22_DOI = "10.5281/zenodo.6337421"
 ZENODO_API = "https://zenodo.org/api/records"
@@ -43,7 +43,7 @@ _MD5 = {
     "audio.16": "6e2df8438c69f6789414aeba8cbad9d8",
 }
 TAU22 = tuple(
-    Remote(
+    RemoteFile(
         name=f"{_NAME}.{part}.zip",
         url=f"https://zenodo.org/records/{_RECORD}/files/{_NAME}.{part}.zip?download=1",
         checksum=f"md5:{md5}",
@@ -51,7 +51,7 @@ TAU22 = tuple(
     for part, md5 in _MD5.items()
 )
 SUBSETS = tuple(
-    Remote(
+    RemoteFile(
         name=f"split{percent}.csv",
         url="https://github.com/CPJKU/dcase2024_task1_baseline/releases/download/files/"
         f"split{percent}.csv",
@@ -60,16 +60,16 @@ SUBSETS = tuple(
 )
 
 
-def mirrored(remotes: tuple[Remote, ...], mirror: str) -> tuple[Remote, ...]:
-    """The same files below the address ``mirror``; what they must be does not change."""
-    return tuple(replace(one, url=f"{mirror.rstrip('/')}/{one.name}") for one in remotes)
+def mirrored(remotes: tuple[RemoteFile, ...], mirror: str) -> tuple[RemoteFile, ...]:
+    """The same files, with the same checksums, below the address ``mirror``."""
+    return tuple(replace(remote, url=f"{mirror.rstrip('/')}/{remote.name}") for remote in remotes)
 
 
-def with_sizes(remotes: tuple[Remote, ...], api: str = ZENODO_API) -> tuple[Remote, ...]:
-    """``remotes`` with the sizes that the Zenodo record of TAU22 lists, and its checksums checked.
+def with_sizes(remotes: tuple[RemoteFile, ...], api: str = ZENODO_API) -> tuple[RemoteFile, ...]:
+    """``remotes`` with the sizes that TAU22's Zenodo record lists; checksums are compared.
 
     Raises:
-        DataError: the record cannot be read, lacks files or has others of the same name.
+        DataError: the record cannot be read, lacks files or lists other checksums.
     """
     url = f"{api}/{_RECORD}"
     try:
@@ -78,8 +78,8 @@ def with_sizes(remotes: tuple[Remote, ...], api: str = ZENODO_API) -> tuple[Remo
         listed = {name: entry for entry in response.json()["files"] if (name := _name(entry))}
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{url}: the record's list of files cannot be read: {reason_of(error)}\n"
-            "  where it cannot be reached: fetch the archives in another way, put them into the "
+            f"{url}: the record's list of files cannot be read: {request_error_text(error)}\n"
+            "  if there is no way to it: fetch the archives by other means, put them into the "
             "folder under their own names, and run the same command"
         ) from None
     problems, found = [], []
@@ -102,5 +102,5 @@ def with_sizes(remotes: tuple[Remote, ...], api: str = ZENODO_API) -> tuple[Remo
 
 
 def _name(entry: Mapping[str, Any]) -> str | None:
-    """Zenodo has called it both; pooch's reader of Zenodo knows the two forms as well."""
+    """A file's name; Zenodo has used both keys."""
     return entry.get("key") or entry.get("filename")
