@@ -9,10 +9,10 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from study.search.unsaved import Unsaved
+from study.search.no_snapshot import NoSnapshot
 
 
-class StratifiedAsha(Unsaved, FIFOScheduler):
+class StratifiedAsha(NoSnapshot, FIFOScheduler):
     """One ASHA for each stratum, in epochs of the FocusNet stage.
 
     A decision cannot be lost with the driver, nor skipped where the study ends. A decision to stop

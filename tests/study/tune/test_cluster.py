@@ -35,7 +35,7 @@ def own_environment(monkeypatch):
     for name in (*cluster._DRIVER_ENVIRONMENT, "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv(name, "")  # so that what the code sets is taken back
-    for name in ("_silence_raylet", "_take_lack_of_memory_for_a_death"):
+    for name in ("_silence_raylet", "_treat_out_of_memory_as_worker_death"):
         monkeypatch.setattr(cluster, name, lambda: None)
 
 

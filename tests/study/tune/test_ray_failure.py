@@ -4,7 +4,8 @@ import pytest
 
 import study.tune.cluster
 import study.tune.run_search
-from study.run import INTERRUPTED, WRONG_INPUT, main
+from study.console.failure import INTERRUPTED, WRONG_INPUT
+from study.run import main
 
 
 def run(tmp_path, monkeypatch, error, *options):
