@@ -98,7 +98,8 @@ class Progress:
             self._running[trial].at = f"{report['stage']} {report['epoch']}/{report['epochs']}"
         elif "at" in report:
             self._running[trial].at = report["at"]
-        logger.debug("report   %s: %s", trial, self._running[trial].at)
+        process = f"process {report.get('pid', '?')} on {report.get('hostname', '?')}"
+        logger.debug("report   %s: %s, from %s", trial, self._running[trial].at, process)
 
     def lost_worker(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)

@@ -19,7 +19,7 @@ class FailedTuneTrial(TuneTrial, Protocol):
 
 
 class Report(TypedDict, total=False):
-    """What a trial reports to Tune, one of three kinds; Tune adds keys of its own."""
+    """What a trial reports to Tune, one of three kinds, and what Tune adds to it."""
 
     # After an epoch, beside the metrics (such as "focus/select/macro_accuracy"):
     stage: str
@@ -29,3 +29,6 @@ class Report(TypedDict, total=False):
     at: str
     # The disk was full: the message.
     disk_full: str
+    # Added by Tune: where the trial runs.
+    hostname: str
+    pid: int

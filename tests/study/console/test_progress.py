@@ -144,7 +144,7 @@ def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock, log)
     clock.now = 20.0
     progress.heartbeat()
     assert len(lines(log)) == 1
-    assert log.records[-1].getMessage() == "report   a: focus 3/12"
+    assert log.records[-1].getMessage() == "report   a: focus 3/12, from process ? on ?"
     clock.now = 31.0
     progress.heartbeat()
     progress.heartbeat()
