@@ -23,16 +23,18 @@ from focusnet.system.units import clock_time
 LOGGERS = ("focusnet", "study")
 
 
-class _FileHandler(logging.FileHandler):
-    """Writes lines as far as the disk has room: a log is no reason to end a training."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # of opening the file, at the first line
-            super().emit(record)
+class _StreamHandler(logging.StreamHandler):
+    """Drops lines that cannot be written: a full disk or a closed pipe is no reason to stop."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
+
+
+class _FileHandler(_StreamHandler, logging.FileHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # of opening the file, at the first line
+            super().emit(record)
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def log_to_terminal(
 ) -> Iterator[None]:
     """Show what is logged on ``stream`` (default: stderr), while the context is active.
 
-    ``clock`` puts the time since the start before each line.
+    ``clock`` puts the time since the start before each line, in place of the level of a warning.
     """
     stream = stream or sys.stderr
     with _attached(_terminal_handler(stream, time.monotonic() if clock else None), level):
@@ -66,7 +68,8 @@ def _terminal_handler(stream: TextIO, start: float | None) -> logging.Handler:
 
     class Line(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+            level = record.levelname.lower()
+            mark = f"{level}: " if record.levelno >= logging.WARNING and start is None else ""
             return mark + super().format(record)
 
     class TimedLine(Line):
@@ -75,7 +78,7 @@ def _terminal_handler(stream: TextIO, start: float | None) -> logging.Handler:
 
     if not stream.isatty():
         # Rich would wrap and pad the lines that another program or a file gets.
-        handler: logging.Handler = logging.StreamHandler(stream)
+        handler: logging.Handler = _StreamHandler(stream)
         handler.setFormatter(TimedLine())
         return handler
 

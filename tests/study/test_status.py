@@ -81,9 +81,7 @@ def status(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
-def test_a_running_study_shows_running_and_ended_trials_and_the_best_of_each_stratum(
-    ledger, driver
-):
+def test_a_running_study_shows_its_trials_and_the_best_of_each_stratum(ledger, driver):
     fill(ledger)
     text = describe_study(ledger, utc_now() + timedelta(minutes=3))
     assert text.startswith(
@@ -109,9 +107,7 @@ def test_a_waiting_trial_shows_what_it_waits_for(ledger, driver):
         assert f"  a: {at}; since" in describe_study(ledger, utc_now())
 
 
-def test_a_dead_driver_is_shown_with_the_command_that_resumes(
-    ledger, driver, tmp_path, monkeypatch
-):
+def test_a_dead_driver_is_shown_with_the_resume_command(ledger, driver, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(ledger)
     driver.kill()
@@ -134,9 +130,7 @@ def test_trials_of_an_earlier_driver_are_waiting_until_this_one_resumes_them(led
     assert "Running\n  old: template 1/6" in describe_study(ledger, utc_now())
 
 
-def test_a_finished_study_shows_no_command_and_one_with_failures_a_retry(
-    ledger, make_space, driver
-):
+def test_a_finished_study_shows_a_command_only_after_failures(ledger, make_space, driver):
     driver.kill()
     driver.wait()
     for subset in (25, 100):

@@ -66,7 +66,7 @@ def lines(log):
     return [one.getMessage() for one in log.records if one.levelno >= logging.INFO]
 
 
-def test_the_summary_counts_and_names_the_best_gain_of_each_stratum(progress, clock, log):
+def test_the_study_line_counts_and_names_the_best_gain_of_each_stratum(progress, clock, log):
     for name, gain in (("a", -0.01), ("b", 0.034)):
         progress.started(trial(name, 25))
         clock.now += 60
@@ -111,7 +111,7 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
     assert progress.seconds_left() == pytest.approx(3 * 30 + 100)
 
 
-def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_space, clock, log):
+def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_space, clock, log):
     progress = Progress(
         label=make_space().label,
         total=9,
@@ -130,7 +130,7 @@ def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_
     ]
 
 
-def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress, log):
+def test_a_control_is_named_by_its_arm_and_not_in_the_best_gain(progress, log):
     control = trial("control", 25, 0.3)
     del control.result["metrics"]["focus/warm_classes"]
     progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
@@ -138,7 +138,7 @@ def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress
     assert "best gain on select: subset 100 +2.0" in lines(log)[1]
 
 
-def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock, log):
+def test_a_heartbeat_comes_only_when_nothing_else_was_logged(progress, clock, log):
     progress.started(trial("a", 25))
     progress.reported("a", {"stage": "focus", "epoch": 3, "epochs": 12})
     clock.now = 20.0
@@ -151,19 +151,19 @@ def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock, log)
     assert lines(log)[1:] == ["running  a: focus 3/12"]
 
 
-def test_masks_that_hold_the_label_alone_are_explained_once(progress, log):
+def test_masks_that_hold_only_the_label_are_explained_once(progress, log):
     for name in ("a", "b"):
         progress.started(trial(name, 25))
         progress.ended(trial(name, 25, 0.0, warm=1.02))
     assert sum("differ from label smoothing" in line for line in lines(log)) == 1
 
 
-def test_times_read_as_one_would_say_them():
+def test_times_are_short_text():
     assert [clock_time(s) for s in (5, 125, 3725)] == ["00:05", "02:05", "1:02:05"]
     assert [rough_time(s) for s in (1, 44, 300, 7200)] == ["10 s", "40 s", "5 min", "2.0 h"]
 
 
-def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path):
+def test_the_summary_shows_the_best_trial_of_each_stratum(make_space, tmp_path):
     stream = io.StringIO()
     better = trial("a", 25, 0.03)
     better.result["metrics"]["focus/select/macro_accuracy"] = 0.53
@@ -176,7 +176,7 @@ def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path
     assert f"tensorboard --logdir {tmp_path}/small/ray" in text
 
 
-def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path):
+def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
     space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
@@ -195,7 +195,7 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
     assert "Confirmation" not in stream.getvalue()
 
 
-def test_a_study_in_which_nothing_finished_ends_without_a_table(make_space, tmp_path):
+def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path):
     stream = io.StringIO()
     print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, COMMAND, stream)
     assert "Best trial" not in stream.getvalue()
@@ -230,7 +230,7 @@ def test_the_plan_counts_strata_trials_and_templates(make_space):
 @pytest.mark.parametrize(
     ("cpu", "gpu", "slots"), [(1, 0, 12), (4, 1, 2), (1, 0.5, 4), (1, 0.6, 2), (0.5, 0.1, 16)]
 )
-def test_slots_count_what_each_node_can_hold(cpu, gpu, slots):
+def test_slots_are_what_each_node_can_hold(cpu, gpu, slots):
     nodes = ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0})
     assert Cluster(None, False, nodes).slots(cpu, gpu) == slots
 

@@ -1,4 +1,4 @@
-"""A study on a full disk, or on one that shows its files late: no trial has failed for that."""
+"""A full disk, or a shared one that shows files late, fails no trial."""
 
 import errno
 import json
@@ -32,7 +32,7 @@ def no_room(*given, **named):
 
 
 @pytest.mark.parametrize("when", ["start", "amid", "end"])
-def test_a_trial_that_cannot_write_says_so_and_is_left_to_be_taken_up(ledger, monkeypatch, when):
+def test_a_trial_that_cannot_write_reports_it_and_can_be_resumed(ledger, monkeypatch, when):
     told = []
     if when != "amid":
         monkeypatch.setattr(f"study.worker.trainable.record_{when}", no_room)
@@ -44,8 +44,8 @@ def test_a_trial_that_cannot_write_says_so_and_is_left_to_be_taken_up(ledger, mo
     assert not (folder / "error.txt").exists()
 
 
-class Of:
-    """Of a trial what callbacks ask for."""
+class TuneTrial:
+    """The part of Tune's trial that the callback uses."""
 
     config = {"trial": "a"}  # noqa: RUF012
 
@@ -62,15 +62,15 @@ def callback(ledger, make_space):
     )
 
 
-def test_the_driver_ends_the_study_where_a_table_cannot_be_written(callback, monkeypatch):
+def test_the_study_ends_if_the_driver_cannot_write_a_table(callback, monkeypatch):
     monkeypatch.setattr(study.tune.callback, "write_tables", no_room)
-    callback.on_trial_start(0, [], Of)
+    callback.on_trial_start(0, [], TuneTrial)
     assert str(callback.disk_full).startswith(f"{callback._ledger.folder}: the disk")
 
 
 def test_a_full_disk_that_a_trial_reports_fails_no_trial(callback, ledger):
-    callback.on_trial_result(0, [], Of, {"disk_full": "/there: the disk is full"})
-    callback.on_trial_complete(0, [], Of)
+    callback.on_trial_result(0, [], TuneTrial, {"disk_full": "/there: the disk is full"})
+    callback.on_trial_complete(0, [], TuneTrial)
     assert str(callback.disk_full) == "/there: the disk is full"
     assert ledger.trial("a").status == "running"
 
@@ -78,16 +78,16 @@ def test_a_full_disk_that_a_trial_reports_fails_no_trial(callback, ledger):
 def test_other_errors_of_the_driver_are_not_hidden(callback, monkeypatch):
     monkeypatch.setattr(study.tune.callback, "write_tables", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        callback.on_trial_start(0, [], Of)
+        callback.on_trial_start(0, [], TuneTrial)
 
 
-def test_curves_that_cannot_be_written_hold_nobody_up(tmp_path):
+def test_curves_that_cannot_be_written_block_nobody(tmp_path):
     Curves()
     writer = event_file_writer.EventFileWriter(str(tmp_path), flush_secs=0)
     with open("/dev/full", "wb") as full:
         writer._ev_writer._py_recordio_writer._writer = full
         event = event_file_writer.event_pb2.Event(file_version="x" * 10_000)
-        # More than its queue takes: without the thread that empties it, this would wait for ever.
+        # More than its queue holds: without the thread that empties it, this would block for ever.
         filling = threading.Thread(
             target=lambda: [writer.add_event(event) for _ in range(40)], daemon=True
         )
@@ -97,7 +97,7 @@ def test_curves_that_cannot_be_written_hold_nobody_up(tmp_path):
         writer.close()
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_message(tmp_path, monkeypatch, capsys, handlers):
+def test_a_disk_that_is_full_at_the_start_is_one_message(tmp_path, monkeypatch, capsys, handlers):
     monkeypatch.setattr("study.ledger.ledger.record_driver", no_room)
     assert main(["--results", str(tmp_path)], prepare=lambda space: []) == WRONG_INPUT
     told = capsys.readouterr().err
@@ -105,7 +105,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_message(tmp_path, monkeypatch
     assert told.endswith("No trial was started yet.\n")
 
 
-def test_a_trial_on_another_machine_may_be_seen_late_to_have_ended(callback, ledger, monkeypatch):
+def test_the_end_of_a_trial_on_another_machine_may_show_up_late(callback, ledger, monkeypatch):
     folder = ledger.trial_folder("a")
     started = json.loads((folder / "started.json").read_text())
     write_json(folder / "started.json", started | {"host": "another.example"})
@@ -117,16 +117,16 @@ def test_a_trial_on_another_machine_may_be_seen_late_to_have_ended(callback, led
             record_end(folder, "finished")
 
     monkeypatch.setattr(study.tune.callback.time, "sleep", wait)
-    callback.on_trial_complete(0, [], Of)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert ledger.trial("a").status == "finished"
     (folder / "ended.json").unlink()
     callback._ledger = Ledger(ledger.folder)
-    callback.on_trial_complete(0, [], Of)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert "without a result" in read_trial(folder).error
     assert len(waited) > 60
 
 
-def test_a_trial_on_this_machine_is_not_waited_for(callback, ledger, monkeypatch):
+def test_nobody_waits_for_the_end_of_a_trial_on_this_machine(callback, ledger, monkeypatch):
     monkeypatch.setattr(study.tune.callback.time, "sleep", lambda seconds: 1 / 0)
-    callback.on_trial_complete(0, [], Of)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert "without a result" in ledger.trial("a").error

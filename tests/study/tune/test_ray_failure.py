@@ -1,4 +1,4 @@
-"""What a person sees when Ray itself gives up in the middle of a study."""
+"""What the command prints if Ray or the study itself fails midway."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch, error, *options):
     return main(["--results", str(tmp_path), *options], prepare=lambda space: [], run_trial=print)
 
 
-def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
+def test_an_error_of_ray_is_one_line_and_the_command_to_resume(
     tmp_path, monkeypatch, capsys, handlers
 ):
     from ray.exceptions import OutOfMemoryError
@@ -36,7 +36,7 @@ def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
     assert "Top 10 memory users" in (tmp_path / "demo" / "ray_error.txt").read_text()
 
 
-def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
+def test_an_error_of_the_program_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, monkeypatch, ZeroDivisionError("ours"))
     assert capsys.readouterr().err.endswith("--resume\n")
