@@ -23,18 +23,24 @@ from focusnet.system.units import clock_time
 LOGGERS = ("focusnet", "study")
 
 
-class _StreamHandler(logging.StreamHandler):
-    """Drops lines that cannot be written: a full disk or a closed pipe is no reason to stop."""
+class _FileHandler(logging.FileHandler):
+    """Writes lines as far as the disk has room: a log is no reason to end a training."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # of opening the file, at the first line
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
 
-class _FileHandler(_StreamHandler, logging.FileHandler):
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # of opening the file, at the first line
-            super().emit(record)
+class _PlainHandler(logging.StreamHandler):
+    """Drops lines that nobody reads any more, because the pipe is closed."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 @contextmanager
@@ -78,7 +84,7 @@ def _terminal_handler(stream: TextIO, start: float | None) -> logging.Handler:
 
     if not stream.isatty():
         # Rich would wrap and pad the lines that another program or a file gets.
-        handler: logging.Handler = _StreamHandler(stream)
+        handler: logging.Handler = _PlainHandler(stream)
         handler.setFormatter(TimedLine())
         return handler
 

@@ -113,8 +113,10 @@ def test_an_interrupted_or_killed_study_resumes_to_exactly_its_trials(tmp_path, 
     finished = before[before["status"] == "finished"]
     assert 2 <= len(finished) < 8
 
-    resumed = run(FAKE, tmp_path, "--resume", FAKE_EPOCH_SECONDS="0.01")
+    resumed = run(FAKE, tmp_path, "--resume", "--quiet", FAKE_EPOCH_SECONDS="0.01")
     assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.strip().startswith("Best trial by")
+    assert (tmp_path / "demo" / "study.log").read_text().count("done     ") == 8
     after = table(tmp_path)
     assert after["status"].tolist() == ["finished"] * 8
     assert after["data.subset"].value_counts().to_dict() == {25: 4, 100: 4}
@@ -199,6 +201,7 @@ def test_failed_trials_are_reported_and_the_study_goes_on(tmp_path):
     assert "worker process died 2 times" in rows.loc[98, "error"]
     assert "2 of 4 trials failed" in done.stderr
     assert "the loss is not finite" in done.stderr
+    assert re.search(r"FAILED .*\(see trials/.*99-.*/error.txt and trial.log\)$", done.stdout, re.M)
     assert "(raylet)" not in done.stdout + done.stderr
     again = run(FAKE, tmp_path, *SMALL, *grid)
     assert again.returncode == 2

@@ -43,6 +43,22 @@ def test_an_error_of_the_program_keeps_its_traceback(tmp_path, monkeypatch, caps
     assert not (tmp_path / "demo" / "ray_error.txt").exists()
 
 
+def test_study_log_has_what_quiet_hides_and_grows_when_the_study_resumes(
+    tmp_path, monkeypatch, capsys, handlers
+):
+    shown = []
+    for options in (["--quiet"], ["--resume", "--verbose"]):
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, monkeypatch, ZeroDivisionError("ours"), *options)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == ""
+    assert "Study demo: " in shown[1]
+    assert "slots    2 trials side by side\n" in shown[1]
+    log = (tmp_path / "demo" / "study.log").read_text()
+    assert log.count("INFO    Study demo: ") == log.count("INFO    end      failed\n") == 2
+    assert log.count("slots") == 1
+
+
 def test_a_disk_that_seems_too_small_can_be_ignored(tmp_path, monkeypatch, capsys, handlers):
     huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
     begun = ZeroDivisionError("the search began")
