@@ -94,13 +94,13 @@ def _counts(count: Counter[str]) -> str:
 def _phases(space: Space, trials: list[Trial]) -> str:
     """How many trials have ended of the search and of what follows it."""
     arms, strata = len(space.control_arms), len(space.strata)
-    asked: dict[Phase, int] = {
+    planned: dict[Phase, int] = {
         "search": strata * space.trials_per_stratum,
         "controls": strata * arms * len(space.control_seeds),
         "confirm": strata * (1 + arms) * len(space.confirm_seeds),
     }
     ended = Counter(trial.phase for trial in trials if trial.status in ENDED)
-    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in asked.items() if n or ended[phase]]
+    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in planned.items() if n or ended[phase]]
     return f"  ended   {', '.join(parts)}"
 
 

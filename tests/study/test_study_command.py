@@ -116,7 +116,7 @@ def test_an_interrupted_or_killed_study_resumes_to_exactly_its_trials(tmp_path, 
     resumed = run(FAKE, tmp_path, "--resume", "--quiet", FAKE_EPOCH_SECONDS="0.01")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.strip().startswith("Best trial by")
-    assert (tmp_path / "demo" / "study.log").read_text().count("done     ") == 8
+    assert (tmp_path / "demo" / "study.log").read_text().count("Study demo: ") == 2
     after = table(tmp_path)
     assert after["status"].tolist() == ["finished"] * 8
     assert after["data.subset"].value_counts().to_dict() == {25: 4, 100: 4}
