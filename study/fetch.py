@@ -1,11 +1,12 @@
-"""Brings a study from an address into a folder, where analysis and dashboards read it.
+"""Copies a study from a remote address into a folder, where analysis and dashboards read it.
 
 python study/fetch.py s3://bucket/studies/focus
 """
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from focusnet.errors import ConfigError, FocusNetError
@@ -18,7 +19,7 @@ from study.remote.ledger import is_record
 from study.remote.mirror import WorkingCopy
 from study.remote.retry import Retrier
 
-_ORIGIN = ".fetched-from"  # says that a folder is such a copy, and of what
+_ORIGIN = ".fetched-from"  # marks a folder as a copy, and names the address
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,21 +27,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with log_to_terminal():
-            fetch(options.address, options.folder, weights=options.weights)
+            folder, copied = fetch(options.address, options.folder, weights=options.weights)
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print("Interrupted. The same command goes on.", file=sys.stderr)
         return 130
+    total = sum((folder / name).stat().st_size for name in copied)
+    print(f"{len(copied)} new or changed files, {size_text(total)}, in {folder}")
+    print(f"  python analysis/report.py {shlex.quote(str(folder))}")
     return 0
 
 
-def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
-    """Copy what has changed at the address since the last time; returns the folder.
+def fetch(
+    address: str, folder: Path | None, *, weights: bool = False
+) -> tuple[Path, Collection[str]]:
+    """Copy what has changed at the address since the last time.
+
+    Args:
+        address: the study's.
+        folder: where to; None for ``results/<name>``.
+        weights: whether to copy the winners' weights as well.
+
+    Returns:
+        The folder, and the names of the files that were copied.
 
     Raises:
-        ConfigError: there is no study, or the folder holds something else.
+        ConfigError: there is no study at the address, or the folder holds something else.
     """
     place = open_folder(address)
     check_access(place, write=False)
@@ -62,29 +76,26 @@ def fetch(address: str, folder: Path | None, *, weights: bool = False) -> Path:
         return is_record(name) or (weights and name.endswith(f"/{WEIGHTS}"))
 
     copy = WorkingCopy(folder, place, carried)
-    brought = Retrier().retry(lambda: copy.pull(overwrite=True, delete=False))
-    total = sum((folder / name).stat().st_size for name in brought)
-    print(f"{len(brought)} new or changed files, {size_text(total)}, in {folder}")
-    print(f"  python analysis/report.py {folder}")
-    return folder
+    return folder, Retrier().retry(lambda: copy.pull(overwrite=True, delete=False))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python study/fetch.py",
         allow_abbrev=False,
-        description="Copy a study from an address into a folder; again for what has changed since.",
+        description="Copy a study from a remote address into a folder. Run it again to copy what "
+        "has changed since.",
         epilog="example: python study/fetch.py s3://bucket/studies/focus results/focus",
     )
-    parser.add_argument("address", metavar="ADDRESS", help="the study's, its name included")
+    parser.add_argument("address", metavar="ADDRESS", help="the study's address, with its name")
     parser.add_argument(
         "folder",
         nargs="?",
         type=Path,
         metavar="FOLDER",
-        help="where to (default: results/<name>)",
+        help="folder to copy to (default: results/<name>)",
     )
-    parser.add_argument("--weights", action="store_true", help="the winners' weights as well")
+    parser.add_argument("--weights", action="store_true", help="copy the winners' weights as well")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Where the files of this project are."""
+"""The root folder of this project's files."""
 
 from pathlib import Path
 

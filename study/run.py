@@ -1,38 +1,42 @@
-"""The study's command: search over FocusNet trials with Ray Tune.
+"""Runs a study: searches over the settings of FocusNet trials with Ray Tune.
 
 python study/run.py --space demo.yaml
 """
 
 import argparse
-import os
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focusnet.config import cache_folder
-from focusnet.errors import DiskFullError, FocusNetError
-from focusnet.system.atomic import write_text
-from focusnet.system.full_disk import disk_full
+from focusnet.system.logs import log_to_file, log_to_terminal
+from study.console.command import Command
+from study.console.failure import explain
 from study.console.options import parser
-from study.ledger.driver import current_folder, working_in
 from study.ledger.ledger import Ledger
+from study.outputs.provenance import Provenance, command_line
+from study.plan.data import check_data, prepare_data, shared_settings
 from study.plan.describe import describe_plan
-from study.plan.disk import check_disk, fullest, needs
+from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
-from study.project import ROOT
+from study.remote.ledger import open_ledger
 from study.settling import as_begun, settle
 from study.space.file import find_space_file, read_space_file
 from study.space.space import Space
 from study.space.validation import validate_space
+from study.tune.session import check_cluster, outcome_recorded, ray_session, working_in
+from study.tune.signals import interrupt_by_signal
 
 if TYPE_CHECKING:
-    from study.remote.trial import RemoteTrialRunner
-    from study.worker.trainable import RunTrial
+    from study.worker.trainable import RemoteRunner, RunTrial
 
-DONE, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+# By name: as a script, this module is called __main__.
+logger = logging.getLogger("study.run")
+
+DONE, SOME_FAILED = 0, 1  # exit statuses, beside those of study.console.failure
 Prepare = Callable[[Space], list[dict[str, Any]]]
 
 
@@ -44,191 +48,140 @@ def main(
 ) -> int:
     """Run the command; returns its exit status.
 
-    ``run_trial`` and ``prepare`` stand in for FocusNet's own in tests.
+    ``run_trial`` and ``prepare`` replace FocusNet's own in tests.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
+    command = Command(tuple(sys.argv[1:] if arguments is None else arguments), Path.cwd())
+    options = parser().parse_args(command.arguments)
     folder: Path | None = None
-    try:
-        path = find_space_file(options.space)
-        space = validate_space(read_space_file(path, options.set), path.name)
-        ledger = _ledger(space, options.results)
-        folder = ledger.folder
-        space = as_begun(space, ledger)
-        if options.plan:
-            _print_plan(space, ledger, measure=not options.no_measure)
-            return DONE
-        return _conduct(space, ledger, options, given, run_trial, prepare)
-    except FocusNetError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        if isinstance(error, DiskFullError):
-            print(_next_step(folder, given), file=sys.stderr)
-        return WRONG_INPUT
-    except OSError as error:
-        full = disk_full(error, folder or Path.cwd())
-        if full is None:
-            raise
-        print(f"{full}\n{_next_step(folder, given)}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("\nInterrupted. " + _next_step(folder, given), file=sys.stderr)
-        return INTERRUPTED
+    with log_to_terminal(options.level, sys.stdout, clock=True):
+        try:
+            # 1. Read the space file, changed by --set.
+            path = find_space_file(options.space)
+            space = validate_space(read_space_file(path, options.set), path.name)
+
+            # 2. Open the study's ledger: its records in a folder or at a remote address. A study
+            #    that resumes keeps the precision and the compilation that it began with.
+            ledger = _open_ledger(space, options.results)
+            folder = ledger.folder
+            space = as_begun(space, ledger)
+
+            # 3. Show what would run, and stop there with --plan.
+            if options.plan:
+                print(_plan(space, ledger, measure=not options.no_measure))
+                return DONE
+
+            return _run_study(space, ledger, options, command, run_trial, prepare)
+        except (Exception, KeyboardInterrupt) as error:
+            return explain(error, folder, command)
 
 
-def _conduct(
+def _run_study(
     space: Space,
     ledger: Ledger,
     options: argparse.Namespace,
-    given: list[str],
+    command: Command,
     run_trial: "RunTrial | None",
     prepare: Prepare | None,
 ) -> int:
-    from study.tune.signals import gentle_interrupt, interrupt_by_signal
-
+    # 4. Read the tables of the data sets: if they lack something, it is said before Ray starts.
     interrupt_by_signal()
-    folder = ledger.folder
     if prepare is None:
-        from study.plan.data import check_data
+        check_data(space)
 
-        check_data(space)  # what can be seen without decoding is said before Ray starts
-    how_to_resume = _command(given, "--resume")
-    with ledger.locked(how_to_resume), working_in(folder):
-        check_folder(
-            ledger, space, resume=options.resume or options.confirm, how_to_resume=how_to_resume
-        )
-        if options.confirm:
-            check_search_ended(ledger, space, how_to_resume)
-        if not options.ignore_disk:
-            check_disk(needs(space, ledger, slots=1))  # what is too little for one needs no Ray
-        _print_plan(space, ledger)
-        from study.outputs.provenance import Provenance, command_line
-        from study.tune import cluster
-        from study.tune.nodes import check_nodes, paths_read
+    with (
+        ledger.locked(command.resume()),
+        log_to_file(ledger.folder / "study.log", min(options.level, logging.INFO)),
+        working_in(ledger.folder),
+    ):
+        # 5. Check that the study may begin or resume, and that the disk has room for one trial.
+        _check_start(space, ledger, options, command)
+        logger.info("%s", _plan(space, ledger))
 
-        ray = cluster.start(options.address, options.dashboard_port)
-        outcome = "failed"
-        provenance = None
-        try:
-            interrupt_by_signal()  # Ray has put a handler for SIGTERM in between
-            resources = space.resources
-            cluster.check_request(ray, resources.cpu, resources.gpu)
-            slots = ray.slots(resources.cpu, resources.gpu)
-            slots = min(slots, resources.max_concurrent or slots)
-            if not options.ignore_disk:
-                check_disk(needs(space, ledger, slots))
-            if not ray.local:
-                check_nodes(
-                    ledger.address or folder,
-                    paths_read(space),
-                    lambda node: cluster.trials_on(node, resources.cpu, resources.gpu) > 0,
-                )
-            print(f"  {'Ray':<12} {ray.describe()}", flush=True)
-            if ray.dashboard:
-                print(
-                    f"  {'dashboard':<12} {ray.dashboard} (it asks for the token that "
-                    "`ray get-auth-token` prints)",
-                    flush=True,
-                )
-            from study.plan.data import prepare_data, shared_settings
-            from study.tune.run_search import run_search
+        # 6. Start Ray or join a cluster, and check that its nodes can run trials.
+        with ray_session(
+            space, ledger.folder, address=options.address, dashboard_port=options.dashboard_port
+        ) as cluster:
+            slots = check_cluster(cluster, space, ledger, ignore_disk=options.ignore_disk)
 
+            # 7. Decode the data, choose what is `auto`, and record what the study runs with.
             data = (prepare or prepare_data)(space)
-            space, settled = settle(space, slots)
-            for name, choice in settled.items():
-                print(f"  {name:<12} {choice}", flush=True)
+            space, chosen = settle(space, slots)
+            for name, choice in chosen.items():
+                logger.info("%-8s %s", name, choice)
             ledger.begin(space.content())
             if options.retry_failed:
                 ledger.forget_failures()
-            provenance = Provenance(folder)
+            provenance = Provenance(ledger.folder)
             provenance.begin(
                 command=command_line(),
                 seed=space.search.seed,
                 data=data,
-                nodes=ray.nodes,
-                settled=settled,
+                nodes=cluster.nodes,
+                settled=chosen,
             )
-            with gentle_interrupt() as interrupted:
+
+            # 8. Run the trials: the search of each stratum, then its controls and confirmation.
+            # Imported here: Ray reads its settings, which ray_session makes, when it is imported.
+            from study.tune.run_search import run_search
+
+            with outcome_recorded(provenance, space, ledger.folder):
                 run_search(
                     space,
                     ledger,
                     trial=shared_settings(space),
                     slots=slots,
-                    interrupted=interrupted,
-                    remote=_remote(space, ledger.address) if ledger.address else None,
+                    remote=_remote_runner(space, ledger),
                     run_trial=run_trial,
                 )
-            outcome = "interrupted" if interrupted.is_set() else "done"
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-            raise
-        except DiskFullError:
-            outcome = "the disk was full"
-            raise
-        except FocusNetError:
-            raise
-        except Exception as error:
-            full = disk_full(error, fullest(space, folder))
-            if full is not None:
-                outcome = "the disk was full"
-                raise full from None
-            words = cluster.words_of_ray(error)
-            if words is None:
-                print(_next_step(folder, given), file=sys.stderr)  # and the traceback follows
-                raise
-            outcome = "ended by Ray"
-            said = folder / "ray_error.txt"
-            write_text(said, words + "\n")
-            print(
-                f"\nRay ended the study: {words.splitlines()[0]}\n  (all of it: {said})\n"
-                + _next_step(folder, given),
-                file=sys.stderr,
-            )
-            return INTERRUPTED
-        finally:
-            if provenance is not None:
-                with suppress(DiskFullError):
-                    provenance.end(outcome)
-            cluster.stop()
-        if interrupted.is_set():
-            print("Interrupted. " + _next_step(folder, given), file=sys.stderr)
-            return INTERRUPTED
-        return _finish(space, ledger, given)
+
+        # 9. Show the best trials, and what failed.
+        return _summarize(space, ledger, command)
 
 
-def _ledger(space: Space, results: str) -> Ledger:
-    """Where the study's records are: in a folder, or at an address."""
+def _open_ledger(space: Space, results: str) -> Ledger:
     if "://" not in results:
         return Ledger((Path(results).expanduser() / space.name).absolute())
-    from study.remote.ledger import open_ledger
-
     return open_ledger(results, space.name, cache_folder(space.example().data.cache))
 
 
-def _remote(space: Space, address: str) -> "RemoteTrialRunner":
-    from study.plan.data import shared_settings
-    from study.remote.trial import remote_trials
+def _plan(space: Space, ledger: Ledger, measure: bool = False) -> str:
+    plan = describe_plan(space, ledger.folder, measure=measure)
+    if ledger.address:
+        plan += f"\n  {'address':<12} {ledger.address} (the folder above is a working copy)"
+    return plan
+
+
+def _check_start(
+    space: Space, ledger: Ledger, options: argparse.Namespace, command: Command
+) -> None:
+    resume = options.resume or options.confirm
+    check_folder(ledger, space, resume=resume, how_to_resume=command.resume())
+    if options.confirm:
+        check_search_ended(ledger, space, command.resume())
+    if not options.ignore_disk:
+        check_disk(needs(space, ledger, slots=1))
+
+
+def _remote_runner(space: Space, ledger: Ledger) -> "RemoteRunner | None":
+    """What runs trials whose results go to a remote address; None if they go to a folder."""
+    if ledger.address is None:
+        return None
+    from study.remote.trial import remote_trials  # imports Ray
 
     named = "data.cache" in space.domains or (space.trial.get("data") or {}).get("cache")
-    results = address.removesuffix(f"/{space.name}")
+    results = ledger.address.removesuffix(f"/{space.name}")
     return remote_trials(results, space.name, shared_settings(space), own_caches=not named)
 
 
-def _print_plan(space: Space, ledger: Ledger, measure: bool = False) -> None:
-    print(describe_plan(space, ledger.folder, measure=measure), flush=True)
-    if ledger.address:
-        print(f"  {'address':<12} {ledger.address} (the folder named above is a working copy)")
-
-
-def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
-    from study.console.summary import print_summary
+def _summarize(space: Space, ledger: Ledger, command: Command) -> int:
+    from study.console.summary import print_summary  # imports Optuna, which --plan does without
 
     trials = ledger.trials()
-    folder = ledger.folder
-    if ledger.address:
-        folder = (current_folder() or Path.cwd()) / "results" / space.name  # as fetch.py does it
-    print_summary(space, trials, folder)
-    if ledger.address:
-        print(f"They are at {ledger.address}. To have them here:")
+    if ledger.address is None:
+        print_summary(space, trials, ledger.folder, command)
+    else:  # with the commands that read them where fetch.py puts them
+        print_summary(space, trials, command.folder / "results" / space.name, command)
+        print(f"The results are at {ledger.address}. To copy them here:")
         print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]
     if not failed:
@@ -237,27 +190,11 @@ def _finish(space: Space, ledger: Ledger, given: list[str]) -> int:
     for trial in failed:
         print(f"  {trial.id}: {trial.error}", file=sys.stderr)
     print(
-        f"Tracebacks: {ledger.folder}/trials/*/error.txt. To run them again: "
-        f"{_command(given, '--resume', '--retry-failed')}",
+        f"Tracebacks are in {ledger.folder}/trials/*/error.txt, what the trials logged in "
+        f"trial.log beside it. To run them again: {command.resume('--retry-failed')}",
         file=sys.stderr,
     )
     return SOME_FAILED
-
-
-def _next_step(folder: Path | None, given: list[str]) -> str:
-    if folder is not None and Ledger(folder).exists():
-        return f"Finished trials are kept. Go on with: {_command(given, '--resume')}"
-    return "Nothing was begun yet."
-
-
-def _command(given: list[str], *flags: str) -> str:
-    """This command as it was given, and with ``flags``."""
-    here = current_folder()
-    script = ROOT / "study" / "run.py"
-    script = Path(os.path.relpath(script, here)) if here else script
-    return shlex.join(
-        ["python", str(script), *given, *(flag for flag in flags if flag not in given)]
-    )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ class _FileHandler(WatchedFileHandler):
             super().handleError(record)
 
 
+class _PlainHandler(logging.StreamHandler):
+    """Drops lines that nobody reads any more, because the pipe is closed."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
 @contextmanager
 def log_to_file(path: Path, level: int = logging.INFO) -> Iterator[None]:
     """Append what is logged to ``path``, with times, while the context is active.
@@ -63,7 +71,7 @@ def log_to_terminal(
 ) -> Iterator[None]:
     """Show what is logged on ``stream`` (default: stderr), while the context is active.
 
-    ``clock`` puts the time since the start before each line.
+    ``clock`` puts the time since the start before each line, in place of the level of a warning.
     """
     stream = stream or sys.stderr
     with _attached(_terminal_handler(stream, time.monotonic() if clock else None), level):
@@ -76,7 +84,8 @@ def _terminal_handler(stream: TextIO, start: float | None) -> logging.Handler:
 
     class Line(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            mark = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+            level = record.levelname.lower()
+            mark = f"{level}: " if record.levelno >= logging.WARNING and start is None else ""
             return mark + super().format(record)
 
     class TimedLine(Line):
@@ -85,7 +94,7 @@ def _terminal_handler(stream: TextIO, start: float | None) -> logging.Handler:
 
     if not stream.isatty():
         # Rich would wrap and pad the lines that another program or a file gets.
-        handler: logging.Handler = logging.StreamHandler(stream)
+        handler: logging.Handler = _PlainHandler(stream)
         handler.setFormatter(TimedLine())
         return handler
 

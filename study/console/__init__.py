@@ -1,1 +1,1 @@
-"""What a person sees of a study in a terminal."""
+"""The terminal side of a study: options, progress, status, summary, errors."""

@@ -1,16 +1,18 @@
-"""The options of the study's command: ``study/run.py --help``."""
+"""The command-line options of ``study/run.py`` and their help."""
 
 import argparse
+import logging
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command understands, and what its help says."""
+    """Parser of the command line."""
     options = argparse.ArgumentParser(
         prog="python study/run.py",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Search over FocusNet's settings with Ray Tune: does a second training that "
-        "knows\nwhich classes the first one confused help, and with how much of the data?",
+        description="Search for the best FocusNet settings with Ray Tune: does it help to train a "
+        "second\ntime with the loss that knows which classes the first training confused, and with "
+        "how\nmuch of the data?",
         epilog="examples:\n"
         "  python study/run.py --space demo.yaml\n"
         "  python study/run.py --space focus.yaml --set trial.data.root=/data/TAU22 --plan\n"
@@ -32,32 +34,31 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change the space: a path into the file and a YAML value; what follows 'space.' is "
-        "the name of a parameter (null takes it out of the search); can be repeated",
+        help="change a value of the space file: KEY is its path (such as search.trials), VALUE is "
+        "YAML; what follows 'space.' is the name of a searched parameter, and the value null "
+        "takes it out of the search; can be repeated",
     )
     options.add_argument(
         "--plan",
         action="store_true",
-        help="show what would run, how long it would take here (measured), and stop",
+        help="show what would run and how long it would take here (measured), and stop",
     )
     options.add_argument(
-        "--no-measure", action="store_true", help="with --plan: without the time, at once"
+        "--no-measure", action="store_true", help="with --plan: at once, without the time"
     )
     options.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the study in the results folder; what is finished is not run again",
+        help="go on with the study in the results folder; finished trials are not run again",
     )
     options.add_argument(
         "--confirm",
         action="store_true",
-        help="only what follows a finished search: train each stratum's winner and the controls "
+        help="after a finished search: only train each stratum's winner and its controls again "
         "with fresh seeds (a study does so by itself unless confirm.seeds is 0)",
     )
     options.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="with --resume: run failed trials again too",
+        "--retry-failed", action="store_true", help="with --resume: run failed trials again"
     )
     options.add_argument(
         "--ignore-disk",
@@ -68,13 +69,13 @@ def parser() -> argparse.ArgumentParser:
         "--results",
         default="results",
         metavar="DIR",
-        help="a study's files go to DIR/<name>/; DIR may be an address that all nodes reach, such "
-        "as s3://bucket/studies (default: %(default)s)",
+        help="write the study's files to DIR/<name>/; DIR may be a remote address that all nodes "
+        "reach, such as s3://bucket/studies (default: %(default)s)",
     )
     options.add_argument(
         "--address",
         metavar="ADDR",
-        help="join the Ray cluster at ADDR (default: $RAY_ADDRESS, else Ray starts here)",
+        help="join the Ray cluster at ADDR (default: $RAY_ADDRESS if set, else start Ray here)",
     )
     options.add_argument(
         "--dashboard-port",
@@ -82,4 +83,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="port of Ray's dashboard on 127.0.0.1 (default: 8265 or the next free one)",
     )
+    output = options.add_mutually_exclusive_group()
+    output.add_argument(
+        "--quiet",
+        dest="level",
+        action="store_const",
+        const=logging.WARNING,
+        help="show only warnings and the final summary; study.log in the results has the rest",
+    )
+    output.add_argument(
+        "--verbose",
+        dest="level",
+        action="store_const",
+        const=logging.DEBUG,
+        help="also show details, such as every report of a trial and where Ray runs it",
+    )
+    options.set_defaults(level=logging.INFO)
     return options

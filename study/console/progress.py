@@ -1,19 +1,22 @@
-"""What a person sees while a study runs: plain lines, one for what happened, one for the sum."""
+"""Logs the progress of a running study: one line for an event, one for the state of the study."""
 
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
-from focusnet.system.units import clock_time, rough_time
+from focusnet.system.units import rough_time
 from study.ledger.ledger import Trial
+from study.search.tune_types import Report
 from study.search.winners import winners
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 30.0
-_SHARED = ("template", "folds")  # what one trial trains and others take
+_SHARED = ("template", "folds")  # stages that one trial trains and others reuse
 
 
 @dataclass
@@ -24,19 +27,20 @@ class _Running:
 
 
 class Progress:
-    """Prints the course of a study.
+    """Logs what happens to trials, and estimates the time left.
 
     Args:
-        label: what a stratum is called, such as ``subset 25``.
-        total: trials of the whole study.
+        label: gives the name of a stratum, such as ``subset 25``.
+        total: number of trials of the whole study.
         ended: trials that ended in earlier runs.
-        slots: trials side by side.
-        to_come: for each stratum, how many trials this run will start, at most.
-        templates_shared: of the trials of a stratum with one seed, the first alone trains their
-            template, so that the time it takes for that says nothing about the next.
-        searches: for each stratum, how many trials its search has.
-        seeds: of all trials, where they are known; a template is trained for each in each stratum.
+        slots: number of trials side by side.
+        to_come: for each stratum, how many trials this run will start at most.
+        templates_shared: whether only the first trial of a stratum and seed trains the template,
+            so that its training time does not count for the next ones.
+        searches: for each stratum, the number of trials of its search.
+        seeds: the seeds of all trials; in each stratum a template is trained for each of them.
         metric: what the search maximises.
+        clock: gives seconds.
     """
 
     def __init__(
@@ -51,7 +55,6 @@ class Progress:
         searches: Mapping[Any, int] | None = None,
         seeds: Collection[int] = (),
         metric: str = "focus/select/macro_accuracy",
-        stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._label = label
@@ -59,7 +62,6 @@ class Progress:
         self._ended = list(ended)
         self._slots = slots
         self._to_come = dict(to_come)
-        self._stream = stream or sys.stdout
         self._clock = clock
         self._templates_shared = templates_shared
         self._searches = dict(searches or {})
@@ -67,80 +69,83 @@ class Progress:
         self._templates_left = {(s, seed) for s in self._to_come for seed in seeds}
         self._templates_left -= {(trial.stratum, trial.seed) for trial in ended}
         self._template_seconds: dict[Any, list[float]] = {}
-        self._begin = clock()
         self._running: dict[str, _Running] = {}
         self._durations: dict[Any, list[float]] = {}
-        self._last_line = self._begin
-        self._told_few_warm = False
+        self._last_line = clock()
+        self._noted_few_warm = False
 
-    def say(self, text: str) -> None:
-        """One line with the time since the start."""
-        now = self._clock()
-        self._last_line = now
-        print(f"[{clock_time(now - self._begin)}] {text}", file=self._stream, flush=True)
+    def _log(self, what: str, text: str, level: int = logging.INFO) -> None:
+        self._last_line = self._clock()
+        logger.log(level, "%-8s %s", what, text)
 
     def started(self, trial: Trial) -> None:
         again = f" (attempt {trial.attempts + 1})" if trial.attempts else ""
         self._running[trial.id] = _Running(trial, self._clock())
         self._to_come[trial.stratum] = max(0, self._to_come.get(trial.stratum, 0) - 1)
         self._templates_left.discard((trial.stratum, trial.seed))
-        self.say(f"start    {trial.id}{again}")
+        self._log("start", f"{trial.id}{again}")
 
-    def reported(self, trial: str, record: Mapping[str, Any]) -> None:
-        """An epoch has ended, or the trial waits."""
-        if trial in self._running and "stage" in record:
-            at = f"{record['stage']} {record['epoch']}/{record['epochs']}"
-            self._running[trial].at = at
-        elif trial in self._running and "at" in record:
-            self._running[trial].at = record["at"]
+    def reported(self, trial: str, report: Report) -> None:
+        """An epoch has ended, or the trial waits for a template."""
+        if trial not in self._running:
+            return
+        if "stage" in report:
+            self._running[trial].at = f"{report['stage']} {report['epoch']}/{report['epochs']}"
+        elif "at" in report:
+            self._running[trial].at = report["at"]
+        process = f"process {report.get('pid', '?')} on {report.get('hostname', '?')}"
+        logger.debug("report   %s: %s, from %s", trial, self._running[trial].at, process)
 
     def lost_worker(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)
         self._to_come[trial.stratum] = self._to_come.get(trial.stratum, 0) + 1
-        self.say(f"again    {trial.id}: its worker died")
+        self._log("again", f"{trial.id}: its worker died", logging.WARNING)
 
     def ended(self, trial: Trial) -> None:
         running = self._running.pop(trial.id, None)
         seconds = self._clock() - running.since if running else math.nan
+        self._ended.append(trial)
         if trial.status == "finished":
-            typical = seconds
-            template = sum(trial.metrics.get(f"{what}/seconds", 0.0) for what in _SHARED)
-            if self._templates_shared and trial.result.get("template_reused") is False:
-                typical -= template
-            self._template_seconds.setdefault(trial.stratum, []).append(template)
-            self._durations.setdefault(trial.stratum, []).append(typical)
-            self.say(f"done     {trial.id}: {_numbers(trial)}, {seconds:.0f} s")
+            self._record_times(trial, seconds)
+            self._log("done", f"{trial.id}: {_numbers(trial)}, {seconds:.0f} s")
             warm = trial.metrics.get("focus/warm_classes", math.inf)
-            if warm < FEW_WARM_CLASSES and not self._told_few_warm:
-                self._told_few_warm = True
-                self.say(f"note     {FEW_WARM_NOTE}")
+            if warm < FEW_WARM_CLASSES and not self._noted_few_warm:
+                self._noted_few_warm = True
+                self._log("note", FEW_WARM_NOTE)
         elif trial.status == "stopped":
             epoch = max(trial.curve("focus/select/macro_accuracy"), default=0)
-            self.say(f"stopped  {trial.id}: behind its stratum after FocusNet epoch {epoch}")
+            self._log("stopped", f"{trial.id}: behind its stratum after FocusNet epoch {epoch}")
         else:
-            self.say(f"FAILED   {trial.id}: {trial.error}")
-        self._ended.append(trial)
-        self.say("study    " + self.summary())
-        self._tell_winner(trial)
+            where = f"trials/{trial.id}/error.txt and trial.log"
+            self._log("FAILED", f"{trial.id}: {trial.error} (see {where})", logging.WARNING)
+        self._log("study", self.summary())
+        self._log_winner(trial)
 
-    def _tell_winner(self, last: Trial) -> None:
-        """Once the whole search of a stratum has ended."""
+    def _record_times(self, trial: Trial, seconds: float) -> None:
+        typical = seconds
+        template = sum(trial.metrics.get(f"{stage}/seconds", 0.0) for stage in _SHARED)
+        if self._templates_shared and trial.result.get("template_reused") is False:
+            typical -= template
+        self._template_seconds.setdefault(trial.stratum, []).append(template)
+        self._durations.setdefault(trial.stratum, []).append(typical)
+
+    def _log_winner(self, last: Trial) -> None:
+        """Name the winner of the stratum of ``last``, if that ended the stratum's search."""
         own = [one for one in self._ended if one.searched and one.stratum == last.stratum]
         if not last.searched or len(own) != self._searches.get(last.stratum):
             return
         best = winners(own, self._metric).get(last.stratum)
         where = " ".join(filter(None, ["search of", self._label(last.stratum)]))
         if best is None:
-            self.say(f"winner   {where}: none, because no trial finished; nothing follows it")
+            self._log("winner", f"{where}: none, because no trial finished; nothing follows it")
         elif self._to_come.get(last.stratum):
-            self.say(f"winner   {where}: {best.id}; its controls and confirmation follow")
+            self._log("winner", f"{where}: {best.id}; its controls and confirmation follow")
 
     def heartbeat(self) -> None:
-        """Show that the study lives, where nothing else did for a while."""
+        """Show that the study lives, if nothing else was logged for a while."""
         if self._clock() - self._last_line >= HEARTBEAT_SECONDS and self._running:
-            self.say(
-                "running  " + ", ".join(f"{name}: {r.at}" for name, r in self._running.items())
-            )
+            stages = (f"{name}: {running.at}" for name, running in self._running.items())
+            self._log("running", ", ".join(stages))
 
     def summary(self) -> str:
         """Counts, the best gain of each stratum on ``select``, and the time left."""
@@ -162,7 +167,7 @@ class Progress:
         return text
 
     def seconds_left(self) -> float | None:
-        """From the time that trials of the same stratum took; None before any has finished."""
+        """Estimate from the times of trials of the same stratum; None before any has finished."""
         finished = [s for seconds in self._durations.values() for s in seconds]
         if not finished:
             return None

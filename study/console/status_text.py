@@ -1,6 +1,7 @@
-"""What a study's folder says of its state, in words: for another terminal, also afterwards."""
+"""Describes the state of a study in words, from the files in its folder."""
 
 import json
+import os
 import shlex
 import socket
 from collections import Counter
@@ -10,14 +11,14 @@ from pathlib import Path
 
 from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
-from study.ledger.driver import Driver, current_folder, last_driver
+from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Phase, Trial
 from study.outputs.provenance import FILE as PROVENANCE
 from study.search.winners import winners
 from study.space.space import Space
 from study.space.validation import validate_space
 
-# In the order in which a person looks for them; 'left' is what a driver that is gone had begun.
+# In the order in which a person looks for them. 'left': started by an earlier driver, not ended.
 _COUNTED = ("finished", "stopped", "failed", "running", "left", "pending")
 _LAST_FINISHED = 3
 
@@ -25,7 +26,7 @@ _LAST_FINISHED = 3
 def describe_study(ledger: Ledger, now: datetime) -> str:
     """Driver, counts, what runs, what failed, and the best of each stratum.
 
-    ``now`` is in UTC. Raises ConfigError where ``space.yaml`` is not a space.
+    ``now`` is in UTC. Raises ConfigError if ``space.yaml`` is not valid.
     """
     folder = ledger.folder
     driver, alive = last_driver(folder), ledger.is_running()
@@ -55,10 +56,12 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
         return _under_way(ledger, trial, now)
 
     section("Running", "running", under_way)
+    section("Waiting" if alive else "Interrupted, resumed by --resume", "left", under_way)
     section(
-        "Left midway, to be taken up by --resume" if not alive else "Waiting", "left", under_way
+        "Failed (why: error.txt and trial.log in the folder trials/TRIAL)",
+        "failed",
+        lambda trial: f"{trial.id}: {trial.error}",
     )
-    section("Failed", "failed", lambda trial: f"{trial.id}: {trial.error}")
     metric = space.search.metric
     section(
         "Stopped early",
@@ -76,28 +79,28 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
 
 
 def _state(trial: Trial, since: str | None) -> str:
-    """The status; 'left' for what was begun before the driver that lives (``since`` when)."""
+    """The status; 'left' if it was started before the living driver (at ``since``), or has none."""
     if trial.status == "running" and (since is None or (trial.started or "") < since):
         return "left"
     return trial.status
 
 
 def _counts(count: Counter[str]) -> str:
-    words = {"left": "left midway", "pending": "to come"}
+    words = {"left": "interrupted", "pending": "to come"}
     shown = [f"{count[name]} {words.get(name, name)}" for name in _COUNTED if count[name]]
     return ", ".join(shown)
 
 
 def _phases(space: Space, trials: list[Trial]) -> str:
-    """How far the search is, and what follows it."""
+    """How many trials have ended of the search and of what follows it."""
     arms, strata = len(space.control_arms), len(space.strata)
-    asked: dict[Phase, int] = {
+    planned: dict[Phase, int] = {
         "search": strata * space.trials_per_stratum,
         "controls": strata * arms * len(space.control_seeds),
         "confirm": strata * (1 + arms) * len(space.confirm_seeds),
     }
     ended = Counter(trial.phase for trial in trials if trial.status in ENDED)
-    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in asked.items() if n or ended[phase]]
+    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in planned.items() if n or ended[phase]]
     return f"  ended   {', '.join(parts)}"
 
 
@@ -105,30 +108,37 @@ def _driver(
     driver: Driver | None, alive: bool, count: Counter[str], folder: Path, now: datetime
 ) -> Iterator[str]:
     if driver is None:
-        yield "  driver  none has left a record"
+        yield "  driver  no record of one"
     elif alive:
         yield f"  driver  {driver}, running for {_ago(driver.since, now)}"
     else:
         yield f"  driver  not running; {driver}{_last_end(folder, now)}"
         steps = []
         if count["left"] or count["pending"]:
-            steps.append(("go on", driver.resume))
+            steps.append(("resume", driver.resume))
         elif count["failed"]:
-            steps.append(("run what failed again", f"{driver.resume} --retry-failed"))
+            steps.append(("run the failed trials again", f"{driver.resume} --retry-failed"))
         for what, command in steps:
-            elsewhere = Path(driver.folder) != current_folder()
+            elsewhere = driver.folder != _current_folder()
             where = f"cd {shlex.quote(driver.folder)} && " if elsewhere else ""
             yield f"  {what}: {where}{command}"
 
 
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it has been removed
+        return None
+
+
 def _last_end(folder: Path, now: datetime) -> str:
-    """How the last run went out, as far as it could still say it."""
+    """How the last run ended, as far as it could record that."""
     try:
         run = json.loads((folder / PROVENANCE).read_text())["runs"][-1]
     except (OSError, ValueError, LookupError):
-        return " was the last"
+        return " ran it last"
     if not run.get("outcome"):
-        return " died without a word (killed, or its machine went down)"
+        return " died without recording an end (killed, or its machine went down)"
     return f" ended {_ago(run['ended'], now)} ago ({run['outcome']})"
 
 
@@ -156,7 +166,7 @@ def _under_way(ledger: Ledger, trial: Trial, now: datetime) -> str:
 def _waiting(path: Path) -> str:
     try:
         return str(json.loads(path.read_text())["at"])
-    except (OSError, ValueError, LookupError):  # it has just begun a stage
+    except (OSError, ValueError, LookupError):  # the trial has just gone on to a stage
         return "waiting for template"
 
 
@@ -185,7 +195,7 @@ def _ago(moment: str | None, now: datetime) -> str:
 
 
 def _time(seconds: float) -> str:
-    # The clocks of two machines may differ a little.
+    # The clocks of two machines may differ a little: never less than nothing.
     return f"{max(0.0, seconds):.0f} s" if seconds < 90 else rough_time(seconds)
 
 

@@ -1,6 +1,5 @@
-"""The last words of a study: the best trial of each stratum, and where to look further."""
+"""Prints the end of a study: the best trial of each stratum, and where to look further."""
 
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.config import short_names
-from study.ledger.driver import current_folder
+from study.console.command import Command
 from study.ledger.ledger import ARM, Trial
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
@@ -20,24 +19,58 @@ from study.space.space import Space
 
 
 def print_summary(
-    space: Space, trials: Iterable[Trial], folder: Path, stream: TextIO | None = None
+    space: Space,
+    trials: Iterable[Trial],
+    folder: Path,
+    command: Command,
+    stream: TextIO | None = None,
 ) -> None:
-    """Print the best trials on ``select`` and the commands that show the rest."""
+    """Print the best trials on ``select`` and the commands that show more.
+
+    ``folder`` is the study's; ``command`` tells from where it is seen.
+    """
     stream = stream or sys.stdout
     finished = [trial for trial in trials if trial.status == "finished"]
-    everything, finished = finished, [trial for trial in finished if trial.searched]
+    searched = [trial for trial in finished if trial.searched]
+    console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
+    console.print()
+    best = _best(space, searched)
+    if best is not None:
+        console.print(best)
+        console.print(
+            "Accuracies on the half of the test split that the search sees: the best of many "
+            "trials always\nlooks better there than it is. The report judges on the other half."
+        )
+    confirmed = _confirmed(space, finished)
+    if confirmed is not None:
+        console.print(confirmed)
+        console.print(
+            "Means on the half of the test split that no search has seen. The report says, with "
+            "intervals,\nwhether a difference is more than noise."
+        )
+    few = [t for t in searched if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
+    if few:
+        console.print(f"Note: in {len(few)} of {len(searched)} trials {FEW_WARM_NOTE}.")
+    where = command.shown(folder)
+    console.print(f"Results: {where} (trials.parquet, epochs.parquet, predictions/, study.log)")
+    console.print(f"  python analysis/report.py {where}", soft_wrap=True)
+    console.print(f"  tensorboard --logdir {command.shown(folder / 'ray')}", soft_wrap=True)
+    console.print(f"  optuna-dashboard {command.shown(folder / JOURNAL)}", soft_wrap=True)
+
+
+def _best(space: Space, searched: list[Trial]) -> Table | None:
+    """The best trial of each stratum; None if no trial of the search has finished."""
     metric = space.search.metric
-    by_stratum = winners(finished, metric)
-    best = [by_stratum[stratum] for stratum in space.strata if stratum in by_stratum]
+    by_stratum = winners(searched, metric)
+    if not by_stratum:
+        return None
     names = short_names(space.searched)
     table = Table(title=f"Best trial by {metric}", title_justify="left")
     if space.search.stratify is not None:
         table.add_column(space.search.stratify, justify="right")
-    for name in names.values():
+    for name in (*names.values(), "template %", "FocusNet %", "gain", "warm classes"):
         table.add_column(name, justify="right")
-    for name in ("template %", "FocusNet %", "gain", "warm classes"):
-        table.add_column(name, justify="right")
-    for trial in best:
+    for trial in (by_stratum[stratum] for stratum in space.strata if stratum in by_stratum):
         cells = [] if space.search.stratify is None else [str(trial.stratum)]
         cells += [_cell(trial.parameters[path]) for path in names]
         for column in ("template", "focus"):
@@ -47,35 +80,11 @@ def print_summary(
         warm = trial.metrics.get("focus/warm_classes")
         cells.append("" if warm is None else f"{warm:.2f}")
         table.add_row(*cells)
-    console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
-    console.print()
-    if best:
-        console.print(table)
-        console.print(
-            "Accuracies on the half of the test split that the search sees: the best of many "
-            "trials is always\nflattered there. Claims belong to the other half, in the report."
-        )
-    confirmed = _confirmed(space, everything)
-    if confirmed is not None:
-        console.print(confirmed)
-        console.print(
-            "Means on the half of the test split that no search has seen. Whether a difference is "
-            "more than\nnoise, with its interval, is in the report."
-        )
-    few = [t for t in finished if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
-    if few:
-        console.print(f"Note: in {len(few)} of {len(finished)} trials {FEW_WARM_NOTE}.")
-    where = shlex.quote(_shown(folder))
-    journal = shlex.quote(_shown(folder / JOURNAL))
-    ray = shlex.quote(_shown(folder / "ray"))
-    console.print(f"Results: {_shown(folder)} (trials.parquet, epochs.parquet, predictions/)")
-    console.print(f"  python analysis/report.py {where}", soft_wrap=True)
-    console.print(f"  tensorboard --logdir {ray}", soft_wrap=True)
-    console.print(f"  optuna-dashboard {journal}", soft_wrap=True)
+    return table
 
 
 def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
-    """Mean accuracies of the winners and their controls, trained again with fresh seeds."""
+    """Mean accuracies of the winners and their controls with fresh seeds; None without any."""
     belongs = winner_of(space, finished)
     confirmed = [one for one in finished if one.phase == "confirm" and one.id in belongs]
     by_stratum = {s: [one for one in confirmed if one.stratum == s] for s in space.strata}
@@ -102,12 +111,6 @@ def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
 def _mean(trials: list[Trial], metric: str) -> str:
     values = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
     return f"{100 * sum(values) / len(values):.1f}" if values else ""
-
-
-def _shown(path: Path) -> str:
-    """Relative where it is below the current folder."""
-    here = current_folder()
-    return str(path.relative_to(here)) if here and path.is_relative_to(here) else str(path)
 
 
 def _percent(value: float | None) -> str:

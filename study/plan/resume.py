@@ -131,4 +131,4 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _own(path: Path) -> bool:
-    return path.name.startswith(".") or path.name == "provenance.json"
+    return path.name.startswith(".") or path.name in ("provenance.json", "study.log")

@@ -4,15 +4,17 @@ A trial on 100 % of the data is always ahead of one on 5 %: one ASHA over both w
 trials of the small subsets. So each stratum has its own.
 """
 
-from types import SimpleNamespace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from study.search.unsaved import Unsaved
+from study.search.no_snapshot import NoSnapshot
+from study.search.tune_types import Report, TuneTrial
 
 
-class StratifiedAsha(Unsaved, FIFOScheduler):
+class StratifiedAsha(NoSnapshot, FIFOScheduler):
     """One ASHA for each stratum, in epochs of the FocusNet stage.
 
     A decision cannot be lost with the driver, nor skipped where the study ends. A decision to stop
@@ -61,16 +63,16 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
         config = {"trial": name}
         if self._stratify is not None:
             config[self._stratify] = stratum
-        trial = SimpleNamespace(config=config)
+        trial = _NamedTrial(name, config)
         self.on_trial_add(None, trial)
         for epoch, value in sorted(curve.items()):
             result = {"epoch": epoch, self._metric: value}
             self._of(trial).on_trial_result(None, _named(trial), result)
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._of(trial).on_trial_add(tune_controller, _named(trial))
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Report) -> str:
         follows = trial.config.get("phase", "search") != "search"  # it is compared at its end
         if follows or self._metric not in result:  # or this is an epoch of the template
             return TrialScheduler.CONTINUE
@@ -81,20 +83,27 @@ class StratifiedAsha(Unsaved, FIFOScheduler):
             self.stopped.add(trial.config["trial"])
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: Report) -> None:
         # Its last result is in the rungs already.
         self.on_trial_remove(tune_controller, trial)
 
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         pass  # its rungs go on counting; there is nothing else to give back
 
-    def _of(self, trial: Any) -> AsyncHyperBandScheduler:
+    def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
         stratum = trial.config.get(self._stratify) if self._stratify else None
         if stratum not in self._by_stratum:
             self._by_stratum[stratum] = AsyncHyperBandScheduler(**self._settings)
         return self._by_stratum[stratum]
 
 
-def _named(trial: Any) -> Any:
-    """The trial under its own name, which it keeps when a later run gives it another Tune id."""
-    return SimpleNamespace(trial_id=trial.config["trial"], config=trial.config)
+@dataclass
+class _NamedTrial:
+    """A trial under its name in the ledger; Tune gives it another id in each run."""
+
+    trial_id: str
+    config: Mapping[str, Any]
+
+
+def _named(trial: TuneTrial) -> _NamedTrial:
+    return _NamedTrial(trial.config["trial"], trial.config)

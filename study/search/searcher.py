@@ -11,7 +11,7 @@ from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
 from study.search.earlier import earlier
 from study.search.follow_up import all_followers, searches_ended
-from study.search.unsaved import Unsaved
+from study.search.no_snapshot import NoSnapshot
 from study.space.space import Space
 
 
@@ -30,7 +30,7 @@ def _has_template(trial: Trial) -> bool:
     return last.get("stage") == "focus" or (last.get("stage") == "template" and done)
 
 
-class LedgerSearch(Unsaved, Searcher):
+class LedgerSearch(NoSnapshot, Searcher):
     """Hands out first what was begun and not ended, then new trials, phase by phase.
 
     New configurations come first, over all strata. What follows a stratum's search (controls,

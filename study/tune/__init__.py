@@ -1,1 +1,1 @@
-"""The Ray side of a study: cluster, nodes, the Tune run and its callback."""
+"""The Ray side of a study: the cluster and its nodes, the Tune run and its callback."""

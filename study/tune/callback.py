@@ -1,9 +1,10 @@
-"""The ear at Ray Tune: what happens to trials goes into the ledger and onto the console."""
+"""Ray Tune callback: records what happens to trials in the ledger and logs the progress."""
 
+import logging
 import shutil
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial, wraps
 from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
@@ -18,37 +19,39 @@ from study.ledger.ledger import ENDED, Ledger, record_end
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tables import write_tables
 from study.search.follow_up import ensemble_members
-from study.search.unsaved import Unsaved
+from study.search.no_snapshot import NoSnapshot
+from study.search.tune_types import FailedTuneTrial, Report, TuneTrial
 from study.search.winners import WinnersWeights
 from study.space.space import Space
-from study.worker.trainable import DISK_FULL
+
+logger = logging.getLogger(__name__)
 
 _LATE_SECONDS = 90
-Callback = TypeVar("Callback", bound=Callable[..., None])
+Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
-def _minding_the_disk(callback: Callback) -> Callback:
-    """Let a full disk end the study in order: Tune would make a failed trial or a crash of it."""
+def _noting_a_full_disk(hook: Hook) -> Hook:
+    """Let a full disk end the study in order; Tune would fail the trial or crash."""
 
-    @wraps(callback)
-    def minding(self: "Watcher", *given: Any, **info: Any) -> None:
+    @wraps(hook)
+    def noting(self: "StudyCallback", *args: Any, **info: Any) -> None:
         try:
-            callback(self, *given, **info)
+            hook(self, *args, **info)
         except Exception as error:
             full = disk_full(error, self._ledger.folder)
             if full is None:
                 raise
-            self.full = self.full or full
+            self.disk_full = self.disk_full or full
 
-    return cast(Callback, minding)
+    return cast(Hook, noting)
 
 
-class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, which prints
+class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, which prints
     """Keeps the study's records up to date while Tune runs.
 
     Args:
-        stopped: names of the trials that the scheduler has stopped, as it goes.
-        interrupted: whether the user has asked to stop.
+        stopped: names of the trials that the scheduler has stopped; it adds to them.
+        interrupted: says whether the user has interrupted the study.
     """
 
     def __init__(
@@ -72,27 +75,36 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         self._stopped = stopped
         self._interrupted = interrupted
         self._running: set[str] = set()
-        self.full: DiskFullError | None = None  # a disk was full, here or where a trial runs
+        self.disk_full: DiskFullError | None = None  # a disk was full, here or where a trial runs
 
-    @_minding_the_disk
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_noting_a_full_disk
+    def on_trial_start(
+        self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
         name = trial.config["trial"]
         self._running.add(name)
         self._ledger.reported(name)
         self._progress.started(self._ledger.trial(name))
         self.write_tables()
 
-    @_minding_the_disk
+    @_noting_a_full_disk
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        self,
+        iteration: int,
+        trials: Sequence[TuneTrial],
+        trial: TuneTrial,
+        result: Report,
+        **info: Any,
     ) -> None:
-        if DISK_FULL in result:
-            self.full = self.full or DiskFullError(result[DISK_FULL])
+        if "disk_full" in result:
+            self.disk_full = self.disk_full or DiskFullError(result["disk_full"])
         self._progress.reported(trial.config["trial"], result)
         self._ledger.reported(trial.config["trial"])
 
-    @_minding_the_disk
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_noting_a_full_disk
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
         name = trial.config["trial"]
         self._ledger.refresh(name)
         if self._ledger.trial(name).status not in ENDED:
@@ -100,20 +112,25 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
                 folder = self._ledger.trial_folder(name)
                 record_end(folder, "stopped")
                 (folder / CHECKPOINT).unlink(missing_ok=True)  # it will not go on
-            elif self._interrupted() or self.full:
+            elif self._interrupted() or self.disk_full:
+                logger.debug("left     %s: to be resumed", name)
                 return
-            elif not self._end_shows_up(name):
+            elif not self._wait_for_end_record(name):
                 self._fail(name, "the trial ended without a result and without an error")
         self._end(name)
 
-    @_minding_the_disk
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_noting_a_full_disk
+    def on_trial_recover(
+        self, iteration: int, trials: Sequence[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
         name = trial.config["trial"]
         self._running.discard(name)
         self._progress.lost_worker(self._ledger.trial(name))
 
-    @_minding_the_disk
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    @_noting_a_full_disk
+    def on_trial_error(
+        self, iteration: int, trials: Sequence[TuneTrial], trial: FailedTuneTrial, **info: Any
+    ) -> None:
         name = trial.config["trial"]
         self._ledger.refresh(name)
         known = self._ledger.trial(name)
@@ -124,15 +141,15 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
                 why = f"its worker process died {times} (killed, out of memory, or its node lost)"
             else:
                 why = "no worker could start it"
-            self._fail(name, f"{why}; Ray's words are in error.txt")
+            self._fail(name, f"{why}; Ray's message is in error.txt")
         self._end(name)
 
-    @_minding_the_disk
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    @_noting_a_full_disk
+    def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
         self._progress.heartbeat()
 
     def begin(self) -> None:
-        """Bring what an earlier run has left up to date."""
+        """Bring tables and weights up to date with what an earlier run has left."""
         self._weights.remove_others()
         self.write_tables()
 
@@ -140,17 +157,17 @@ class Watcher(Unsaved, TrialProgressCallback):  # in the place of Tune's own, wh
         write_tables(self._ledger, self._space, self._running)
         self._ledger.publish()
 
-    @_minding_the_disk
+    @_noting_a_full_disk
     def all_stopped(self) -> None:
-        """No trial has a worker any more."""
+        """Record that no trial has a worker any more."""
         self._running.clear()
         self.write_tables()
 
-    def _end_shows_up(self, name: str) -> bool:
-        """Whether the last words of a trial on another machine are seen here after a while.
+    def _wait_for_end_record(self, name: str) -> bool:
+        """Whether the end of a trial on another machine becomes visible here within a while.
 
-        A shared file system may say for up to a minute that a file is not there which it was asked
-        for in vain before; a change of the folder makes it look again.
+        A shared file system may cache for up to a minute that a file is missing. A change of its
+        folder makes the file system look again.
         """
         if self._ledger.trial(name).host in (None, socket.gethostname()):
             return False

@@ -1,4 +1,4 @@
-"""Starting Ray on this machine, or joining a cluster, without its noise."""
+"""Starts Ray on this machine or joins a Ray cluster, and keeps Ray's own output away."""
 
 import logging
 import math
@@ -13,22 +13,24 @@ from focusnet.errors import ConfigError
 from focusnet.system.full_disk import disk_full
 from study.project import ROOT
 
+logger = logging.getLogger(__name__)
+
 _STARTS = 3
-# Read by Ray when it is imported or started, so they are set before; a user's own values stay.
+# Ray reads these when it is imported or started, so they are set before. A user's values win.
 _DRIVER_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",  # as is Ray's default; set, it does not warn
+    "RAY_AUTH_MODE": "token",  # Ray's default; it warns if this is not set
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's memory monitor looks at the whole machine, others' processes included, and kills early.
+    # Ray's memory monitor counts the processes of other users too, and kills workers early.
     "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new console output prints boxes even when it is silenced
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the template's epochs lack the metric
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # TensorBoard only, see tuning.py
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # interrupts.py has one that also knows SIGTERM
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints boxes even with verbose=0
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # epochs of the template lack the metric
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # TensorBoard only, see run_search.py
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py handles SIGTERM too
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "30",
 }
 _WORKER_ENVIRONMENT = {
-    # A stopped trial ends its epoch first; its successor must wait for it, not fail.
+    # A stopped trial ends its epoch first; the next one must wait for that, not fail.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
@@ -36,14 +38,14 @@ _WORKER_ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the study runs on."""
+    """The Ray that a study runs on."""
 
     dashboard: str | None  # URL
-    local: bool
-    nodes: tuple[dict[str, float], ...]  # resources of each
+    local: bool  # started here, not joined
+    nodes: tuple[dict[str, float], ...]  # resources of each node
 
     def slots(self, cpu: float, gpu: float) -> int:
-        """How many trials fit side by side."""
+        """How many trials fit on the nodes side by side."""
         return sum(trials_on(node, cpu, gpu) for node in self.nodes)
 
     def describe(self) -> str:
@@ -69,52 +71,54 @@ def start(address: str | None, dashboard_port: int | None) -> Cluster:
         "address": where,
         "log_to_driver": False,
         "logging_level": logging.WARNING,
-        # Workers find the project by this; nothing is uploaded.
+        # So that workers find the project; nothing is uploaded.
         "runtime_env": {
             "env_vars": {"PYTHONPATH": os.pathsep.join(python_path), **_WORKER_ENVIRONMENT}
         },
     }
     local = where == "local"
-    if local:
-        _check_port(dashboard_port)
-        options |= {
-            "include_dashboard": True,
-            "dashboard_host": "127.0.0.1",
-            "dashboard_port": dashboard_port,
-            "object_store_memory": 256 * 2**20,  # trials exchange small dictionaries only
-        }
-    else:
-        _check_address(where)
-    if local:
-        context = _start_here(options)
-    else:
-        try:
-            context = ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"--address {where}: cannot join a Ray cluster there: {str(error).strip()}"
-            ) from None
+    context = _start_here(options, dashboard_port) if local else _join(options)
     for name in ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # watcher.py says what matters
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # callback.py logs what matters
     _silence_raylet()
-    _take_lack_of_memory_for_a_death()
+    _treat_out_of_memory_as_worker_death()
     nodes = tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
     url = context.dashboard_url
     return Cluster(f"http://{url}" if url else None, local, nodes)
 
 
-def _start_here(options: dict[str, Any]) -> Any:
-    """Start Ray on this machine; on one that is overloaded its parts may miss each other at first.
+def _join(options: dict[str, Any]) -> Any:
+    """Join a running cluster; returns Ray's context. Raises ConfigError if none answers."""
+    import ray
 
-    Raises:
-        ConfigError: it does not start.
+    _check_address(options["address"])
+    try:
+        return ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--address {options['address']}: cannot join a Ray cluster there: {str(error).strip()}"
+        ) from None
+
+
+def _start_here(options: dict[str, Any], dashboard_port: int | None) -> Any:
+    """Start Ray on this machine; returns Ray's context.
+
+    Tries again, because on an overloaded machine Ray's processes may time out waiting for each
+    other. Raises ConfigError if it does not start.
     """
     import ray
 
+    _check_port(dashboard_port)
+    options |= {
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "dashboard_port": dashboard_port,
+        "object_store_memory": 256 * 2**20,  # trials exchange small dictionaries only
+    }
     for left in range(_STARTS - 1, -1, -1):
         try:
             return ray.init(**options)
-        except Exception as error:  # a missing answer of one of its processes is a bare Exception
+        except Exception as error:  # a timeout of one of its processes is a bare Exception
             ray.shutdown()
             if disk_full(error, Path(tempfile.gettempdir())):
                 raise
@@ -123,14 +127,15 @@ def _start_here(options: dict[str, Any]) -> Any:
                     f"Ray does not start on this machine ({_STARTS} attempts). Is it overloaded, "
                     f"or out of memory? Ray says: {str(error).strip()}"
                 ) from error
+            logger.debug("Ray did not start, trying again: %s", error)
     raise AssertionError("unreachable")
 
 
 def _silence_raylet() -> None:
     """Keep Ray from printing a paragraph for each worker that dies.
 
-    It has no setting for that (``log_to_driver`` does not reach it), hence this hold on an
-    internal name; where that is gone, the paragraph comes back and nothing else happens.
+    Ray has no setting for that (``log_to_driver`` does not cover it), so an internal function is
+    replaced. If a later Ray lacks it, the paragraph comes back and nothing else happens.
     """
     from ray._private import worker
 
@@ -138,24 +143,25 @@ def _silence_raylet() -> None:
         worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
-def _take_lack_of_memory_for_a_death() -> None:
-    """Let a worker that Ray's memory monitor kills cost one attempt of one trial, as any death.
+def _treat_out_of_memory_as_worker_death() -> None:
+    """Let Tune retry a trial whose worker was killed by Ray's memory monitor.
 
-    On a cluster that was joined the monitor runs. Its error is not a RayActorError, and Tune ends
-    the whole search at one that it does not know. Hence this hold on two internal modules; where
-    it misses, the study ends with a message and can be resumed.
+    The monitor may run on a cluster that was joined. Its OutOfMemoryError is not a RayActorError,
+    and Tune ends the whole search at an error that it does not know. So the name is replaced in two
+    internal modules. If a later Ray lacks it there, the study ends with a message and can be
+    resumed.
     """
     from ray.air.execution._internal import actor_manager
     from ray.exceptions import OutOfMemoryError, RayActorError
     from ray.tune.execution import tune_controller
 
     for module in (actor_manager, tune_controller):
-        if getattr(module, "RayActorError", None) is RayActorError:  # only isinstance() sees it
+        if getattr(module, "RayActorError", None) is RayActorError:  # used in isinstance() only
             module.RayActorError = (RayActorError, OutOfMemoryError)
 
 
 def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:
-    """Refuse what no node can give; Ray would wait for ever.
+    """Refuse a request that no node can meet; Ray would wait for it for ever.
 
     Raises:
         ConfigError: what a trial asks for and what the largest node has.
@@ -176,21 +182,21 @@ def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:
         raise ConfigError(problems)
 
 
-def words_of_ray(error: BaseException) -> str | None:
-    """What Ray or Tune says went wrong; None for an error that is not theirs."""
+def ray_message(error: BaseException) -> str | None:
+    """The message of the Ray or Tune error behind ``error``; None if there is none."""
     from ray.exceptions import RayError
     from ray.tune.error import TuneError
 
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, (RayError, TuneError)):
-            return str(link).strip()
+            return str(link).strip() or type(link).__name__
         link = link.__cause__
     return None
 
 
 def stop() -> None:
-    """Leave Ray; one that was started here ends, a cluster that was joined goes on."""
+    """Leave Ray: it ends if it was started here; a cluster that was joined goes on."""
     import ray
 
     ray.shutdown()
@@ -201,7 +207,7 @@ def trials_on(node: dict[str, float], cpu: float, gpu: float) -> int:
     fits = node.get("CPU", 0.0) / cpu
     if gpu > 0:
         gpus = node.get("GPU", 0.0)
-        # A fraction of a GPU is a fraction of one GPU: two thirds fit once on each.
+        # A fraction must fit on one GPU: two thirds of a GPU fit once on each.
         fits = min(fits, gpus * math.floor(1 / gpu + 1e-9) if gpu < 1 else gpus / gpu)
     return math.floor(fits + 1e-9)
 
@@ -217,10 +223,10 @@ def _check_port(port: int | None) -> None:
 
 
 def _check_address(address: str) -> None:
-    """Ray tries for a long time to reach what is not there; one look says it at once."""
+    """Raise ConfigError at once if nothing answers; Ray would try for a long time."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        return  # 'auto' and the like
+        return  # such as 'auto'
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:

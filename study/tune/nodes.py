@@ -1,6 +1,6 @@
-"""Whether every node of a cluster can run a trial: it sees the results and finds the project.
+"""Checks that every node of a cluster can run trials: it sees the results and has the project.
 
-A node that cannot would fail each trial that lands on it, one after the other, after minutes.
+Otherwise each trial that Ray places on such a node would fail, one after the other, after minutes.
 """
 
 import uuid
@@ -20,7 +20,7 @@ _MODULES = ("focusnet", "study", "torch", "lightning", "hear21passt")
 
 
 def paths_read(space: Space) -> list[str]:
-    """Files and folders that the study's trials read, beside the results and the cache."""
+    """Absolute paths that the study's trials read, beside the results and the cache."""
     shared = space.content()["trial"]
     found = []
     for path in ("data.root", "augment.dir_folder", "model.weights"):
@@ -39,37 +39,37 @@ def check_nodes(
     modules: Sequence[str] = _MODULES,
     seconds: float = _SECONDS,
 ) -> None:
-    """Run a tiny task on each node that trials can land on.
+    """Run a small task on each node where Ray may place trials.
 
     Args:
-        results: the study's folder, which all nodes must share with this process, or its address.
-        needed: other paths that trials read, which must be there on each node.
-        fits: of a node's resources, whether a trial fits on it.
-        modules: what a trial imports.
-        seconds: how long to wait for a node.
+        results: the study's folder, which all nodes must share, or its remote address.
+        needed: other paths that must exist on each node.
+        fits: says from a node's resources whether a trial fits on it.
+        modules: modules that a trial imports.
+        seconds: how long to wait for the nodes.
 
     Raises:
-        ConfigError: each node that does not see a path, lacks a module or does not answer.
+        ConfigError: for each node what it lacks (a path, a module), or that it does not answer.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    word = uuid.uuid4().hex
+    token = uuid.uuid4().hex
     place = open_folder(results) if isinstance(results, str) else None
-    probe = f"{place.url if place else results}/.probe-{word}"
+    probe = f"{place.url if place else results}/.probe-{token}"
     if place:
-        place.write(f".probe-{word}", word.encode())
+        place.write(f".probe-{token}", token.encode())
     else:
-        write_text(Path(probe), word)
+        write_text(Path(probe), token)
     try:
-        task = ray.remote(num_cpus=0, max_retries=1)(_task())
+        task = ray.remote(num_cpus=0, max_retries=1)(_node_task())
         asked = []
         for node in ray.nodes():
             if node["Alive"] and fits(node["Resources"]):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 on_node = task.options(scheduling_strategy=there)
                 name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-                answer = on_node.remote(probe, word, list(needed), list(modules))
+                answer = on_node.remote(probe, token, list(needed), list(modules))
                 asked.append((node["NodeID"], name, answer))
         problems = []
         ray.wait([answer for _, _, answer in asked], num_returns=len(asked), timeout=seconds)
@@ -81,17 +81,17 @@ def check_nodes(
             except ray.exceptions.RayError as error:
                 missing = [f"cannot run a task: {str(error).strip().splitlines()[-1]}"]
             if missing and node not in _alive():
-                continue  # it was about to go; no trial will land on it
+                continue  # it has left the cluster
             problems += [f"node {name}: {problem}" for problem in missing]
     finally:
         if place:
-            place.remove([f".probe-{word}"])
+            place.remove([f".probe-{token}"])
         else:
             Path(probe).unlink(missing_ok=True)
     if problems:
-        what = "the results folder and the data on storage that all share"
+        what = "the results folder and the data on shared storage"
         if place:
-            what = "a way to the results' address (package, credentials), the data"
+            what = "access to the results' address (package, credentials), the data"
         advice = f"Every node needs {what}, the project at {ROOT}, and its requirements installed"
         raise ConfigError([*problems, advice])
 
@@ -102,11 +102,10 @@ def _alive() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def _task() -> Any:
-    # A function within a function travels to the nodes by value: it must run where the project
-    # cannot be found.
-    def look(probe: str, word: str, needed: list[str], modules: list[str]) -> list[str]:
-        """What is wrong on the node that runs this."""
+def _node_task() -> Any:
+    # A nested function is pickled by value, so that it runs where the project is not installed.
+    def lacks(probe: str, token: str, needed: list[str], modules: list[str]) -> list[str]:
+        """What the node that runs this lacks."""
         import importlib.util
         import os
         import uuid
@@ -118,7 +117,7 @@ def _task() -> Any:
                 import fsspec
 
                 files, path = fsspec.core.url_to_fs(probe)
-                if files.cat_file(path).decode() != word:
+                if files.cat_file(path).decode() != token:
                     problems.append(f"reaches another {folder}")
                 own = f"{path}-{uuid.uuid4().hex}"
                 files.pipe_file(own, b"")
@@ -129,7 +128,7 @@ def _task() -> Any:
         else:
             try:
                 with open(probe) as file:
-                    seen = file.read() == word
+                    seen = file.read() == token
             except OSError:
                 seen = False
             if not seen:
@@ -142,4 +141,4 @@ def _task() -> Any:
             problems.append(f"cannot import {', '.join(lost)}")
         return problems
 
-    return look
+    return lacks

@@ -1,26 +1,22 @@
-"""The Ray Tune study itself: a new Tuner each time, for what the ledger says is left."""
+"""Runs the trials that a study's ledger lacks, with a new Ray Tune ``Tuner`` each time."""
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from study.console.progress import Progress
-from study.ledger.ledger import ENDED, Ledger
+from study.ledger.ledger import ENDED, Ledger, Trial
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
+from study.search.no_snapshot import NoSnapshot
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
-from study.search.unsaved import Unsaved
 from study.space.space import Space
-from study.tune.callback import Watcher
-from study.worker.trainable import RunTrial, build_trainable
-
-if TYPE_CHECKING:
-    from study.worker.trainable import RemoteRunner
+from study.tune.callback import StudyCallback
+from study.tune.signals import gentle_interrupt
+from study.worker.trainable import RemoteRunner, RunTrial, build_trainable
 
 
 def run_search(
@@ -29,71 +25,83 @@ def run_search(
     *,
     trial: dict[str, object],
     slots: int,
-    interrupted: threading.Event,
-    remote: "RemoteRunner | None" = None,
+    remote: RemoteRunner | None = None,
     run_trial: RunTrial | None = None,
 ) -> None:
-    """Run every trial that the ledger lacks; returns early when ``interrupted`` is set.
+    """Run every trial that the ledger lacks: the search, then controls and confirmation.
 
     Args:
-        trial: what all trials share, as the workers get it.
-        slots: trials side by side, at most.
-        remote: runs a trial whose results are at an address, if they are in no shared folder.
-        run_trial: instead of FocusNet's own; for tests.
+        trial: the settings that all trials share, as the workers get them.
+        slots: how many trials may run side by side.
+        remote: runs a trial whose results go to a remote address; None if they go to a folder.
+        run_trial: replaces FocusNet's own; for tests.
 
     Raises:
-        DiskFullError: of this process or of a worker. What ran is left to be taken up again.
+        KeyboardInterrupt: the user has interrupted the study. Its trials can be resumed.
+        DiskFullError: a disk was full, here or where a trial ran. Its trials can be resumed.
     """
     known = ledger.trials()
-    ended = [one for one in known if one.status in ENDED]
-    scheduler = _scheduler(space)
-    if isinstance(scheduler, StratifiedAsha):
-        for one in known:
-            if one.searched:
-                scheduler.tell(one.stratum, one.id, one.curve(space.search.metric))
     search = LedgerSearch(space, ledger)
     slots = max(1, min(slots, search.remaining()))
-    watcher = Watcher(
-        ledger,
-        OptunaJournal(ledger.folder, space, known),
-        Progress(
-            label=space.label,
-            total=len(ended) + search.remaining(),
-            ended=ended,
-            slots=slots,
-            templates_shared=space.templates_shared(),
-            to_come=search.to_come(),
-            searches=dict.fromkeys(space.strata, space.trials_per_stratum),
-            seeds=(space.search.seed, *space.fresh_seeds),
-            metric=space.search.metric,
-        ),
-        space=space,
-        stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
-        interrupted=interrupted.is_set,
-    )
-    watcher.begin()
-    if search.remaining() == 0:
-        return
-    # A process takes ten seconds to import all that a trial needs, which short trials on CPUs
-    # should share. A trial on a GPU gets a process of its own: clean GPU memory, and a name.
-    reuse = space.resources.gpu == 0
-    trainable = build_trainable(
-        ledger.folder / "trials",
-        trial,
-        title=f"{space.name} trials" if reuse else None,
-        gpu=space.resources.gpu,
-        remote=remote,
-        run_trial=run_trial,
-    )
+    scheduler = _scheduler(space, known)
+    with gentle_interrupt() as interrupted:
+        callback = StudyCallback(
+            ledger,
+            OptunaJournal(ledger.folder, space, known),
+            _progress(space, known, search, slots),
+            space=space,
+            stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
+            interrupted=interrupted.is_set,
+        )
+        callback.begin()
+        if search.remaining():
+            tuner = _tuner(
+                space,
+                ledger,
+                build_trainable(
+                    ledger.folder / "trials",
+                    trial,
+                    title=f"{space.name} trials" if _reuse_workers(space) else None,
+                    gpu=space.resources.gpu,
+                    remote=remote,
+                    run_trial=run_trial,
+                ),
+                search,
+                scheduler,
+                callback,
+                slots=slots,
+                stop=lambda: interrupted.is_set() or callback.disk_full is not None,
+            )
+            try:
+                tuner.fit()
+            finally:
+                callback.all_stopped()
+    if callback.disk_full is not None:
+        raise callback.disk_full
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _tuner(
+    space: Space,
+    ledger: Ledger,
+    trainable: type,
+    search: LedgerSearch,
+    scheduler: FIFOScheduler,
+    callback: StudyCallback,
+    *,
+    slots: int,
+    stop: Callable[[], bool],
+) -> tune.Tuner:
     resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
-    tuner = tune.Tuner(
+    return tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=scheduler,
             num_samples=search.remaining(),
             max_concurrent_trials=slots,
-            reuse_actors=reuse,
+            reuse_actors=_reuse_workers(space),
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: trial.config["trial"],
         ),
@@ -101,40 +109,64 @@ def run_search(
             name=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"),
             storage_path=str(ledger.folder / "ray"),
             failure_config=tune.FailureConfig(max_failures=space.resources.retries),
-            callbacks=[watcher, Curves()],
-            stop=_StopWhen(lambda: interrupted.is_set() or watcher.full is not None),
+            callbacks=[callback, Curves()],
+            stop=_StopAll(stop),
             verbose=0,
         ),
     )
-    try:
-        tuner.fit()
-    finally:
-        watcher.all_stopped()
-    if watcher.full is not None:
-        raise watcher.full
 
 
-def _scheduler(space: Space) -> FIFOScheduler:
+def _reuse_workers(space: Space) -> bool:
+    """Whether a worker process runs trial after trial.
+
+    A process takes ten seconds to import what a trial needs, which short trials on CPUs should
+    share. A trial on a GPU gets a process of its own: clean GPU memory, and its name in the
+    dashboard.
+    """
+    return space.resources.gpu == 0
+
+
+def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slots: int) -> Progress:
+    ended = [trial for trial in known if trial.status in ENDED]
+    return Progress(
+        label=space.label,
+        total=len(ended) + search.remaining(),
+        ended=ended,
+        slots=slots,
+        templates_shared=space.templates_shared(),
+        to_come=search.to_come(),
+        searches=dict.fromkeys(space.strata, space.trials_per_stratum),
+        seeds=(space.search.seed, *space.fresh_seeds),
+        metric=space.search.metric,
+    )
+
+
+def _scheduler(space: Space, known: Collection[Trial]) -> FIFOScheduler:
+    """The scheduler of the space, told what the ``known`` trials reported in earlier runs."""
     settings = space.search.scheduler
     if settings.name == "none":
         return FIFOScheduler()
-    return StratifiedAsha(
+    scheduler = StratifiedAsha(
         metric=space.search.metric,
         stratify=space.search.stratify,
         grace_epochs=settings.grace_epochs,
         max_epochs=space.focus_epochs(),
         reduction_factor=settings.reduction_factor,
     )
+    for trial in known:
+        if trial.searched:
+            scheduler.tell(trial.stratum, trial.id, trial.curve(space.search.metric))
+    return scheduler
 
 
-class _StopWhen(Unsaved, tune.Stopper):
-    """Ends the whole search in order once it is to end."""
+class _StopAll(NoSnapshot, tune.Stopper):
+    """Stops the whole search in order once ``stop`` says so."""
 
-    def __init__(self, to_end: Callable[[], bool]) -> None:
-        self._to_end = to_end
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self._stop = stop
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._to_end()
+        return self._stop()

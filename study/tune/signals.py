@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a study in order, the second at once."""
+"""Handles Ctrl-C and SIGTERM: the first stops a study in order, the second at once."""
 
 import signal
 import sys
@@ -11,7 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def interrupt_by_signal() -> None:
-    """From here on both signals raise KeyboardInterrupt (Ray puts a handler of its own there)."""
+    """Let both signals raise KeyboardInterrupt from now on.
+
+    To be called again once Ray has started, because Ray sets a handler of its own.
+    """
     for number in _SIGNALS:
         signal.signal(number, _raise)
 
@@ -19,18 +22,18 @@ def interrupt_by_signal() -> None:
 @contextmanager
 def gentle_interrupt() -> Iterator[threading.Event]:
     """Yield an event that the first signal sets; the second raises KeyboardInterrupt."""
-    asked = threading.Event()
+    interrupted = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        asked.set()
+        interrupted.set()
         interrupt_by_signal()
-        # Not print(): the signal may have come in the middle of one.
+        # Neither print() nor a logger: the signal may have come in the middle of either.
         sys.stderr.write("\nStopping the running trials; a second Ctrl-C ends at once.\n")
 
     for number in _SIGNALS:
         signal.signal(number, handle)
     try:
-        yield asked
+        yield interrupted
     finally:
         interrupt_by_signal()
 

@@ -1,1 +1,1 @@
-"""What runs in a Ray worker: one trial."""
+"""The part of a study that runs in a Ray worker: one trial."""

@@ -1,9 +1,8 @@
-"""What Ray runs: one trial in a worker, with records that say how it went.
+"""The Ray Tune trainable: runs one trial in a worker and records how it ends.
 
-Errors of the trial itself are caught and recorded, because Tune would try them again: they would
-fail again. A worker that dies says nothing; Tune starts its trial anew, which then goes on from
-its checkpoint and reports what it had not yet reported. Nothing is replayed: the scheduler knows
-a trial by its own name, and hears what earlier runs reported from the ledger.
+An error of the trial itself is caught and recorded, because Tune would retry the trial and it would
+fail again. If the worker dies, Tune starts the trial anew: it resumes from its checkpoint and
+reports only what it had not reported. The scheduler gets earlier reports from the ledger.
 """
 
 import gc
@@ -25,13 +24,12 @@ from study.errors import Superseded, Unreachable
 from study.ledger.ledger import read_trial, record_end, record_start
 from study.space.space import with_values
 
-DISK_FULL = "disk_full"  # what a trial reports that could not write
-# How long a trial that waits for a template takes to notice that it is to end.
-_NOTICE_SECONDS = 2.0
+# Tune can stop a trial only when it reports: how often one that waits for a template does so.
+_WAITING_REPORT_SECONDS = 2.0
 
 
 class RunTrial(Protocol):
-    """What ``focusnet.pipeline.run_trial`` is to a study."""
+    """The part of ``focusnet.pipeline.run_trial`` that a study uses."""
 
     def __call__(
         self,
@@ -43,7 +41,7 @@ class RunTrial(Protocol):
 
 
 class RemoteRunner(Protocol):
-    """Runs a trial on a node that shares an address with the others, and no folder."""
+    """Runs a trial on a node that shares no folder with the others, only a remote address."""
 
     def run(
         self,
@@ -53,10 +51,10 @@ class RemoteRunner(Protocol):
         run_trial: RunTrial | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """As ``conduct_trial``, for the trial of this name."""
+        """Run the trial of this name as ``conduct_trial`` does."""
 
     def wait_until_idle(self) -> None:
-        """Give a trial that Tune has told to stop the time to upload its last state."""
+        """Wait a little for a trial that Tune has stopped to upload its last state."""
 
 
 def build_trainable(
@@ -65,18 +63,18 @@ def build_trainable(
     *,
     title: str | None,
     gpu: float = 0.0,
-    remote: "RemoteRunner | None" = None,
+    remote: RemoteRunner | None = None,
     run_trial: RunTrial | None = None,
 ) -> type:
-    """The class that Ray Tune makes its actors of.
+    """The trainable class that Ray Tune makes its actors from.
 
     Args:
         trials_folder: the ledger's folder of trials, which every node must see.
         trial: the settings that all trials share.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
-        gpu: what each has of a GPU; 1 or more: GPUs of its own.
-        remote: runs a trial whose results are at an address, if they are in no shared folder.
-        run_trial: instead of FocusNet's own; for tests.
+        gpu: number of GPUs for each trial, or the fraction of one.
+        remote: runs a trial whose results go to a remote address; None if they go to a folder.
+        run_trial: replaces FocusNet's own; for tests.
     """
     shared = dict(trial)
     options = {"gpu_share": min(gpu, 1.0)} if gpu else {}
@@ -88,7 +86,7 @@ def build_trainable(
             remote.run(config["trial"], settings, tune.report, run_trial, options)
         else:
             folder = trials_folder / config["trial"]
-            report = _decided(folder, tune.report)
+            report = _checking_delivery(folder, tune.report)
             conduct_trial(folder, settings, report, run_trial, options=options)
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
@@ -114,23 +112,23 @@ def conduct_trial(
 ) -> None:
     """Run the trial whose records are in ``folder``, and record how it ends.
 
-    What Ray raises in ``report`` to stop a trial passes through, and so does a kill: both leave
-    the trial unended. So does a full disk, which is no fault of the trial's: it is reported.
-    ``began`` is called when the start is on record; ``run_trial`` gets ``options`` beside the rest.
+    No end is recorded, so that the trial can be resumed, if Ray stops it (by an exception from
+    ``report``) or if the disk is full (which is reported). ``began`` is called once the start is
+    recorded; ``run_trial`` gets ``options`` as further keyword arguments.
     """
     if read_trial(folder).status == "finished":
-        return  # its worker died between the results and its last words
+        return  # its worker died after the results and before the record of its end
     try:
         _run_and_record(folder, settings, report, run_trial, began, options or {})
     except Exception as error:
         full = disk_full(error, folder)
         if full is None:
             raise
-        report({DISK_FULL: str(full)})
+        report({"disk_full": str(full)})
     finally:
-        # A trainer and what it trains refer to each other. Among a worker's million objects Python
-        # looks for such rings too seldom: each trial would leave its network and its map of the
-        # audio to the next one.
+        # A trainer and its network refer to each other. Python collects such cycles too seldom
+        # among a worker's million objects: each trial would leave its network and its mapped audio
+        # in memory for the next one.
         gc.collect()
 
 
@@ -148,12 +146,12 @@ def _run_and_record(
     (folder / "error.txt").unlink(missing_ok=True)
     try:
         if run_trial is None:
-            # Imported here, so that a fault in it is recorded like any other.
+            # Imported here, so that an error of the import is recorded like any other.
             run = importlib.import_module("focusnet.pipeline").run_trial
-            run_trial = partial(run, while_waiting=_telling(report))
+            run_trial = partial(run, while_waiting=_reporting_while_waiting(report))
         run_trial(settings, folder, report, **options)
     except (Unreachable, Superseded):
-        raise  # no fault of the trial: Tune tries it again
+        raise  # not the trial's fault: Tune retries it
     except Exception as error:
         if disk_full(error, folder):
             raise
@@ -163,16 +161,17 @@ def _run_and_record(
         record_end(folder, "finished")
 
 
-def _decided(
+def _checking_delivery(
     folder: Path, report: Callable[[dict[str, Any]], None]
 ) -> Callable[[dict[str, Any]], None]:
-    """``report``, which tells whether the scheduler stops the trial or the study ends.
+    """``report``, which raises Unheard if the study ended before the report was read.
 
-    A study that ends does not look at what its trials report last; a scheduler's decision is on
-    record before Tune carries it out.
+    Tune raises SystemExit both then and when the scheduler stops the trial. The scheduler's
+    decision is recorded before; without that record nobody has read the report, which must be sent
+    again.
     """
 
-    def tell(record: dict[str, Any]) -> None:
+    def send(record: dict[str, Any]) -> None:
         try:
             report(record)
         except SystemExit:
@@ -180,16 +179,16 @@ def _decided(
                 raise Unheard from None
             raise
 
-    return tell
+    return send
 
 
-def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
-    """What a trial calls while it waits: tells Tune so, which can end it at a report only."""
+def _reporting_while_waiting(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
+    """What a trial calls while it waits for a template; it reports so every few seconds."""
     last = time.monotonic()
 
     def while_waiting(at: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= _NOTICE_SECONDS:
+        if time.monotonic() - last >= _WAITING_REPORT_SECONDS:
             last = time.monotonic()
             report({"at": at})
 
@@ -197,7 +196,7 @@ def _telling(report: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
 
 
 def describe_error(error: Exception) -> str:
-    """The message of a user's error; of any other, its type too."""
+    """The message of an error; with its type, unless it is a user's mistake."""
     if isinstance(error, FocusNetError):
         return "; ".join(error.problems)
     return f"{type(error).__name__}: {error}"

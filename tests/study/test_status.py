@@ -1,4 +1,4 @@
-"""What another terminal is told of a study, while its driver lives and after it died."""
+"""study/status.py: the state of a study while its driver runs and after it died."""
 
 import json
 import os
@@ -27,7 +27,7 @@ HOLD = (
 
 @pytest.fixture
 def ledger(tmp_path, make_space):
-    """A study of 2 x 3 trials that has begun and handed out nothing yet."""
+    """A study of 2 x 3 trials that has begun and has no trial yet."""
     ledger = Ledger(tmp_path / "results" / "small")
     ledger.begin(make_space().content())
     return ledger
@@ -35,7 +35,7 @@ def ledger(tmp_path, make_space):
 
 @pytest.fixture
 def driver(ledger):
-    """A process that holds the study as its driver does, started in the repository."""
+    """A process that locks the study as its driver does, started in the repository."""
     command = [sys.executable, "-c", HOLD, str(ledger.folder)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -46,13 +46,13 @@ def driver(ledger):
     process.communicate()
 
 
-def hand_out(ledger, name, index=0, subset=25):
+def add_pending(ledger, name, index=0, subset=25):
     ledger.hand_out(Trial(name, "focusnet", subset, index, 0, {"data.subset": subset}))
     return ledger.trial_folder(name)
 
 
-def begin(ledger, name, epochs, **place):
-    folder = hand_out(ledger, name, **place)
+def start(ledger, name, epochs, **place):
+    folder = add_pending(ledger, name, **place)
     record_start(folder)
     records = [
         {"stage": stage, "epoch": epoch, "epochs": 6, f"{stage}/select/macro_accuracy": 0.1}
@@ -69,11 +69,11 @@ def finish(folder, value):
 
 
 def fill(ledger):
-    finish(begin(ledger, "good", [("focus", 6)]), 0.5)
-    finish(begin(ledger, "poor", [("focus", 6)], index=1), 0.45)
-    record_end(begin(ledger, "behind", [("focus", 2)], subset=100), "stopped")
-    record_end(begin(ledger, "broken", [], index=1, subset=100), "failed", "the loss is nan")
-    begin(ledger, "under-way", [("template", 6), ("focus", 4)], index=2)
+    finish(start(ledger, "good", [("focus", 6)]), 0.5)
+    finish(start(ledger, "poor", [("focus", 6)], index=1), 0.45)
+    record_end(start(ledger, "behind", [("focus", 2)], subset=100), "stopped")
+    record_end(start(ledger, "broken", [], index=1, subset=100), "failed", "the loss is nan")
+    start(ledger, "under-way", [("template", 6), ("focus", 4)], index=2)
 
 
 def status(*arguments, **options):
@@ -81,7 +81,7 @@ def status(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
-def test_a_living_study_shows_what_runs_what_ended_and_the_best_of_each_stratum(ledger, driver):
+def test_a_running_study_shows_its_trials_and_the_best_of_each_stratum(ledger, driver):
     fill(ledger)
     text = describe_study(ledger, utc_now() + timedelta(minutes=3))
     assert text.startswith(
@@ -94,34 +94,34 @@ def test_a_living_study_shows_what_runs_what_ended_and_the_best_of_each_stratum(
         text,
         re.M,
     )
-    assert "Failed\n  broken: the loss is nan\n" in text
+    assert "trial.log in the folder trials/TRIAL)\n  broken: the loss is nan\n" in text
     assert "Stopped early\n  behind: after FocusNet epoch 2\n" in text
     assert "  subset 25: 2 of 3 finished, best 50.0 % (gain +10.0), good\n" in text
     assert text.endswith("  subset 100: 0 of 3 finished")
 
 
-def test_a_trial_that_waits_says_for_what(ledger, driver):
-    folder = begin(ledger, "a", [("template", 6)])
+def test_a_waiting_trial_shows_what_it_waits_for(ledger, driver):
+    folder = start(ledger, "a", [("template", 6)])
     for at in ("waiting for template", "training fold 2 of 5 on 40 of 50 clips"):
         (folder / "waiting.json").write_text(json.dumps({"template": "key", "at": at}))
         assert f"  a: {at}; since" in describe_study(ledger, utc_now())
 
 
-def test_a_dead_driver_is_told_with_the_command_that_goes_on(ledger, driver, tmp_path, monkeypatch):
+def test_a_dead_driver_is_shown_with_the_resume_command(ledger, driver, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(ledger)
     driver.kill()
     driver.wait()
     text = describe_study(ledger, utc_now())
-    assert "1 left midway, 1 to come" in text
+    assert "1 interrupted, 1 to come" in text
     assert f"not running; process {driver.pid} on " in text
-    assert f"  go on: cd {ROOT} && python study/run.py --space x.yaml --resume\n" in text
-    assert "Left midway, to be taken up by --resume\n  under-way: focus 4/6" in text
+    assert f"  resume: cd {ROOT} && python study/run.py --space x.yaml --resume\n" in text
+    assert "Interrupted, resumed by --resume\n  under-way: focus 4/6" in text
     assert "\nRunning" not in text
 
 
-def test_what_an_earlier_driver_left_waits_until_this_one_takes_it_up(ledger, driver):
-    folder = begin(ledger, "old", [("template", 1)])
+def test_trials_of_an_earlier_driver_are_waiting_until_this_one_resumes_them(ledger, driver):
+    folder = start(ledger, "old", [("template", 1)])
     started = json.loads((folder / "started.json").read_text())
     record = {**started, "at": "2020-01-01T00:00:00+00:00"}
     (folder / "started.json").write_text(json.dumps(record))
@@ -130,16 +130,16 @@ def test_what_an_earlier_driver_left_waits_until_this_one_takes_it_up(ledger, dr
     assert "Running\n  old: template 1/6" in describe_study(ledger, utc_now())
 
 
-def test_a_done_study_needs_no_command_and_one_with_failures_a_retry(ledger, make_space, driver):
+def test_a_finished_study_shows_a_command_only_after_failures(ledger, make_space, driver):
     driver.kill()
     driver.wait()
     for subset in (25, 100):
         for index in range(3):
-            folder = hand_out(ledger, f"t{subset}-{index}", index=index, subset=subset)
+            folder = add_pending(ledger, f"t{subset}-{index}", index=index, subset=subset)
             if (subset, index) != (100, 2):
                 finish(folder, 0.5)
     record_end(folder, "failed", "why")
-    retry = "  run what failed again: "
+    retry = "  run the failed trials again: "
     text = describe_study(ledger, utc_now())
     assert "Study small: 6 trials (5 finished, 1 failed)\n" in text
     assert "--resume --retry-failed\n" in text.split(retry)[1]
@@ -149,7 +149,7 @@ def test_a_done_study_needs_no_command_and_one_with_failures_a_retry(ledger, mak
     assert "--resume" not in text
 
 
-def test_looking_does_not_touch_the_study(ledger, driver):
+def test_status_changes_no_file_of_the_study(ledger, driver):
     fill(ledger)
     driver.kill()
     driver.wait()
@@ -160,7 +160,7 @@ def test_looking_does_not_touch_the_study(ledger, driver):
     assert not is_running(ledger.folder)
 
 
-def test_the_command_works_without_tables_and_imports_neither_ray_nor_torch(ledger, tmp_path):
+def test_the_command_needs_no_tables_and_imports_neither_ray_nor_torch(ledger, tmp_path):
     fill(ledger)
     program = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from study.status import main\n"
@@ -180,7 +180,7 @@ def test_the_command_works_without_tables_and_imports_neither_ray_nor_torch(ledg
     assert by_path.stdout.startswith("Study small: 6 trials")
 
 
-def test_a_wrong_name_is_answered_with_the_studies_that_exist(ledger, tmp_path, capsys):
+def test_an_unknown_name_is_refused_with_the_studies_that_exist(ledger, tmp_path, capsys):
     assert main(["smal", "--results", str(tmp_path / "results")]) == 2
     shown = capsys.readouterr()
     assert shown.err.endswith("(studies there: small)\n")
@@ -189,7 +189,7 @@ def test_a_wrong_name_is_answered_with_the_studies_that_exist(ledger, tmp_path, 
         find_study("small", tmp_path / "nowhere")
 
 
-def test_a_study_that_still_prepares_its_data_says_so(tmp_path):
+def test_a_study_that_is_still_preparing_its_data_says_so(tmp_path):
     ledger = Ledger(tmp_path / "early")
     with ledger.locked():
         text = describe_study(ledger, utc_now())
@@ -198,7 +198,7 @@ def test_a_study_that_still_prepares_its_data_says_so(tmp_path):
     assert "ended before the study began" in describe_study(ledger, utc_now())
 
 
-def test_watching_shows_it_again_until_ctrl_c(ledger):
+def test_watch_repeats_until_ctrl_c(ledger):
     command = [sys.executable, str(ROOT / "study" / "status.py"), str(ledger.folder)]
     with subprocess.Popen([*command, "--watch", "0.1"], stdout=subprocess.PIPE, text=True) as seen:
         for _ in range(2):
@@ -208,7 +208,7 @@ def test_watching_shows_it_again_until_ctrl_c(ledger):
         assert seen.wait(timeout=20) == 0
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(ledger):
+def test_a_closed_pipe_is_no_error(ledger):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:

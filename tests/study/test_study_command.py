@@ -1,4 +1,4 @@
-"""The study's command as a person runs it, through a real Ray."""
+"""study/run.py as a user runs it, with a real Ray."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_wrong_input_is_one_message_without_a_traceback(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_data_set_is_told_before_ray_starts(tmp_path):
+def test_a_missing_data_set_is_reported_before_ray_starts(tmp_path):
     done = run(ROOT / "study" / "run.py", tmp_path, "--set", "trial.data.root=nowhere")
     assert done.returncode == 2
     assert str(tmp_path / "nowhere") in done.stderr
@@ -46,7 +46,7 @@ def test_a_missing_data_set_is_told_before_ray_starts(tmp_path):
     assert "Ray" not in done.stdout
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_starts(tmp_path):
+def test_a_disk_that_is_too_small_is_reported_before_anything_starts(tmp_path):
     huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
     done = run(FAKE, tmp_path, huge)
     assert done.returncode == 2
@@ -74,7 +74,7 @@ def test_the_plan_needs_neither_ray_nor_torch(tmp_path):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_are_refused_at_once(tmp_path):
+def test_more_gpus_than_any_node_has_are_refused_at_once(tmp_path):
     done = run(FAKE, tmp_path, "--set", "resources.gpu=64", "--set", "search.trials=1")
     assert done.returncode == 2
     assert re.search(r"^resources\.gpu: a trial asks for 64 GPU, the largest", done.stderr, re.M)
@@ -83,7 +83,7 @@ def test_more_gpus_than_there_are_are_refused_at_once(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, how):
+def test_an_interrupted_or_killed_study_resumes_to_exactly_its_trials(tmp_path, how):
     log, elsewhere = tmp_path / "log.txt", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with log.open("w") as output:
@@ -113,8 +113,10 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
     finished = before[before["status"] == "finished"]
     assert 2 <= len(finished) < 8
 
-    resumed = run(FAKE, tmp_path, "--resume", FAKE_EPOCH_SECONDS="0.01")
+    resumed = run(FAKE, tmp_path, "--resume", "--quiet", FAKE_EPOCH_SECONDS="0.01")
     assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.strip().startswith("Best trial by")
+    assert (tmp_path / "demo" / "study.log").read_text().count("Study demo: ") == 2
     after = table(tmp_path)
     assert after["status"].tolist() == ["finished"] * 8
     assert after["data.subset"].value_counts().to_dict() == {25: 4, 100: 4}
@@ -126,7 +128,7 @@ def test_a_study_that_was_ended_midway_resumes_to_exactly_its_trials(tmp_path, h
 
 
 @pytest.mark.slow
-def test_winners_are_confirmed_with_fresh_seeds_whatever_dies_in_between(tmp_path):
+def test_winners_are_confirmed_with_fresh_seeds_after_a_kill(tmp_path):
     options = [
         *SMALL,
         "--set=search.trials=2",
@@ -179,7 +181,7 @@ def test_winners_are_confirmed_with_fresh_seeds_whatever_dies_in_between(tmp_pat
 
 
 @pytest.mark.slow
-def test_failed_trials_are_told_and_the_study_goes_on(tmp_path):
+def test_failed_trials_are_reported_and_the_study_goes_on(tmp_path):
     grid = [
         "--set=search.algorithm=grid",
         "--set=search.trials=null",
@@ -199,6 +201,7 @@ def test_failed_trials_are_told_and_the_study_goes_on(tmp_path):
     assert "worker process died 2 times" in rows.loc[98, "error"]
     assert "2 of 4 trials failed" in done.stderr
     assert "the loss is not finite" in done.stderr
+    assert re.search(r"FAILED .*\(see trials/.*99-.*/error.txt and trial.log\)$", done.stdout, re.M)
     assert "(raylet)" not in done.stdout + done.stderr
     again = run(FAKE, tmp_path, *SMALL, *grid)
     assert again.returncode == 2
@@ -223,13 +226,11 @@ def test_tpe_with_asha_stops_trials_early_and_keeps_its_quota(tmp_path):
     assert set(stopped["data.subset"]) == {25, 100}
     assert stopped["focus/select/macro_accuracy"].notna().all()
     assert stopped["focus/report/macro_accuracy"].isna().all()
-    assert not list(tmp_path.rglob("checkpoint.pt")), "what will not go on needs none"
+    assert not list(tmp_path.rglob("checkpoint.pt")), "a stopped trial needs no checkpoint"
 
 
 @pytest.mark.slow
-def test_real_trials_leave_complete_results_that_do_not_depend_on_concurrency(
-    tmp_path, tiny_dataset
-):
+def test_real_trials_leave_complete_results_whatever_the_concurrency(tmp_path, tiny_dataset):
     tables = []
     for side_by_side in (1, 2):
         results = tmp_path / str(side_by_side)

@@ -1,9 +1,9 @@
-"""The study's command with a trial that takes no time to learn: for tests of everything around it.
+"""Runs ``study/run.py`` with fake trials that take no time, to test everything around them.
 
     python tests/support/fake_study.py --space ... (as study/run.py)
 
-``focus.temperature`` tells it what to do, because nothing else here needs it: 99 raises an error,
-98 kills its process, 97 kills it once.
+``focus.temperature``, unused otherwise here, sets a trial's fault: 99 raises an error, 98 kills its
+process, 97 kills it once.
 """
 
 import json
@@ -17,7 +17,7 @@ EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
 
 
 def fake_trial(config, out_dir, report, **ignored):
-    """As ``focusnet.pipeline.run_trial``, with made-up accuracies that depend on the settings."""
+    """Like ``focusnet.pipeline.run_trial``, with accuracies made up from the settings."""
     focus, subset = config.get("focus", {}), config["data"]["subset"]
     behaviour = focus.get("temperature", 2.0)
     lines = []

@@ -1,4 +1,4 @@
-"""Runs ``study/run.py``, or its stand-in with fake trials, as a process."""
+"""Runs ``study/run.py``, or ``fake_study.py`` in its place, as a process."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 from paths import SUPPORT
 
 FAKE = SUPPORT / "fake_study.py"
-# Without these the demo's winners would be trained again.
+# Without these options the winners would be trained again.
 SEARCH_ONLY = ["--set", "controls.arms=[]", "--set", "confirm.seeds=0"]
 
 

@@ -1,9 +1,9 @@
-"""A Ray cluster on this machine for tests: a head without CPUs and two nodes with one each.
+"""Starts a Ray cluster on this machine for tests: a head without CPUs, two nodes with one each.
 
     python three_nodes.py [CACHES]
 
-With CACHES each node has a FOCUSNET_CACHE of its own below it. Prints the address, kills a node (as
-a preempted machine dies) at each line it gets, and ends all at the end of its input.
+With CACHES each node has its own FOCUSNET_CACHE in that folder. Prints the cluster's address, kills
+a node (as if its machine were preempted) for each line it reads, and ends all at the end of input.
 """
 
 import os

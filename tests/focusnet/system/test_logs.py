@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 
 from focusnet.system.logs import log_to_file, log_to_terminal
@@ -66,9 +67,18 @@ def test_a_stream_that_is_no_terminal_gets_plain_lines():
 def test_a_clock_leads_each_line():
     for stream in (io.StringIO(), Terminal()):
         with log_to_terminal(stream=stream, clock=True):
-            logger.info("start")
+            logger.warning("FAILED")
         shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
-        assert re.fullmatch(r"\[00:0\d\] start\s*", shown)
+        assert re.fullmatch(r"\[00:0\d\] FAILED\s*", shown)
+
+
+def test_a_closed_pipe_ends_nothing(capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, log_to_terminal(stream=stream):
+        logger.info("lost")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # or close() would raise
+    assert capsys.readouterr().err == ""
 
 
 def test_the_terminal_shows_brackets_as_they_are():

@@ -1,6 +1,7 @@
-"""What a person reads: the plan, the course of a study, its end."""
+"""Texts for the terminal: the plan, the progress of a study, its summary."""
 
 import io
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from focusnet.errors import ConfigError
 from focusnet.system.units import clock_time, rough_time
+from study.console.command import Command
 from study.console.progress import Progress
 from study.console.summary import print_summary
 from study.ledger.ledger import Trial
@@ -16,6 +18,8 @@ from study.outputs.provenance import git_state
 from study.plan.describe import describe_plan
 from study.search.follow_up import followers
 from study.tune.cluster import Cluster, check_request
+
+COMMAND = Command((), Path("/nowhere"))
 
 
 class Clock:
@@ -39,6 +43,12 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(autouse=True)
+def log(caplog):
+    caplog.set_level(logging.DEBUG, "study")
+    return caplog
+
+
 @pytest.fixture
 def progress(clock, make_space):
     return Progress(
@@ -48,23 +58,23 @@ def progress(clock, make_space):
         slots=2,
         to_come={25: 3, 100: 2},
         templates_shared=True,
-        stream=io.StringIO(),
         clock=clock,
     )
 
 
-def lines(progress):
-    return progress._stream.getvalue().splitlines()
+def lines(log):
+    return [one.getMessage() for one in log.records if one.levelno >= logging.INFO]
 
 
-def test_the_summary_counts_and_names_the_best_gain_of_each_stratum(progress, clock):
+def test_the_study_line_counts_and_names_the_best_gain_of_each_stratum(progress, clock, log):
     for name, gain in (("a", -0.01), ("b", 0.034)):
         progress.started(trial(name, 25))
         clock.now += 60
         progress.ended(trial(name, 25, gain))
     progress.started(trial("c", 100))
     progress.ended(replace(trial("c", 100, status="failed"), error="why"))
-    assert lines(progress)[-2] == "[02:00] FAILED   c: why"
+    assert lines(log)[-2] == "FAILED   c: why (see trials/c/error.txt and trial.log)"
+    assert log.records[-2].levelno == logging.WARNING, "shown with --quiet"
     assert "3 of 6 done, 0 running, 1 failed" in progress.summary()
     assert "best gain on select: subset 25 +3.4, subset 100 +2.0" in progress.summary()
 
@@ -90,7 +100,6 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
         to_come={25: 4},
         templates_shared=True,
         seeds=(0, 1, 2),
-        stream=io.StringIO(),
         clock=clock,
     )
     progress.started(trial("a", 25))
@@ -102,7 +111,7 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
     assert progress.seconds_left() == pytest.approx(3 * 30 + 100)
 
 
-def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_space, clock):
+def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_space, clock, log):
     progress = Progress(
         label=make_space().label,
         total=9,
@@ -110,57 +119,56 @@ def test_the_winner_is_told_when_the_whole_search_of_its_stratum_has_ended(make_
         slots=1,
         to_come={25: 4, 100: 3},
         searches={25: 2, 100: 2},
-        stream=io.StringIO(),
         clock=clock,
     )
     for subset, status in ((100, "failed"), (25, "finished"), (100, "failed")):
         progress.ended(replace(trial("a", subset, 0.0), status=status))
     progress.ended(replace(trial("control", 25, 0.0), arm="cross_entropy", phase="controls"))
-    assert [line for line in lines(progress) if "winner" in line] == [
-        "[00:00] winner   search of subset 25: before; its controls and confirmation follow",
-        "[00:00] winner   search of subset 100: none, because no trial finished; nothing follows "
-        "it",
+    assert [line for line in lines(log) if "winner" in line] == [
+        "winner   search of subset 25: before; its controls and confirmation follow",
+        "winner   search of subset 100: none, because no trial finished; nothing follows it",
     ]
 
 
-def test_a_control_is_called_by_its_arm_and_has_no_say_in_the_best_gain(progress):
+def test_a_control_is_named_by_its_arm_and_not_in_the_best_gain(progress, log):
     control = trial("control", 25, 0.3)
     del control.result["metrics"]["focus/warm_classes"]
     progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
-    assert "template 50.0 %, cross-entropy again 50.0 %, gain +30.0, nan s" in lines(progress)[0]
-    assert "best gain on select: subset 100 +2.0" in lines(progress)[1]
+    assert "template 50.0 %, cross-entropy again 50.0 %, gain +30.0, nan s" in lines(log)[0]
+    assert "best gain on select: subset 100 +2.0" in lines(log)[1]
 
 
-def test_a_heartbeat_comes_only_when_nothing_else_was_said(progress, clock):
+def test_a_heartbeat_comes_only_when_nothing_else_was_logged(progress, clock, log):
     progress.started(trial("a", 25))
     progress.reported("a", {"stage": "focus", "epoch": 3, "epochs": 12})
     clock.now = 20.0
     progress.heartbeat()
-    assert len(lines(progress)) == 1
+    assert len(lines(log)) == 1
+    assert log.records[-1].getMessage() == "report   a: focus 3/12, from process ? on ?"
     clock.now = 31.0
     progress.heartbeat()
     progress.heartbeat()
-    assert lines(progress)[1:] == ["[00:31] running  a: focus 3/12"]
+    assert lines(log)[1:] == ["running  a: focus 3/12"]
 
 
-def test_masks_that_hold_the_label_alone_are_explained_once(progress):
+def test_masks_that_hold_only_the_label_are_explained_once(progress, log):
     for name in ("a", "b"):
         progress.started(trial(name, 25))
         progress.ended(trial(name, 25, 0.0, warm=1.02))
-    assert sum("cannot differ from label smoothing" in line for line in lines(progress)) == 1
+    assert sum("differ from label smoothing" in line for line in lines(log)) == 1
 
 
-def test_times_read_as_one_would_say_them():
+def test_times_are_short_text():
     assert [clock_time(s) for s in (5, 125, 3725)] == ["00:05", "02:05", "1:02:05"]
     assert [rough_time(s) for s in (1, 44, 300, 7200)] == ["10 s", "40 s", "5 min", "2.0 h"]
 
 
-def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path):
+def test_the_summary_shows_the_best_trial_of_each_stratum(make_space, tmp_path):
     stream = io.StringIO()
     better = trial("a", 25, 0.03)
     better.result["metrics"]["focus/select/macro_accuracy"] = 0.53
     trials = [trial("b", 25, 0.0), better, trial("c", 100, -0.02, warm=1.0)]
-    print_summary(make_space(), trials, tmp_path / "small", stream)
+    print_summary(make_space(), trials, tmp_path / "small", COMMAND, stream)
     text = stream.getvalue()
     assert "+3.0" in text
     assert "+0.0" not in text
@@ -168,7 +176,7 @@ def test_the_last_words_name_the_best_trial_of_each_stratum(make_space, tmp_path
     assert f"tensorboard --logdir {tmp_path}/small/ray" in text
 
 
-def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path):
+def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
     space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
@@ -176,7 +184,7 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
         metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
         trials.append(replace(follower, status="finished", result={"metrics": metrics}))
     stream = io.StringIO()
-    print_summary(space, trials, tmp_path / "small", stream)
+    print_summary(space, trials, tmp_path / "small", COMMAND, stream)
     table = stream.getvalue().partition("Confirmation")[2]
     # Seeds 1 and 2: FocusNet 50 and 70 %, placebo 40 and 20 %.
     rows = re.findall(r"│ (\w[\w ]*\w) +│ +([0-9.]+) │", table)
@@ -184,13 +192,13 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
     assert rows == [("template", "45.0"), ("FocusNet", "60.0"), (placebo, "30.0"), ("seeds", "2")]
     trials = [replace(one, phase="search") for one in trials]
     stream = io.StringIO()
-    print_summary(make_space(), trials[:1], tmp_path / "small", stream)
+    print_summary(make_space(), trials[:1], tmp_path / "small", COMMAND, stream)
     assert "Confirmation" not in stream.getvalue()
 
 
-def test_a_study_in_which_nothing_finished_ends_without_a_table(make_space, tmp_path):
+def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path):
     stream = io.StringIO()
-    print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, stream)
+    print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, COMMAND, stream)
     assert "Best trial" not in stream.getvalue()
 
 
@@ -223,7 +231,7 @@ def test_the_plan_counts_strata_trials_and_templates(make_space):
 @pytest.mark.parametrize(
     ("cpu", "gpu", "slots"), [(1, 0, 12), (4, 1, 2), (1, 0.5, 4), (1, 0.6, 2), (0.5, 0.1, 16)]
 )
-def test_slots_count_what_each_node_can_hold(cpu, gpu, slots):
+def test_slots_are_what_each_node_can_hold(cpu, gpu, slots):
     nodes = ({"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0})
     assert Cluster(None, False, nodes).slots(cpu, gpu) == slots
 

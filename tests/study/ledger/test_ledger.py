@@ -15,7 +15,7 @@ from focusnet.system.atomic import write_json
 from study.ledger.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.outputs.tables import write_tables
 from study.search.searcher import LedgerSearch
-from study.worker.trainable import _decided, conduct_trial
+from study.worker.trainable import _checking_delivery, conduct_trial
 
 METRIC = "focus/select/macro_accuracy"
 
@@ -231,7 +231,7 @@ def test_only_the_schedulers_stop_is_an_answer_to_a_report(ledger, status):
         raise SystemExit
 
     with pytest.raises(SystemExit) as stop:
-        _decided(folder, report)({})
+        _checking_delivery(folder, report)({})
     assert isinstance(stop.value, Unheard) == (status is None)
 
 

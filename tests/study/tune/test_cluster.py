@@ -1,4 +1,4 @@
-"""Ray on a machine that is slow to answer."""
+"""Starting Ray on an overloaded machine."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from study.tune import cluster
 
 @pytest.fixture
 def starts(monkeypatch):
-    """Let Ray fail to start a number of times; what counts the attempts."""
+    """Let Ray fail to start a given number of times; counts the attempts."""
 
     def fail(times: int) -> list[int]:
         attempts = [0]
@@ -34,18 +34,18 @@ def starts(monkeypatch):
 def own_environment(monkeypatch):
     for name in (*cluster._DRIVER_ENVIRONMENT, "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv(name, "")  # so that what the code sets is taken back
-    for name in ("_silence_raylet", "_take_lack_of_memory_for_a_death"):
+        monkeypatch.setenv(name, "")  # so that it is restored after the test
+    for name in ("_silence_raylet", "_treat_out_of_memory_as_worker_death"):
         monkeypatch.setattr(cluster, name, lambda: None)
 
 
-def test_ray_is_started_again_where_its_parts_missed_each_other(starts):
+def test_ray_is_started_again_after_a_timeout(starts):
     attempts = starts(2)
     assert cluster.start(None, None).slots(1, 0) == 2
     assert attempts[0] == 3
 
 
-def test_a_ray_that_does_not_start_is_told_without_a_traceback(starts):
+def test_if_ray_never_starts_its_message_is_shown(starts):
     attempts = starts(9)
     told = r"does not start on this machine \(3 attempts\)\..*timed out during startup"
     with pytest.raises(ConfigError, match=told):

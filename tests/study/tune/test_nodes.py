@@ -1,4 +1,4 @@
-"""A study on a cluster of several nodes, and what is asked of each of them before it begins."""
+"""A study on a cluster of several nodes, and the check of its nodes before it begins."""
 
 import importlib
 import os
@@ -10,56 +10,57 @@ import pandas as pd
 import pytest
 from paths import SUPPORT
 
-from study.tune.cluster import _take_lack_of_memory_for_a_death, words_of_ray
-from study.tune.nodes import _task, paths_read
+from study.tune.cluster import _treat_out_of_memory_as_worker_death, ray_message
+from study.tune.nodes import _node_task, paths_read
 
 
 @pytest.fixture
 def probe(tmp_path):
     path = tmp_path / "results" / ".probe"
     path.parent.mkdir()
-    path.write_text("word")
+    path.write_text("token")
     return path
 
 
-def test_a_node_that_sees_all_has_nothing_to_complain_of(probe, tmp_path):
-    assert _task()(str(probe), "word", [str(tmp_path)], ["json"]) == []
+def test_a_node_that_lacks_nothing_has_no_problems(probe, tmp_path):
+    assert _node_task()(str(probe), "token", [str(tmp_path)], ["json"]) == []
 
 
-def test_a_node_says_what_it_does_not_see_and_cannot_import(probe, tmp_path):
+def test_a_node_names_the_paths_and_modules_that_it_lacks(probe, tmp_path):
     nowhere = str(tmp_path / "nowhere")
     another = probe.with_name(".another")
-    assert _task()(
-        str(another), "word", [str(tmp_path), nowhere], ["json", "no_such_a", "no_b"]
+    assert _node_task()(
+        str(another), "token", [str(tmp_path), nowhere], ["json", "no_such_a", "no_b"]
     ) == [
         f"does not see the results folder {probe.parent}",
         f"has no {nowhere}",
         "cannot import no_such_a, no_b",
     ]
     # A folder of the same name that is not the same folder.
-    assert _task()(str(probe), "another word", [], []) == [
+    assert _node_task()(str(probe), "another token", [], []) == [
         f"does not see the results folder {probe.parent}"
     ]
 
 
-def test_the_task_travels_without_the_project(probe):
+def test_the_task_is_pickled_so_that_it_runs_without_the_project(probe):
     from ray import cloudpickle
 
     program = (
-        "import pickle, sys; look = pickle.loads(sys.stdin.buffer.read())\n"
-        "print(look(sys.argv[1], 'word', [], ['study']))"
+        "import pickle, sys; lacks = pickle.loads(sys.stdin.buffer.read())\n"
+        "print(lacks(sys.argv[1], 'token', [], ['study']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(probe)],
-        input=cloudpickle.dumps(_task()),
+        input=cloudpickle.dumps(_node_task()),
         capture_output=True,
         cwd=probe.parent,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         check=False,
     )
     assert done.stdout.decode() == "['cannot import study']\n", done.stderr.decode()
 
 
-def test_paths_that_trials_read_are_the_given_ones_and_every_choice(make_space):
+def test_paths_read_are_the_absolute_ones_of_settings_and_choices(make_space):
     assert paths_read(make_space()) == []  # synthetic, no weights
     space = make_space(
         (("space", "data.root"), {"choice": ["/data/a", "/data/b"]}),
@@ -70,21 +71,21 @@ def test_paths_that_trials_read_are_the_given_ones_and_every_choice(make_space):
     assert paths_read(space) == ["/data/a", "/data/b", "/data/responses"]
 
 
-def test_a_worker_killed_for_memory_counts_as_dead_and_other_words_of_ray_are_told(monkeypatch):
+def test_out_of_memory_counts_as_a_worker_death_and_keeps_its_message(monkeypatch):
     from ray.exceptions import OutOfMemoryError, RayActorError
 
     error = OutOfMemoryError("the node is low on memory")
     wrapped = RuntimeError("caught")
     wrapped.__cause__ = error
-    assert words_of_ray(wrapped) == "the node is low on memory"
-    assert words_of_ray(RuntimeError("ours")) is None
+    assert ray_message(wrapped) == "the node is low on memory"
+    assert ray_message(RuntimeError("ours")) is None
 
     names = ("ray.air.execution._internal.actor_manager", "ray.tune.execution.tune_controller")
     modules = [importlib.import_module(name) for name in names]
     for module in modules:
         monkeypatch.setattr(module, "RayActorError", RayActorError)
         assert not isinstance(error, module.RayActorError)
-    _take_lack_of_memory_for_a_death()
+    _treat_out_of_memory_as_worker_death()
     for module in modules:
         assert isinstance(error, module.RayActorError)
         assert isinstance(RayActorError(), module.RayActorError)
@@ -126,10 +127,10 @@ def test_a_study_survives_the_loss_of_a_node_with_a_trial_on_it(tmp_path, cluste
         study(address, tmp_path, nowhere), capture_output=True, text=True, timeout=120
     )
     assert refused.returncode == 2
-    complaints = refused.stderr.splitlines()
-    assert len(complaints) == 3  # each of the nodes that can run trials, and what to do
-    assert all(line.endswith(f"has no {tmp_path}/nowhere") for line in complaints[:2])
-    assert "storage that all share" in complaints[2]
+    problems = refused.stderr.splitlines()
+    assert len(problems) == 3  # each of the nodes that can run trials, and what to do
+    assert all(line.endswith(f"has no {tmp_path}/nowhere") for line in problems[:2])
+    assert "on shared storage" in problems[2]
 
     log = tmp_path / "log.txt"
     with log.open("w") as output:

@@ -1,10 +1,11 @@
-"""What a person sees when Ray itself gives up in the middle of a study."""
+"""What the command prints if Ray or the study itself fails midway."""
 
 import pytest
 
 import study.tune.cluster
 import study.tune.run_search
-from study.run import INTERRUPTED, WRONG_INPUT, main
+from study.console.failure import INTERRUPTED, WRONG_INPUT
+from study.run import main
 
 
 def run(tmp_path, monkeypatch, error, *options):
@@ -19,7 +20,7 @@ def run(tmp_path, monkeypatch, error, *options):
     return main(["--results", str(tmp_path), *options], prepare=lambda space: [], run_trial=print)
 
 
-def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
+def test_an_error_of_ray_is_one_line_and_the_command_to_resume(
     tmp_path, monkeypatch, capsys, handlers
 ):
     from ray.exceptions import OutOfMemoryError
@@ -35,11 +36,27 @@ def test_an_error_of_rays_is_told_in_a_line_with_the_way_to_go_on(
     assert "Top 10 memory users" in (tmp_path / "demo" / "ray_error.txt").read_text()
 
 
-def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
+def test_an_error_of_the_program_keeps_its_traceback(tmp_path, monkeypatch, capsys, handlers):
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, monkeypatch, ZeroDivisionError("ours"))
     assert capsys.readouterr().err.endswith("--resume\n")
     assert not (tmp_path / "demo" / "ray_error.txt").exists()
+
+
+def test_study_log_has_what_quiet_hides_and_grows_when_the_study_resumes(
+    tmp_path, monkeypatch, capsys, handlers
+):
+    shown = []
+    for options in (["--quiet"], ["--resume", "--verbose"]):
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, monkeypatch, ZeroDivisionError("ours"), *options)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == ""
+    assert "Study demo: " in shown[1]
+    assert "slots    2 trials side by side\n" in shown[1]
+    log = (tmp_path / "demo" / "study.log").read_text()
+    assert log.count("INFO    Study demo: ") == log.count("INFO    end      failed\n") == 2
+    assert log.count("slots") == 1
 
 
 def test_a_disk_that_seems_too_small_can_be_ignored(tmp_path, monkeypatch, capsys, handlers):

@@ -1,4 +1,4 @@
-"""The first signal asks, the second insists."""
+"""The first signal stops a study in order, the second at once."""
 
 import signal
 
@@ -16,17 +16,17 @@ def own_handlers():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_sets_the_event_and_the_second_interrupts(number, capsys):
-    with gentle_interrupt() as asked:
-        assert not asked.is_set()
+def test_the_first_signal_sets_the_event_and_the_second_raises(number, capsys):
+    with gentle_interrupt() as interrupted:
+        assert not interrupted.is_set()
         signal.raise_signal(number)
-        assert asked.is_set()
+        assert interrupted.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert "a second Ctrl-C ends at once" in capsys.readouterr().err
 
 
-def test_afterwards_both_signals_interrupt_at_once():
+def test_afterwards_both_signals_raise_at_once():
     with gentle_interrupt():
         pass
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""What Ray's worker hands to a trial."""
+"""What Ray's worker passes to a trial."""
 
 import inspect
 import json
@@ -18,7 +18,7 @@ from study.worker.trainable import build_trainable
     [(0, {}), (0.25, {"gpu_share": 0.25}), (1, {"gpu_share": 1}), (2, {"gpu_share": 1})],
 )
 @pytest.mark.parametrize("at_an_address", [False, True])
-def test_a_trial_is_told_how_much_of_a_gpu_is_its_own(
+def test_a_trial_gets_its_share_of_a_gpu_as_an_option(
     gpu, options, at_an_address, tmp_path, monkeypatch
 ):
     ledger = Ledger(tmp_path / "results" / "small")

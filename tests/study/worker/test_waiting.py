@@ -1,4 +1,4 @@
-"""A trial that waits for a template that somebody else trains can be stopped, and shows it."""
+"""A trial that waits for a template of another process shows that, and can be stopped."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ def pause(record: dict) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_ends_at_once_though_its_trial_waits_for_a_template(
+def test_an_interrupted_study_ends_soon_although_its_trial_waits_for_a_template(
     tmp_path, tiny_dataset
 ):
     changes = [
@@ -67,7 +67,7 @@ def test_an_interrupted_study_ends_at_once_though_its_trial_waits_for_a_template
         study.kill()
 
 
-def test_a_waiting_trial_tells_tune_from_time_to_time(tmp_path, monkeypatch):
+def test_a_waiting_trial_reports_to_tune_from_time_to_time(tmp_path, monkeypatch):
     times = iter([0.0, 0.2, 1.9, 2.1, 2.1, 3.0, 4.2, 4.2])
     told = []
 
@@ -90,4 +90,4 @@ def wait_until(condition) -> None:
         if condition():
             return
         time.sleep(0.05)
-    pytest.fail("it did not happen in 180 s")
+    pytest.fail("condition not met within 180 s")

@@ -1,4 +1,4 @@
-"""A study on a full disk, or on one that shows its files late: no trial has failed for that."""
+"""A full disk, or a shared one that shows files late, fails no trial."""
 
 import errno
 import json
@@ -10,11 +10,12 @@ from tensorboardX import event_file_writer
 
 import study.tune.callback
 from focusnet.system.atomic import write_json
+from study.console.failure import WRONG_INPUT
 from study.ledger.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.outputs.tensorboard import Curves
-from study.run import WRONG_INPUT, main
-from study.tune.callback import Watcher
-from study.worker.trainable import DISK_FULL, conduct_trial
+from study.run import main
+from study.tune.callback import StudyCallback
+from study.worker.trainable import conduct_trial
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -31,62 +32,62 @@ def no_room(*given, **named):
 
 
 @pytest.mark.parametrize("when", ["start", "amid", "end"])
-def test_a_trial_that_cannot_write_says_so_and_is_left_to_be_taken_up(ledger, monkeypatch, when):
+def test_a_trial_that_cannot_write_reports_it_and_can_be_resumed(ledger, monkeypatch, when):
     told = []
     if when != "amid":
         monkeypatch.setattr(f"study.worker.trainable.record_{when}", no_room)
     folder = ledger.trial_folder("a")
     conduct_trial(folder, {}, told.append, no_room if when == "amid" else lambda *given: None)
-    assert told == [{DISK_FULL: told[0][DISK_FULL]}]
-    assert told[0][DISK_FULL].startswith(f"{folder}: the disk (or the quota) is full")
+    assert told == [{"disk_full": told[0]["disk_full"]}]
+    assert told[0]["disk_full"].startswith(f"{folder}: the disk (or the quota) is full")
     assert ledger.trial("a").status in ("pending", "running")
     assert not (folder / "error.txt").exists()
 
 
-class Of:
-    """Of a trial what callbacks ask for."""
+class TuneTrial:
+    """The part of Tune's trial that the callback uses."""
 
     config = {"trial": "a"}  # noqa: RUF012
 
 
 @pytest.fixture
-def watcher(ledger, make_space):
+def callback(ledger, make_space):
     class Silent:
         def __getattr__(self, name):
             return lambda *given: None
 
     record_start(ledger.trial_folder("a"))
-    return Watcher(
+    return StudyCallback(
         ledger, Silent(), Silent(), space=make_space(), stopped=(), interrupted=lambda: False
     )
 
 
-def test_the_driver_ends_the_study_where_a_table_cannot_be_written(watcher, monkeypatch):
+def test_the_study_ends_if_the_driver_cannot_write_a_table(callback, monkeypatch):
     monkeypatch.setattr(study.tune.callback, "write_tables", no_room)
-    watcher.on_trial_start(0, [], Of)
-    assert str(watcher.full).startswith(f"{watcher._ledger.folder}: the disk")
+    callback.on_trial_start(0, [], TuneTrial)
+    assert str(callback.disk_full).startswith(f"{callback._ledger.folder}: the disk")
 
 
-def test_a_full_disk_that_a_trial_reports_fails_no_trial(watcher, ledger):
-    watcher.on_trial_result(0, [], Of, {DISK_FULL: "/there: the disk is full"})
-    watcher.on_trial_complete(0, [], Of)
-    assert str(watcher.full) == "/there: the disk is full"
+def test_a_full_disk_that_a_trial_reports_fails_no_trial(callback, ledger):
+    callback.on_trial_result(0, [], TuneTrial, {"disk_full": "/there: the disk is full"})
+    callback.on_trial_complete(0, [], TuneTrial)
+    assert str(callback.disk_full) == "/there: the disk is full"
     assert ledger.trial("a").status == "running"
 
 
-def test_other_errors_of_the_driver_are_not_hidden(watcher, monkeypatch):
+def test_other_errors_of_the_driver_are_not_hidden(callback, monkeypatch):
     monkeypatch.setattr(study.tune.callback, "write_tables", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        watcher.on_trial_start(0, [], Of)
+        callback.on_trial_start(0, [], TuneTrial)
 
 
-def test_curves_that_cannot_be_written_hold_nobody_up(tmp_path):
+def test_curves_that_cannot_be_written_block_nobody(tmp_path):
     Curves()
     writer = event_file_writer.EventFileWriter(str(tmp_path), flush_secs=0)
     with open("/dev/full", "wb") as full:
         writer._ev_writer._py_recordio_writer._writer = full
         event = event_file_writer.event_pb2.Event(file_version="x" * 10_000)
-        # More than its queue takes: without the thread that empties it, this would wait for ever.
+        # More than its queue holds: without the thread that empties it, this would block for ever.
         filling = threading.Thread(
             target=lambda: [writer.add_event(event) for _ in range(40)], daemon=True
         )
@@ -96,15 +97,15 @@ def test_curves_that_cannot_be_written_hold_nobody_up(tmp_path):
         writer.close()
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_message(tmp_path, monkeypatch, capsys, handlers):
+def test_a_disk_that_is_full_at_the_start_is_one_message(tmp_path, monkeypatch, capsys, handlers):
     monkeypatch.setattr("study.ledger.ledger.record_driver", no_room)
     assert main(["--results", str(tmp_path)], prepare=lambda space: []) == WRONG_INPUT
     told = capsys.readouterr().err
     assert told.startswith(f"{tmp_path}/demo: the disk (or the quota) is full. Make room there")
-    assert told.endswith("Nothing was begun yet.\n")
+    assert told.endswith("No trial was started yet.\n")
 
 
-def test_a_trial_on_another_machine_may_be_seen_late_to_have_ended(watcher, ledger, monkeypatch):
+def test_the_end_of_a_trial_on_another_machine_may_show_up_late(callback, ledger, monkeypatch):
     folder = ledger.trial_folder("a")
     started = json.loads((folder / "started.json").read_text())
     write_json(folder / "started.json", started | {"host": "another.example"})
@@ -116,16 +117,16 @@ def test_a_trial_on_another_machine_may_be_seen_late_to_have_ended(watcher, ledg
             record_end(folder, "finished")
 
     monkeypatch.setattr(study.tune.callback.time, "sleep", wait)
-    watcher.on_trial_complete(0, [], Of)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert ledger.trial("a").status == "finished"
     (folder / "ended.json").unlink()
-    watcher._ledger = Ledger(ledger.folder)
-    watcher.on_trial_complete(0, [], Of)
+    callback._ledger = Ledger(ledger.folder)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert "without a result" in read_trial(folder).error
     assert len(waited) > 60
 
 
-def test_a_trial_on_this_machine_is_not_waited_for(watcher, ledger, monkeypatch):
+def test_nobody_waits_for_the_end_of_a_trial_on_this_machine(callback, ledger, monkeypatch):
     monkeypatch.setattr(study.tune.callback.time, "sleep", lambda seconds: 1 / 0)
-    watcher.on_trial_complete(0, [], Of)
+    callback.on_trial_complete(0, [], TuneTrial)
     assert "without a result" in ledger.trial("a").error

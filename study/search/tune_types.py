@@ -1,0 +1,34 @@
+"""Types of what Ray Tune hands to a study's scheduler and callback."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypedDict
+
+
+class TuneTrial(Protocol):
+    """What a study uses of Ray Tune's trial object."""
+
+    # "trial" (its name in the ledger), "phase", "arm", "seed", and the trial's parameters under
+    # their dotted paths.
+    config: Mapping[str, Any]
+
+
+class FailedTuneTrial(TuneTrial, Protocol):
+    """A trial that Tune has given up."""
+
+    error_file: str  # where Ray has written why
+
+
+class Report(TypedDict, total=False):
+    """What a trial reports to Tune, one of three kinds, and what Tune adds to it."""
+
+    # After an epoch, beside the metrics (such as "focus/select/macro_accuracy"):
+    stage: str
+    epoch: int
+    epochs: int
+    # While the trial waits for a template that another one trains: for what.
+    at: str
+    # The disk was full: the message.
+    disk_full: str
+    # Added by Tune: where the trial runs.
+    hostname: str
+    pid: int
