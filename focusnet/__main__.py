@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.full_disk import disk_full
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 
 EXAMPLE = """example:

@@ -201,14 +201,14 @@ def _ledger(space: Space, results: str) -> Ledger:
         return Ledger((Path(results).expanduser() / space.name).absolute())
     from study.remote.ledger import open_ledger
 
-    return open_ledger(results, space.name, cache_folder(space.example().data.cache))
+    return open_ledger(results, space.name, cache_folder(space.base.data.cache))
 
 
 def _remote(space: Space, address: str) -> "RemoteTrialRunner":
     from study.plan.data import shared_settings
     from study.remote.trial import remote_trials
 
-    named = "data.cache" in space.domains or (space.trial.get("data") or {}).get("cache")
+    named = "data.cache" in space.domains or space.base.data.cache
     results = address.removesuffix(f"/{space.name}")
     return remote_trials(results, space.name, shared_settings(space), own_caches=not named)
 

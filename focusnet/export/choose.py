@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 
 WEIGHTS = "weights.safetensors"

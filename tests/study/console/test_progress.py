@@ -14,7 +14,7 @@ from study.console.summary import print_summary
 from study.ledger.ledger import Trial
 from study.outputs.provenance import git_state
 from study.plan.describe import describe_plan
-from study.search.follow_up import followers
+from study.search.follow_up import follow_ups
 from study.tune.cluster import Cluster, check_request
 
 
@@ -172,7 +172,7 @@ def test_the_last_words_show_the_means_of_the_confirmation(make_space, tmp_path)
     space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
-    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers(space, won)[1:], strict=True):
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), follow_ups(space, won)[1:], strict=True):
         metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
         trials.append(replace(follower, status="finished", result={"metrics": metrics}))
     stream = io.StringIO()
