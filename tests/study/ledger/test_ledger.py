@@ -246,7 +246,7 @@ def test_a_trial_that_has_results_is_not_run_again(ledger):
 
 def test_a_results_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
-    refused = pytest.raises(ConfigError, match="file/small: cannot be made: Not a directory")
+    refused = pytest.raises(ConfigError, match="file/small: cannot be created: Not a directory")
     with refused, Ledger(tmp_path / "file" / "small").locked():
         pass
 

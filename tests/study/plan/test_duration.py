@@ -42,10 +42,8 @@ def test_evaluations_are_counted_by_eval_epochs(keep, evaluations, focus_evaluat
         (("trial", "compute"), {"eval_epochs": 3}),
     )
     shared, _ = study_work(space, DATA)
-    template, focus = (
-        Work(7000, evaluations * 200 + 1200),
-        Work(5000, focus_evaluations * 200 + 200),
-    )
+    template = Work(7000, evaluations * 200 + 1200)
+    focus = Work(5000, focus_evaluations * 200 + 200)
     assert shared == template + focus
 
 
@@ -77,10 +75,8 @@ def test_hours_are_divided_by_slots_and_gpu_hours_are_not(make_space, monkeypatc
     space = make_space((("resources", "gpu"), 0.5))
     shared, _ = study_work(space, DATA)
     lines = list(describe_duration(space))
-    assert (
-        f"{shared.seconds(1.0, 10.0) * 0.5 / 3600:.1f} GPU-hours with 2 trials at a time"
-        in lines[0]
-    )
+    hours = shared.seconds(1.0, 10.0) * 0.5 / 3600
+    assert f"{hours:.1f} GPU-hours with 2 trials at a time" in lines[0]
     # 76 of 80 GB hold seven trials of 9.3 + 0.7 GB.
     assert "10.0 GB per trial, of the GPU's 80.0 GB: 7 trials fit" in lines[-1]
     assert "resources.gpu: 0.14" in lines[-1]
