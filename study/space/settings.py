@@ -140,10 +140,17 @@ class ConfirmSettings(Settings):
     keep_weights: bool = False
     """Whether to keep the weights of the retrained winners, for an ensemble."""
 
-    @field_validator("seeds")
+    @field_validator("seeds", mode="before")
     @classmethod
-    def _each_once(cls, values: int | list[int]) -> int | list[int]:
-        return values if isinstance(values, int) else _distinct(values) or []
+    def _number_or_list(cls, seeds: Any) -> Any:
+        # Before pydantic, which would report a wrong value once as a number and once as a list.
+        numbers = seeds if isinstance(seeds, list) else [seeds]
+        if not all(type(number) is int and 0 <= number < 2**32 for number in numbers):
+            raise ValueError(
+                "must be a number of seeds or a list of seeds, whole numbers from 0 below 2^32, "
+                f"received {seeds!r}"
+            )
+        return _distinct(seeds) if isinstance(seeds, list) else seeds
 
     def resolved(self, taken: Collection[int]) -> list[int]:
         """The seeds; where only their number is given, the first ones that are not ``taken``."""

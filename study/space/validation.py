@@ -21,8 +21,8 @@ from study.space.space import Space, with_values
 
 # Settings of a trial that the study sets itself.
 _SET_BY_STUDY = {
-    "seed": "search.seed is the seed of the trials, confirm.seeds those of the confirmation",
-    "arm": "a study searches over FocusNet trials; controls.arms names the control arms",
+    "seed": "is set by the study: see search.seed, controls.seeds and confirm.seeds",
+    "arm": "is set by the study: FocusNet in the search, and controls.arms",
 }
 Location = tuple[str, ...]
 
@@ -96,7 +96,7 @@ def _base_trial(
 ) -> tuple[TrialConfig | None, list[str]]:
     """``Space.base`` if it is valid; problems of it and of the values that the search may set."""
     problems = [
-        f"trial.{name}: {why}, received {trial[name]!r} here"
+        f"trial.{name}: {why}; received {trial[name]!r}"
         for name, why in _SET_BY_STUDY.items()
         if name in trial
     ]

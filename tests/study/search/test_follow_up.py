@@ -100,7 +100,9 @@ def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space
     [
         (("confirm", "seeds"), [0, 1], "confirm.seeds: must be fresh.* received 0"),
         (("confirm", "seeds"), [1, 1], "confirm.seeds.*: each may be given once, received 1"),
-        (("confirm", "seeds"), -1, r"confirm\.seeds.*greater than or equal to 0"),
+        (("confirm", "seeds"), -1, r"confirm\.seeds: must be .* from 0 .* received -1"),
+        (("confirm", "seeds"), "x", r"^small.yaml: confirm\.seeds: must be .* received 'x'$"),
+        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds or a list"),
         (("controls", "arms"), ["focusnet"], r"controls\.arms.*cross_entropy.*received 'focusnet'"),
         (("controls", "arms"), ["placebo", "placebo"], "received 'placebo' twice"),
         (("space", "seed"), {"choice": [0, 1]}, "space.seed: .*confirm.seeds"),

@@ -83,12 +83,13 @@ WRONG = [
     (("trial", "data", "rot"), "x", "trial.data.rot: unknown key (did you mean 'root'?)"),
     (("trial", "data", "root"), ..., "trial.data.root: must be given"),
     (("trial", "template", "epochs"), 2.5, "trial.template.epochs: should be a valid integer"),
-    (("trial", "arm"), "placebo", "trial.arm: a study searches over FocusNet trials"),
-    (("space", "arm"), {"choice": ["placebo"]}, "space.arm: a study searches over FocusNet trials"),
+    (("trial", "arm"), "placebo", "trial.arm: is set by the study: FocusNet in the search"),
+    (("space", "arm"), {"choice": ["placebo"]}, "space.arm: is set by the study"),
     (
         ("trial", "seed"),
         3,
-        "those of the confirmation, received 3",
+        "trial.seed: is set by the study: see search.seed, controls.seeds and confirm.seeds; received "
+        "3",
     ),
     (("trial", "compute"), {"device": "cuda"}, "resources.gpu: must be above 0 where"),
     (
