@@ -88,8 +88,8 @@ WRONG = [
     (
         ("trial", "seed"),
         3,
-        "trial.seed: is set by the study: see search.seed, controls.seeds and confirm.seeds; received "
-        "3",
+        "trial.seed: is set by the study: see search.seed, controls.seeds and confirm.seeds; "
+        "received 3",
     ),
     (("trial", "compute"), {"device": "cuda"}, "resources.gpu: must be above 0 where"),
     (
