@@ -33,7 +33,7 @@ def test_random_depends_on_seed_stratum_and_index_and_not_on_results(make_space)
 
 
 def test_the_search_does_not_change_when_the_code_does(make_space):
-    # Golden: a resumed study must go on with the configurations it began with.
+    # Golden: a resumed study must continue with the configurations that it began with.
     first = run(make_space(), 25, 1)[0]
     assert first == {
         "data.subset": 25,
