@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.full_disk import disk_full
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 
 EXAMPLE = """example:

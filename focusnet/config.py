@@ -1,18 +1,16 @@
 """The settings of one trial, validated before anything runs.
 
 Every rule stands here once. Code elsewhere takes plain parameters: these objects are unpacked in
-``focusnet.pipeline`` and nowhere deeper.
+``focusnet.pipeline`` and nowhere deeper. The sentence under each field is its line in
+``docs/space.md``.
 """
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from focusnet.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -20,6 +18,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+BatchSize = Annotated[int, Field(ge=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Arm = Literal[
     "focusnet", "cross_entropy", "label_smoothing", "distillation", "reference", "placebo"
@@ -29,39 +29,61 @@ Arm = Literal[
 class Settings(BaseModel):
     """Base of all settings: no unknown keys, no silent conversions, no NaN, no changes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class SyntheticConfig(Settings):
-    """The data set that ``data.root: synthetic`` makes on first use."""
+    """The data set that ``data.root: synthetic`` generates on first use."""
 
-    train_locations: Count = 26  # per class
-    test_locations: Annotated[int, Field(ge=2)] = 12  # per class: one for each half at least
-    clips_per_location: Count = 4  # pieces of 1 s, cut from one recording
+    train_locations: Count = 26
+    """Training locations per class."""
+    test_locations: Annotated[int, Field(ge=2)] = 12
+    """Test locations per class, at least one for each half of the test split."""
+    clips_per_location: Count = 4
+    """Clips of 1 s per location, cut from one recording."""
     seed: Seed = 0
+    """Seed of the generated audio."""
 
 
 class DataConfig(Settings):
-    """Which clips a trial sees."""
+    """Which clips a trial uses."""
 
-    root: str  # a data set in the TAU22 layout, or 'synthetic'
-    subset: Annotated[int, Field(ge=5, le=100)] = 100  # percent of the training clips
-    subset_seed: Seed = 0  # of drawn subsets, where there is no official split{N}.csv
-    on_bad_clip: Literal["error", "skip"] = "error"  # skipped clips are counted in the results
-    cache: str | None = None  # default: $FOCUSNET_CACHE, then ~/.cache/focusnet
+    root: str
+    """Folder of a data set in the TAU22 layout, or `synthetic`."""
+    subset: Annotated[int, Field(ge=5, le=100)] = 100
+    """Percentage of the training clips to train on."""
+    subset_seed: Seed = 0
+    """Seed for drawing a subset where the data set has no official `split{N}.csv`."""
+    on_bad_clip: Literal["error", "skip"] = "error"
+    """Stop at unusable clips, or leave them out and list them in the results."""
+    cache: str | None = None
+    """Cache folder; `null`: `$FOCUSNET_CACHE`, else `~/.cache/focusnet`."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 
 class FeatureConfig(Settings):
-    """Log-mel front end; lengths in samples, frequencies in Hz."""
+    """Log-mel front end."""
 
-    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100  # other files are resampled
+    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100
+    """Sample rate in Hz; files with another rate are resampled."""
     n_mels: Annotated[int, Field(ge=16)] = 128
+    """Number of mel bins."""
     n_fft: Annotated[int, Field(ge=64)] = 1024
-    win_length: Annotated[int, Field(ge=32)] = 800  # at most n_fft
+    """FFT length in samples; even."""
+    win_length: Annotated[int, Field(ge=32)] = 800
+    """Window length in samples, at most `n_fft`."""
     hop_length: Annotated[int, Field(ge=16)] = 320
+    """Hop between frames in samples."""
     fmin: NonNegative = 0.0
-    fmax: Positive | None = None  # default: half the rate less half of augment.fmax_aug_range
+    """Lowest mel edge in Hz."""
+    fmax: Positive | None = None
+    """Highest mel edge in Hz; `null`: (`sample_rate` - `augment.fmax_aug_range`) / 2."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeatureConfig":
@@ -79,30 +101,47 @@ class FeatureConfig(Settings):
 
 
 class AugmentConfig(Settings):
-    """Training augmentation; 0 (or 1 for the ``_aug_range`` pair) switches a part off."""
+    """Training augmentation; 0 (for the ``_aug_range`` pair: 1) switches a part off."""
 
-    dir_folder: str | None = None  # a folder of impulse responses; none: no DIR
-    dir_probability: Probability = 0.6  # on clips of device a
-    roll: NonNegativeInt = 10_000  # samples, at most, either way
-    fmin_aug_range: Count = 1  # Hz
-    fmax_aug_range: Count = 1000  # Hz
-    freq_mask: NonNegativeInt = 48  # mel bins, at most
-    time_mask: NonNegativeInt = 20  # frames, at most
-    mixstyle_probability: Probability = 0.4  # per batch
-    mixstyle_alpha: Positive = 0.4  # of the beta distribution that draws the share
-    patchout_freq: NonNegativeInt = 6  # rows of patches
-    patchout_time: NonNegativeInt = 0  # columns of patches
-    time_offset: bool = True  # random offset into the time position embedding
+    dir_folder: str | None = None
+    """Folder of device impulse responses (WAV files); `null`: no DIR augmentation."""
+    dir_probability: Probability = 0.6
+    """Probability of DIR augmentation for each clip of device a."""
+    roll: NonNegativeInt = 10_000
+    """Largest circular shift of the waveform, either way, in samples."""
+    fmin_aug_range: Count = 1
+    """Width of the random jitter of the lowest mel edge in Hz."""
+    fmax_aug_range: Count = 1000
+    """Width of the random jitter of the highest mel edge in Hz."""
+    freq_mask: NonNegativeInt = 48
+    """Largest frequency mask in mel bins."""
+    time_mask: NonNegativeInt = 20
+    """Largest time mask in frames."""
+    mixstyle_probability: Probability = 0.4
+    """Probability of frequency mix-style for each batch."""
+    mixstyle_alpha: Positive = 0.4
+    """Parameter of the beta distribution that mix-style draws its mixing weights from."""
+    patchout_freq: NonNegativeInt = 6
+    """Rows of patches (frequency) that patchout drops."""
+    patchout_time: NonNegativeInt = 0
+    """Columns of patches (time) that patchout drops."""
+    time_offset: bool = True
+    """Whether to start the time position embedding at a random offset."""
 
 
 class ModelConfig(Settings):
     """A PaSST: its size and the weights it starts from."""
 
-    size: Literal["passt_s", "mini", "tiny"] = "passt_s"  # the latter two train from scratch
-    weights: str = "audioset"  # 'audioset', 'none', or the path of a weights file
-    stride: Annotated[int, Field(ge=1, le=16)] | None = None  # of patches; default: the size's own
-    max_frames: Annotated[int, Field(ge=16)] = 998  # length of the time position embedding
-    n_classes: Annotated[int, Field(ge=2)] | None = None  # default: as many as the data set has
+    size: Literal["passt_s", "mini", "tiny"] = "passt_s"
+    """Size of the network; `mini` and `tiny` train from scratch."""
+    weights: str = "audioset"
+    """Initial weights: `audioset`, `none`, or the path of a weights file."""
+    stride: Annotated[int, Field(ge=1, le=16)] | None = None
+    """Stride of the patches in bins and frames; `null`: 10 for `passt_s`, 16 for the others."""
+    max_frames: Annotated[int, Field(ge=16)] = 998
+    """Length of the time position embedding in frames."""
+    n_classes: Annotated[int, Field(ge=2)] | None = None
+    """Number of classes; `null`: as many as the data set has."""
 
     @model_validator(mode="after")
     def _audioset_is_passt_s(self) -> "ModelConfig":
@@ -115,63 +154,96 @@ class ModelConfig(Settings):
 
 
 class ScheduleConfig(Settings):
-    """Learning rate factor by epoch: exponential warm-up, constant, linear down."""
+    """Factor on the learning rate by epoch: exponential warm-up, constant, linear ramp-down."""
 
-    warmup: NonNegativeInt = 3  # epochs
-    ramp_down_start: NonNegativeInt = 3  # epoch
-    ramp_down_length: Count = 10  # epochs
-    last_value: Probability = 0.01  # factor after that
+    warmup: NonNegativeInt = 3
+    """Length of the warm-up in epochs."""
+    ramp_down_start: NonNegativeInt = 3
+    """Epoch at which the ramp-down starts."""
+    ramp_down_length: Count = 10
+    """Length of the ramp-down in epochs."""
+    last_value: Probability = 0.01
+    """Factor after the ramp-down."""
 
 
 class TemplateConfig(Settings):
-    """Training of the template; FocusNet trains alike unless ``focus`` says otherwise."""
+    """Training of the template; the second stage trains alike unless ``focus`` says otherwise."""
 
     epochs: Count = 25
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Number of epochs."""
+    batch_size: BatchSize = 128
+    """Clips per batch."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    lr: Positive = 1e-5  # the recipe's is for weights of AudioSet; from scratch 7e-4 or so
+    """Optimizer."""
+    lr: Positive = 1e-5
+    """Learning rate; the default suits AudioSet weights, from scratch use about 7e-4."""
     weight_decay: NonNegative = 1e-3
+    """Weight decay of the optimizer."""
     schedule: ScheduleConfig = ScheduleConfig()
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    keep: Literal["last", "best"] = "last"  # the epoch that is used: best is by select
-    reuse: bool = True  # share one template among all trials with the same key
+    label_smoothing: Smoothing = 0.0
+    """Label smoothing of the cross-entropy."""
+    keep: Literal["last", "best"] = "last"
+    """Which epoch's weights to use, in both stages; `best` is the best on `select`."""
+    reuse: bool = True
+    """Whether trials with the same data, seed and template settings share one template."""
 
 
 class DistillationConfig(Settings):
     """The arm ``distillation``: (1 - weight) * cross-entropy + weight * distillation loss."""
 
     temperature: Positive = 2.0
+    """Temperature of both softmaxes in the distillation loss."""
     weight: Probability = 0.5
+    """Weight of the distillation loss."""
 
 
 class FocusConfig(Settings):
-    """The second stage, FocusNet or a control; ``null`` means the same as the template."""
+    """The second stage, FocusNet or a control."""
 
     weight: NonNegative = 1.0
-    threshold: Threshold | None = None  # default 1 / number of classes
+    """Weight of the attention term."""
+    threshold: Threshold | None = None
+    """Probability above which a class is warm (confused); `null`: 1 / number of classes."""
     temperature: Positive = 2.0
+    """Temperature of the template's softmax in the confusion mask."""
     entropy_weight: NonNegative = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Weight of the negentropy term."""
+    label_smoothing: Smoothing = 0.1
+    """Label smoothing of the classification term, and of the arm `label_smoothing`."""
     template_logits: Literal["stored", "cross_fitted", "online"] = "stored"
-    folds: Annotated[int, Field(ge=2)] = 5  # of cross_fitted: by location, a template for each
+    """Template's logits: computed once, out-of-fold, or computed on every augmented batch."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds by location for `cross_fitted`; each trains a template of its own."""
     distillation: DistillationConfig = DistillationConfig()
     epochs: Count | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Number of epochs; `null`: as the template."""
+    batch_size: BatchSize | None = None
+    """Clips per batch; `null`: as the template."""
     lr: Positive | None = None
+    """Learning rate; `null`: as the template."""
     weight_decay: NonNegative | None = None
+    """Weight decay; `null`: as the template."""
 
 
 class ComputeConfig(Settings):
-    """Where and how a trial computes; on CPU, ``threads`` is part of what fixes the result."""
+    """Where and how a trial computes; on a CPU, ``threads`` can change results in the last bits."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"  # auto: bf16 where it pays, chosen once
-    compile: Literal["auto", True, False] = False  # by torch.compile, GPU only; auto: where it pays
-    threads: Count = 1  # of torch
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device; `auto`: the GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Precision; `auto`: bf16 on a GPU that has it, else fp32, chosen once per study."""
+    compile: Literal["auto", True, False] = False
+    """Use torch.compile (GPU only); `auto`: if training is long enough, chosen once per study."""
+    threads: Count = 1
+    """CPU threads of torch."""
     eval_batch_size: Count = 256
-    eval_epochs: Count = 1  # from one look at select to the next; the last epoch is seen always
-    checkpoint_epochs: NonNegativeInt = 1  # from one state that is kept to the next; 0: none
-    non_finite_retries: NonNegativeInt = 0  # where the loss is not finite, from the epoch before
+    """Clips per batch in evaluation."""
+    eval_epochs: Count = 1
+    """Evaluate on `select` every N epochs and after the last."""
+    checkpoint_epochs: NonNegativeInt = 1
+    """Checkpoint every N epochs; 0 disables."""
+    non_finite_retries: NonNegativeInt = 0
+    """How often a stage may go back an epoch and retry when its loss is not finite."""
 
 
 class TrialConfig(Settings):
@@ -184,7 +256,9 @@ class TrialConfig(Settings):
     """
 
     seed: Seed = 0
+    """Seed of initial weights, order of the clips and augmentation."""
     arm: Arm = "focusnet"
+    """What the second stage minimises."""
     data: DataConfig
     features: FeatureConfig = FeatureConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -209,7 +283,7 @@ class TrialConfig(Settings):
 
 
 def cache_folder(setting: str | None) -> Path:
-    """Folder for what is computed once: waveforms, templates, downloads."""
+    """Folder for what is computed or downloaded once: waveforms, templates, weights."""
     chosen = setting or os.environ.get("FOCUSNET_CACHE") or "~/.cache/focusnet"
     return Path(chosen).expanduser().absolute()
 
@@ -219,66 +293,3 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     last = {path: path.rpartition(".")[2] for path in paths}
     ends = list(last.values())
     return {path: name if ends.count(name) == 1 else path for path, name in last.items()}
-
-
-AnySettings = TypeVar("AnySettings", bound=BaseModel)
-
-
-def validate(
-    settings: type[AnySettings], content: Mapping[str, Any], source: str = "", prefix: str = ""
-) -> AnySettings:
-    """Build ``settings`` from ``content`` or raise one ConfigError with every problem.
-
-    ``source`` (a file name) and ``prefix`` (a YAML path) lead each message.
-    """
-    try:
-        return settings.model_validate(content)
-    except ValidationError as error:
-        lead = f"{source}: " if source else ""
-        raise ConfigError(
-            [lead + describe(settings, dict(problem), prefix) for problem in error.errors()]
-        ) from None
-
-
-def describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str = "") -> str:
-    """One of pydantic's ``problem``s as path, rule and value received."""
-    location = [str(part) for part in problem["loc"]]
-    path = ".".join([prefix, *location] if prefix else location) or "(top level)"
-    if problem["type"] == "extra_forbidden":
-        known = _field_names(settings, location[:-1])
-        return f"{path}: unknown key{nearest(location[-1], known)}"
-    if problem["type"] == "missing":
-        return f"{path}: must be given"
-    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if problem["type"] == "literal_error":
-        rule = rule.replace("True or False", "true or false")  # as YAML has them
-    if problem["type"] in ("model_type", "dict_type"):
-        rule = "must be a mapping of keys to values"
-    if problem["type"] == "value_error":
-        return f"{path}: {rule}"
-    return f"{path}: {rule}, received {problem['input']!r}"
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """`` (did you mean 'x'?)`` or the list of known names, for a message on an unknown one."""
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (known: {', '.join(known)})" if known else ""
-
-
-def nested_settings(annotation: Any) -> type[BaseModel] | None:
-    """The settings class in a field's annotation, also inside ``X | None``."""
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
-
-
-def _field_names(settings: type[BaseModel], location: list[str]) -> list[str]:
-    current: type[BaseModel] | None = settings
-    for part in location:
-        if current is None or part not in current.model_fields:
-            return []
-        current = nested_settings(current.model_fields[part].annotation)
-    return list(current.model_fields) if current else []

@@ -12,12 +12,14 @@ import yaml
 from pydantic import Field
 from torch import Tensor, nn
 
-from focusnet.config import FeatureConfig, ModelConfig, Positive, Settings, TrialConfig, validate
+from focusnet.config import FeatureConfig, ModelConfig, Positive, Settings, TrialConfig
 from focusnet.errors import DataError
 from focusnet.mel import LogMel
-from focusnet.model.passt import PATCH, SIZES, build_model, patch_stride
+from focusnet.model.passt import build_model, patch_stride
 from focusnet.model.weights import read_weights
+from focusnet.network_sizes import PATCH, SIZES
 from focusnet.system.atomic import write_text
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 
 MODEL, TRIAL, WEIGHTS, CARD = "model.yaml", "trial.yaml", "weights.safetensors", "README.md"

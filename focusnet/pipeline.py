@@ -16,11 +16,12 @@ import yaml
 from safetensors.torch import save_file
 
 from focusnet.arms import MASKED, settings_of_arm
-from focusnet.config import TrialConfig, cache_folder, validate
+from focusnet.config import TrialConfig, cache_folder
 from focusnet.errors import Unheard
 from focusnet.settling import settle
 from focusnet.store import CHECKPOINT, WEIGHTS
 from focusnet.system.atomic import replacing, write_json, write_text
+from focusnet.system.validation import validate
 from focusnet.training.checkpoint import Checkpoint, StageState
 from focusnet.training.objectives import CrossEntropy
 from focusnet.training.second_stage import (

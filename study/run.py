@@ -141,7 +141,7 @@ def _run_study(
 def _open_ledger(space: Space, results: str) -> Ledger:
     if "://" not in results:
         return Ledger((Path(results).expanduser() / space.name).absolute())
-    return open_ledger(results, space.name, cache_folder(space.example().data.cache))
+    return open_ledger(results, space.name, cache_folder(space.base.data.cache))
 
 
 def _plan(space: Space, ledger: Ledger, measure: bool = False) -> str:
@@ -168,7 +168,7 @@ def _remote_runner(space: Space, ledger: Ledger) -> "RemoteRunner | None":
         return None
     from study.remote.trial import remote_trials  # imports Ray
 
-    named = "data.cache" in space.domains or (space.trial.get("data") or {}).get("cache")
+    named = "data.cache" in space.domains or space.base.data.cache
     results = ledger.address.removesuffix(f"/{space.name}")
     return remote_trials(results, space.name, shared_settings(space), own_caches=not named)
 

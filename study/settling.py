@@ -14,13 +14,13 @@ from focusnet.left_open import Choice, begun_with, left_open, plain
 from study.ledger.ledger import Ledger
 from study.plan.data_size import largest_data
 from study.plan.duration import study_work
-from study.space.space import Space, with_values
+from study.space.space import Space
 from study.tune.cluster import trials_on
 
 
 def as_begun(space: Space, ledger: Ledger) -> Space:
     """``space`` with what its study was begun with, if it was, where the space does not say."""
-    left = left_open(space.example())
+    left = left_open(space.base)
     if not left or not ledger.exists():
         return space
     begun = (ledger.space().get("trial") or {}).get("compute") or {}
@@ -36,7 +36,7 @@ def settle(space: Space, slots: int) -> tuple[Space, dict[str, Choice]]:
     Raises:
         ConfigError: what the nodes lack.
     """
-    left = left_open(space.example())
+    left = left_open(space.base)
     if not left:
         return space, {}
     paths = " and ".join(f"compute.{name}" for name in left)
@@ -60,8 +60,7 @@ def _one(choices: Sequence[Choice], plain_value: str | bool) -> Choice:
 
 
 def _with(space: Space, values: Mapping[str, Any]) -> Space:
-    paths = {f"compute.{name}": value for name, value in values.items()}
-    return replace(space, trial=with_values(space.trial, paths))
+    return replace(space, base=space.base.with_compute(**values))
 
 
 def _ask_nodes(space: Space, clips: float) -> list[dict[str, Choice]]:
@@ -69,7 +68,7 @@ def _ask_nodes(space: Space, clips: float) -> list[dict[str, Choice]]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     cpu, gpu = space.resources.cpu, space.resources.gpu
-    settings = space.example().model_dump()
+    settings = space.trial_config(space.first_values()).model_dump()
     # Its process ends with it: a network has been through its memory.
     task = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1)(_choose)
     asked = [

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import Row, Work, compare
 from focusnet.config import ModelConfig
-from focusnet.model.passt import SIZES, build_model, patch_stride
+from focusnet.model.passt import build_model, patch_stride
+from focusnet.network_sizes import SIZES
 from focusnet.system.allocator import keep_freed_memory
 from focusnet.training.loop import autocast
 

@@ -13,9 +13,10 @@ import pandas as pd
 import yaml
 
 from focusnet.arms import FOCUSNET
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError
 from focusnet.store import WEIGHTS
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 from focusnet.winner import candidate_rows, winning_row
 

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
 from focusnet.model.weights import AUDIOSET, fetch, load_weights, read_weights
+from focusnet.network_sizes import PATCH, SIZES
 from focusnet.system.device import send
 
 __all__ = [
@@ -33,15 +34,6 @@ Kept = Tensor | slice  # rows or columns of patches: their indices, or all of th
 
 # Otherwise hear21passt prints the shapes of its first forward pass.
 hear.first_RUN = False
-
-PATCH = 16  # bins and frames of a patch, in all sizes
-
-# embedding, depth, heads, own stride of the patches; all with the distillation token
-SIZES = {
-    "passt_s": (768, 12, 12, 10),
-    "mini": (96, 3, 3, 16),
-    "tiny": (64, 2, 2, 16),
-}
 
 
 class _PatchEmbed(hear.PatchEmbed):
@@ -221,7 +213,7 @@ def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
 
 def patch_stride(config: ModelConfig) -> int:
     """Distance of patches in bins and frames."""
-    return config.stride or SIZES[config.size][3]
+    return config.stride or SIZES[config.size].stride
 
 
 def weights_path(weights: str, cache: Path) -> Path | None:

@@ -43,7 +43,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     count = Counter({state: len(those) for state, those in in_state.items()})
     count["pending"] += max(0, total - len(trials))
     lines = [f"Study {space.name}: {total} trials ({_counts(count)})"]
-    if space.followers_per_stratum:
+    if space.follow_ups_per_stratum:
         lines.append(_phases(space, trials))
     lines += _driver(driver, alive, count, folder, now)
 

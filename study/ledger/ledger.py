@@ -1,8 +1,9 @@
-"""The results folder as the study's ledger: what it says is finished is finished.
+"""Reads and writes the results folder as the study's ledger, the only record of its state.
 
-Each trial has a folder with small records, written whole or not at all: ``trial.json`` when it is
-handed out, ``started.json`` by the worker at each attempt, ``result.json`` by the trial when its
-results are complete, ``ended.json`` when it will not go on. Ray's own state is never asked.
+Each trial has a folder with small JSON records, each written atomically: ``trial.json`` when the
+trial is handed out, ``started.json`` by the worker at each attempt, ``result.json`` by the trial
+when its results are complete, ``ended.json`` when it will not be resumed. Ray's own state is never
+used.
 """
 
 import json
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import yaml
 from filelock import Timeout
@@ -32,34 +33,73 @@ ENDED = ("finished", "stopped", "failed")
 ARM = FOCUSNET  # what is searched; trials of other arms are its controls
 
 
+class TrialRecord(TypedDict):
+    """``trial.json``."""
+
+    trial: str
+    phase: NotRequired[Phase]  # older studies lack it
+    arm: str
+    stratum: Any
+    index: int
+    seed: int
+    parameters: dict[str, Any]
+
+
+class StartRecord(TypedDict):
+    """``started.json``, of the last attempt."""
+
+    attempts: int
+    at: str
+    host: str
+    pid: int
+
+
+class EndRecord(TypedDict):
+    """``ended.json``."""
+
+    status: Status
+    error: str | None
+    at: str
+
+
+class ResultRecord(TypedDict, total=False):
+    """``result.json``, as ``focusnet.trial.result.TrialResult`` documents it."""
+
+    metrics: dict[str, float]
+    template_key: str
+    template_reused: bool
+    clips: dict[str, int]
+    skipped: list[str]
+
+
 @dataclass(frozen=True)
 class Trial:
-    """What the ledger knows of one trial."""
+    """What the ledger knows about one trial."""
 
     id: str
     arm: str
     stratum: Any
-    index: int  # place in its stratum
+    index: int  # position in its stratum
     seed: int
     parameters: dict[str, Any]
     status: Status = "pending"
     error: str | None = None
     attempts: int = 0
     started: str | None = None  # of the last attempt; UTC, ISO 8601
-    host: str | None = None  # where that was
+    host: str | None = None  # of the last attempt
     ended: str | None = None
-    result: dict[str, Any] = field(default_factory=dict)  # result.json of a finished trial
-    epochs: list[dict[str, Any]] = field(default_factory=list)  # what was reported, in order
+    result: ResultRecord = field(default_factory=ResultRecord)  # of a finished trial
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # as reported, in order
     phase: Phase = "search"
 
     @property
     def searched(self) -> bool:
-        """Whether the search chose it; only such a trial can win its stratum."""
+        """Whether the search chose it; only such a trial can be the winner of its stratum."""
         return self.phase == "search" and self.arm == ARM
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of a finished trial; of any other, the last it had on ``select``."""
+        """Metrics of a finished trial; of any other, its latest metrics on ``select``."""
         if self.status == "finished":
             return dict(self.result.get("metrics", {}))
         last: dict[str, float] = {}
@@ -68,7 +108,7 @@ class Trial:
         return last
 
     def curve(self, metric: str) -> dict[int, float]:
-        """``metric`` by epoch of the stage that it belongs to."""
+        """``metric`` by epoch of its stage."""
         stage = metric.partition("/")[0]
         return {
             int(record["epoch"]): float(record[metric])
@@ -78,13 +118,13 @@ class Trial:
 
 
 class Ledger:
-    """The folder of one study."""
+    """The records of one study, in a folder that all workers share."""
 
-    address: str | None = None  # of what ``folder`` is a working copy of; see remote_ledger.py
+    address: str | None = None  # of a remote study, of which ``folder`` is a working copy
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ended: dict[str, Trial] = {}  # an ended trial does not change any more
+        self._ended: dict[str, Trial] = {}  # cache; an ended trial does not change
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -94,11 +134,11 @@ class Ledger:
         return self.folder / "space.yaml"
 
     def exists(self) -> bool:
-        """Whether a study was begun here."""
+        """Whether the folder holds a study."""
         return self.space_path.is_file()
 
     def begin(self, space: dict[str, Any]) -> None:
-        """Record the resolved space; from here on the study exists."""
+        """Record the resolved space; from now on the study exists."""
         text = yaml.safe_dump(space, sort_keys=False, allow_unicode=True)
         write_text(self.space_path, "# Resolved: defaults filled in, paths absolute.\n" + text)
 
@@ -108,16 +148,19 @@ class Ledger:
 
     @contextmanager
     def locked(self, resume: str = "") -> Iterator[None]:
-        """Hold the study, so that no second driver works on it; falls when the process dies.
+        """Lock the study against a second driver; the lock is released when the process dies.
 
-        ``resume`` is the command that would go on with the study, for whoever finds it left.
+        ``resume`` is the command that resumes the study, which study/status.py shows.
+
+        Raises:
+            ConfigError: the folder cannot be created, or another driver runs the study.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{self.folder}: cannot be made: {error.strerror}") from None
+            raise ConfigError(f"{self.folder}: cannot be created: {error.strerror}") from None
         try:
-            # Whoever looks whether the study runs holds the lock for an instant.
+            # A process that checks whether the study runs holds the lock for an instant.
             with held(self.folder / LOCK, seconds=1):
                 record_driver(self.folder, resume)
                 yield
@@ -129,22 +172,20 @@ class Ledger:
         return self.folder / "trials" / trial
 
     def hand_out(self, trial: Trial) -> None:
-        """Record a configuration before anything is done with it."""
-        write_json(
-            self.trial_folder(trial.id) / "trial.json",
-            {
-                "trial": trial.id,
-                "phase": trial.phase,
-                "arm": trial.arm,
-                "stratum": trial.stratum,
-                "index": trial.index,
-                "seed": trial.seed,
-                "parameters": trial.parameters,
-            },
-        )
+        """Record a trial before it runs."""
+        record: TrialRecord = {
+            "trial": trial.id,
+            "phase": trial.phase,
+            "arm": trial.arm,
+            "stratum": trial.stratum,
+            "index": trial.index,
+            "seed": trial.seed,
+            "parameters": trial.parameters,
+        }
+        write_json(self.trial_folder(trial.id) / "trial.json", record)
 
     def trials(self) -> list[Trial]:
-        """All trials that were handed out, in the order of their strata's searches."""
+        """All trials that were handed out, by their index in their stratum."""
         found = []
         for path in sorted(self.folder.glob("trials/*/trial.json")):
             name = path.parent.name
@@ -166,16 +207,16 @@ class Ledger:
         return is_running(self.folder)
 
     def reported(self, trial: str) -> None:
-        """A worker may have changed the trial's records: nothing to do where it shares them."""
+        """Called when a worker has reported; a remote ledger then fetches the trial's records."""
 
     def refresh(self, trial: str) -> None:
-        """Have the trial's records as its worker has left them."""
+        """Make sure that the trial's records are those that its worker wrote last."""
 
     def publish(self) -> None:
-        """Let others see what was written by now."""
+        """Make what was written visible to others; a remote ledger uploads it."""
 
     def discard(self, trial: str, patterns: Iterable[str]) -> None:
-        """Remove the trial's files with such names, wherever in its folder they are."""
+        """Delete the trial's files that match ``patterns``, anywhere below its folder."""
         for pattern in patterns:
             for path in list(self.trial_folder(trial).rglob(pattern)):
                 if path.is_dir():
@@ -184,7 +225,7 @@ class Ledger:
                     path.unlink(missing_ok=True)
 
     def forget_failures(self) -> int:
-        """Let failed trials run again; how many there are."""
+        """Reset failed trials so that they run again; returns their number."""
         failed = [trial for trial in self.trials() if trial.status == "failed"]
         for trial in failed:
             for name in ("started.json", "ended.json"):
@@ -195,10 +236,10 @@ class Ledger:
 
 def read_trial(folder: Path) -> Trial:
     """The trial whose records are in ``folder``."""
-    about = json.loads((folder / "trial.json").read_text())
-    started = _read_record(folder / "started.json")
-    ended = _read_record(folder / "ended.json")
-    result = _read_record(folder / "result.json")
+    about: TrialRecord = json.loads((folder / "trial.json").read_text())
+    started: StartRecord | None = _read_record(folder / "started.json")
+    ended: EndRecord | None = _read_record(folder / "ended.json")
+    result: ResultRecord | None = _read_record(folder / "result.json")
     status: Status = "running" if started else "pending"
     if result:
         status = "finished"  # whatever happened to its process afterwards
@@ -213,27 +254,33 @@ def read_trial(folder: Path) -> Trial:
         parameters=about["parameters"],
         phase=about.get("phase", "search"),
         status=status,
-        error=ended.get("error") if status == "failed" else None,
-        attempts=started.get("attempts", 0),
-        started=started.get("at"),
-        host=started.get("host"),
-        ended=_time_of(folder / "result.json") if result else ended.get("at"),
-        result=result,
+        error=ended["error"] if ended and status == "failed" else None,
+        attempts=started["attempts"] if started else 0,
+        started=started["at"] if started else None,
+        host=started["host"] if started else None,
+        ended=_time_of(folder / "result.json") if result else ended["at"] if ended else None,
+        result=result or ResultRecord(),
         epochs=_read_epochs(folder / "epochs.jsonl"),
     )
 
 
 def record_start(folder: Path) -> int:
-    """Record that a worker begins (or begins again); returns the number of this attempt."""
-    attempts = _read_record(folder / "started.json").get("attempts", 0) + 1
-    record = {"attempts": attempts, "at": _now(), "host": socket.gethostname(), "pid": os.getpid()}
+    """Record that a worker starts or resumes the trial; returns the number of this attempt."""
+    last: StartRecord | None = _read_record(folder / "started.json")
+    record: StartRecord = {
+        "attempts": (last["attempts"] if last else 0) + 1,
+        "at": _now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
     write_json(folder / "started.json", record)
-    return attempts
+    return record["attempts"]
 
 
 def record_end(folder: Path, status: Status, error: str | None = None) -> None:
-    """Record that a trial will not go on, and why."""
-    write_json(folder / "ended.json", {"status": status, "error": error, "at": _now()})
+    """Record that a trial will not be resumed, and why."""
+    record: EndRecord = {"status": status, "error": error, "at": _now()}
+    write_json(folder / "ended.json", record)
 
 
 def _now() -> str:
@@ -241,16 +288,17 @@ def _now() -> str:
 
 
 def _time_of(path: Path) -> str:
-    # A finished trial has its result before its last words, and may have no last words.
+    # A finished trial writes ended.json after result.json, and may die in between.
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _read_record(path: Path) -> Any:
+    """The content of a JSON file; None if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``epochs.jsonl``; one that a kill cut short is left out."""
+    """The lines of ``epochs.jsonl``, except one that a killed process left incomplete."""
     if not path.is_file():
         return []
     records = []

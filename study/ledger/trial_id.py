@@ -1,4 +1,4 @@
-"""The stable, readable name of a trial, the same on every machine and after every restart."""
+"""Names a trial by its arm, parameters and seed: stable across machines and restarts, readable."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from focusnet.config import short_names
 def trial_id(arm: str, parameters: Mapping[str, Any], seed: int, *, show_seed: bool = False) -> str:
     """Such as ``subset25-weight0.534-threshold0.12-1a2b3c4d``; safe as a folder name.
 
-    The end is a hash of all that the name is made for, in full precision; the rest is for people.
+    It ends in a hash of arm, parameters and seed in full precision; the rest is for people.
     """
     content = json.dumps([arm, dict(parameters), seed], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]

@@ -1,1 +1,1 @@
-"""The files a study writes beside its ledger: tables, provenance, curves, Optuna storage."""
+"""Files that a study writes beside its ledger: tables, provenance, curves, Optuna storage."""

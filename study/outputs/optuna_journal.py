@@ -1,7 +1,7 @@
-"""The ended trials in an Optuna storage, one Optuna study per stratum, for optuna-dashboard.
+"""Writes the ended trials to an Optuna storage for optuna-dashboard, one Optuna study per stratum.
 
-The search never reads it. It is written anew from the ledger when a study starts or goes on, and
-grows by a trial when one ends.
+The search never reads it. It is rewritten from the ledger when a study begins or resumes, and each
+trial that ends is appended.
 """
 
 import os
@@ -14,13 +14,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from study.ledger.ledger import ENDED, Trial
-from study.search.earlier import earlier
 from study.search.optuna_trials import frozen_trial, silence
+from study.search.past_trial import past_trial
 from study.space.objectives import direction
 from study.space.space import Space
 
 FILE = "optuna.journal"
-# What the dashboard shows beside the parameters. Nothing of the report half is among it.
+# Shown by the dashboard beside the parameters; nothing on the report half.
 _SHOWN = ("template/select/macro_accuracy", "gain/select/macro_accuracy", "focus/warm_classes")
 
 
@@ -49,9 +49,10 @@ class OptunaJournal:
         if trial.error:
             attributes["error"] = trial.error
         metrics = self._space.search.metrics
-        curve = trial.curve(metrics[0]) if len(metrics) == 1 else {}  # Optuna's are of one metric
-        seen = replace(earlier(trial, metrics), curve=curve)
-        frozen = frozen_trial(seen, self._space.domains, attributes)
+        # Optuna takes curves of a single objective only.
+        curve = trial.curve(metrics[0]) if len(metrics) == 1 else {}
+        past = replace(past_trial(trial, metrics), curve=curve)
+        frozen = frozen_trial(past, self._space.domains, attributes)
         self._studies[trial.stratum].add_trial(frozen)
 
     def _open(self, path: Path) -> None:

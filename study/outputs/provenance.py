@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: versions, code, data, hardware, seed, command."""
+"""Records where a study's numbers come from: versions, code, data, hardware, seed, command."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 class Provenance:
-    """``provenance.json``: what is the same for all of a study, and a record of each run."""
+    """Writes ``provenance.json``: facts about the whole study, and a record of each run."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -49,7 +49,7 @@ class Provenance:
         Args:
             data: for each data set: root, fingerprint, number of clips, skipped clips.
             nodes: resources of each node of the Ray cluster.
-            settled: for each setting that was chosen now its value, and why.
+            settled: settings that said ``auto``, each with the value chosen now and the reason.
         """
         self._content |= {"seed": seed, "data": [dict(one) for one in data]}
         if settled:
@@ -78,7 +78,7 @@ class Provenance:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Revision of the code in ``folder``, and whether it was changed; None where git has none."""
+    """Git revision of ``folder``, and whether files were changed since; None without git."""
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(folder), *arguments]
@@ -105,7 +105,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _hardware() -> dict[str, Any]:
-    """Of the machine that the command runs on."""
+    """The machine that the command runs on."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "cpu": _cpu_model(),
@@ -140,7 +140,7 @@ def _gpus() -> list[str]:
 
 
 def _countable(node: Mapping[str, float]) -> dict[str, float]:
-    """What a node has, without the names that Ray mixes in (they hold addresses)."""
+    """A node's resources, without those that Ray names after its address."""
     return {k: v for k, v in node.items() if not k.startswith(("node:", "object_store"))}
 
 
@@ -149,4 +149,5 @@ def _now() -> str:
 
 
 def command_line() -> list[str]:
+    """The command that runs now, the interpreter without its folder."""
     return [Path(sys.executable).name, *sys.argv]

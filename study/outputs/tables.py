@@ -1,7 +1,7 @@
-"""``trials.parquet``, ``epochs.parquet`` and ``predictions/``, assembled from the ledger.
+"""Writes ``trials.parquet``, ``epochs.parquet`` and ``predictions/`` from the ledger.
 
-The driver writes them again whenever a trial starts or ends: they are views of the trials' own
-records, always whole, never the place where something is remembered.
+The driver rewrites the tables whenever a trial starts or ends. They are views of the trials' own
+records; the study never reads them back.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -17,10 +17,10 @@ from study.space.space import Space
 
 
 def write_tables(ledger: Ledger, space: Space, running: Collection[str]) -> None:
-    """Bring the study's tables up to date.
+    """Write the study's tables anew.
 
-    ``running`` names the trials that have a worker now; one that was started and has none waits
-    to be taken up again.
+    ``running`` names the trials that have a worker now. A trial that was started and has no worker
+    is pending: it will be resumed.
     """
     trials = [_as_of_now(trial, running) for trial in ledger.trials()]
     table = trials_table(trials, list(space.domains), winner_of(space, trials))
@@ -42,9 +42,9 @@ def _as_of_now(trial: Trial, running: Collection[str]) -> Trial:
 def trials_table(
     trials: Iterable[Trial], parameters: list[str], winner: Mapping[str, str]
 ) -> pd.DataFrame:
-    """One row a trial: who it is, its parameters under their dotted paths, its metrics.
+    """One row per trial: name, arm, seed, status, parameters by dotted path, metrics.
 
-    ``winner`` names, for trials that follow a search, the trial of it that they belong to.
+    ``winner`` maps controls and confirmation trials to the winner that they belong to.
     """
     rows = []
     metrics: set[str] = set()
@@ -75,7 +75,7 @@ def trials_table(
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
     table = table.reindex(columns=columns)
-    # Columns that may have gaps keep their type, so that tables of several studies fit together.
+    # Columns with gaps keep their type, so that tables of several studies can be concatenated.
     types = dict.fromkeys(("winner", "error", "template_key", "started", "ended"), "str")
     types |= {"template_reused": "boolean", "skipped_clips": "Int64"}
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
@@ -83,7 +83,7 @@ def trials_table(
 
 
 def epochs_table(trials: Iterable[Trial]) -> pd.DataFrame:
-    """One row for each epoch of each stage of each trial."""
+    """One row per trial, stage and epoch."""
     rows = [
         {"trial": trial.id, "arm": trial.arm, **record}
         for trial in trials

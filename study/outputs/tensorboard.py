@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, which a study can do without: no disk and no file of theirs ends it."""
+"""Writes each trial's metrics for TensorBoard; a failure to write them never ends the study."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,9 +9,10 @@ from tensorboardX.event_file_writer import EventsWriter
 
 
 class _LossyWriter(EventsWriter):
-    """Drops what cannot be written; an error would end the thread that a trial's results wait for.
+    """Drops events that cannot be written, such as on a full disk.
 
-    tensorboardX offers no such choice, hence the place of its own class below is taken.
+    An error would end tensorboardX's writer thread, for which a trial's next result would wait for
+    ever. tensorboardX has no option for this, so ``Curves`` replaces its class.
     """
 
     def write_event(self, event: Any) -> None:
@@ -30,7 +31,7 @@ class _LossyWriter(EventsWriter):
 
 
 class Curves(TBXLoggerCallback):
-    """Every trial's metrics, over the epochs of their stage."""
+    """Logs every trial's metrics against the epochs of their stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class Curves(TBXLoggerCallback):
             super().log_trial_start(trial)
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        if "stage" not in result:  # it waits, or has no words left
+        if "stage" not in result:  # a trial that waits, or its last report
             return
         with suppress(OSError):
             by_epoch = result | {"training_iteration": result["epoch"]}

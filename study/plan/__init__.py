@@ -1,1 +1,1 @@
-"""What a study will do and need, said and checked before it starts."""
+"""What a study will do and need: described, estimated and checked before it starts."""

@@ -1,4 +1,4 @@
-"""Preparing a study's data before its first trial, so that problems come as one message."""
+"""Checks and decodes a study's data before its first trial, and reports all problems at once."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,32 +10,30 @@ from focusnet.errors import DataError
 from study.space.domains import Choice
 from study.space.space import Space, with_values
 
-# Beside those of the data: what decides what is read, and whether it is enough for the folds.
-_MATTER = (
+# Settings outside `data` that decide which audio is read, and whether it is enough for the folds.
+_AFFECT_DATA = (
     "features.sample_rate", "augment.dir_folder", "focus.template_logits", "focus.folds",
 )  # fmt: skip
 
 
 def shared_settings(space: Space) -> dict[str, Any]:
-    """What all trials share, as workers get it: the cache is where this process has it."""
-    data = space.trial.get("data") or {}
+    """``Space.base`` as workers get it: with the cache folder that this process uses."""
+    settings = space.base.model_dump()
     if "data.cache" in space.domains:
-        return space.trial
-    return with_values(space.trial, {"data.cache": str(cache_folder(data.get("cache")))})
+        return settings
+    return with_values(settings, {"data.cache": str(cache_folder(space.base.data.cache))})
 
 
 def check_data(space: Space) -> None:
-    """Look at the tables of every data set of the study, without decoding audio.
+    """Check the tables of every data set of the study, without decoding audio.
 
     Raises:
         DataError: every problem of every data set.
     """
     from focusnet.dataset.layout import read_dataset
 
-    domain = space.domains.get("data.root")
-    roots = domain.extremes() if domain else (space.trial["data"]["root"],)
     problems: list[str] = []
-    for root in roots:
+    for root in data_roots(space):
         if root == "synthetic":
             continue
         try:
@@ -46,8 +44,14 @@ def check_data(space: Space) -> None:
         raise DataError(problems)
 
 
+def data_roots(space: Space) -> tuple[str, ...]:
+    """``data.root``, or all of its values if it is searched."""
+    domain = space.domains.get("data.root")
+    return domain.extremes() if domain else (space.base.data.root,)
+
+
 def prepare_data(space: Space) -> list[dict[str, Any]]:
-    """Make and decode what the trials will read; returns a record of each data set.
+    """Generate and decode what the trials read; returns a record of each data set.
 
     Raises:
         DataError: every problem of every data set.
@@ -60,7 +64,7 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
     for trial in distinct_data(space):
         audio = trial.data.root, trial.features.sample_rate
         if audio in failed:
-            continue  # its clips need not be decoded again to say the same
+            continue  # decoding it again would only repeat the message
         try:
             data = prepare(trial)
         except DataError as error:
@@ -83,11 +87,11 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
 
 def distinct_data(space: Space) -> Iterator[TrialConfig]:
     """A trial for each combination of searched settings that the data depend on."""
-    matter = {
+    searched = {
         path: domain.extremes()
         for path, domain in space.domains.items()
-        if (path.startswith("data.") and isinstance(domain, Choice)) or path in _MATTER
+        if (path.startswith("data.") and isinstance(domain, Choice)) or path in _AFFECT_DATA
     }
-    for values in itertools.product(*matter.values()):
-        parameters = {**space.first_values(), **dict(zip(matter, values, strict=True))}
-        yield TrialConfig.model_validate(space.trial_settings(parameters))
+    for values in itertools.product(*searched.values()):
+        parameters = {**space.first_values(), **dict(zip(searched, values, strict=True))}
+        yield space.trial_config(parameters)

@@ -1,4 +1,4 @@
-"""How large a study's data are, from their tables and one clip, without decoding any."""
+"""Estimates the size of a study's data from its tables and one clip, without decoding audio."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _SYNTHETIC_RATE = 44_100  # Hz
 
 @dataclass(frozen=True)
 class DataSize:
-    """Clips of each split, and scenes; zeros where the tables are not there."""
+    """Clips of each split, and scenes; zeros if the tables do not exist."""
 
     train: int
     test: int
@@ -24,7 +24,7 @@ class DataSize:
 
 
 def largest_data(space: Space) -> DataSize:
-    """The most that any data set of the study has."""
+    """The largest counts among the study's data sets."""
     sizes = [_size(trial) for trial in distinct_data(space)]
     return DataSize(
         max(one.train for one in sizes),
@@ -34,14 +34,14 @@ def largest_data(space: Space) -> DataSize:
 
 
 def data_known(space: Space) -> bool:
-    """Whether the tables of every data set are there."""
+    """Whether the tables of every data set exist."""
     return all(_size(trial).test for trial in distinct_data(space))
 
 
 def decoded_bytes(space: Space, folder: Path, *, begun: bool) -> dict[str, int]:
-    """Bytes of what the cache ``folder`` still lacks: decoded audio, the synthetic data set.
+    """Bytes still to be written to the cache ``folder``: decoded audio, the synthetic data set.
 
-    ``begun``: the study made its synthetic data already.
+    ``begun``: the study has generated its synthetic data already.
     """
     parts = {"audio": 0}
     seen = set(_decoded(folder))
@@ -78,7 +78,7 @@ def _size_of_tables(root: Path) -> DataSize:
 
 
 def _clip_bytes(root: Path, rate: int) -> int:
-    """Of a decoded clip; all are like the first, or they are not used."""
+    """Bytes of a decoded clip; clips that differ from the first in format are not used."""
     from focusnet.dataset.decoding import common_form, read_headers
 
     names = _lines(root / "evaluation_setup" / "fold1_train.csv")[:1]
@@ -87,7 +87,7 @@ def _clip_bytes(root: Path, rate: int) -> int:
 
 
 def _decoded(folder: Path) -> Iterator[tuple[str, int]]:
-    """Root and sample rate of the audio that is in the cache."""
+    """Root and sample rate of each data set that the cache holds decoded."""
     for path in folder.glob("waveforms/*/index.json"):
         try:
             index = json.loads(path.read_text())
@@ -97,7 +97,7 @@ def _decoded(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a table below its heading; none where it cannot be read."""
+    """The lines of a table below its header; none if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").splitlines()[1:]
     except (OSError, UnicodeDecodeError):

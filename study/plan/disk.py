@@ -1,6 +1,6 @@
-"""How much disk a study will need, and whether it is there: told before the first trial.
+"""Estimates how much disk a study needs, and checks that it is free, before the first trial.
 
-All of it is worked out from tables and settings, without torch, so that a plan costs nothing.
+Everything follows from tables and settings, without torch, so that a plan costs nothing.
 """
 
 import itertools
@@ -13,18 +13,17 @@ from pathlib import Path
 
 from focusnet.config import ModelConfig, TrialConfig, cache_folder
 from focusnet.errors import ConfigError
+from focusnet.network_sizes import PATCH, SIZES
+from focusnet.system.units import size_text
 from study.ledger.ledger import Ledger, Trial
 from study.plan.data_size import decoded_bytes, largest_data
 from study.space.space import Space
 
-# Embedding and depth of each size, as in focusnet.model, which takes seconds to import.
-_SHAPES = {"passt_s": (768, 12, 10), "mini": (96, 3, 16), "tiny": (64, 2, 16)}  # and own stride
-_PATCH = 16
-# A row of logits in a Parquet file, beside its numbers: names of clip, device and location.
+# In a Parquet file of logits, a row's names of clip, device and location.
 _BYTES_OF_NAMES = 20
-# Curves, records and logs of a trial.
+# Epochs, records and logs of a trial.
 _BYTES_OF_RECORDS = 1_000_000
-# While a checkpoint replaces the one before, both are there.
+# A checkpoint is replaced by writing the new one beside it.
 _COPIES = 2
 
 
@@ -33,34 +32,34 @@ class Need:
     """Bytes that a folder must have room for."""
 
     folder: Path
-    parts: dict[str, int]  # what for
+    parts: dict[str, int]  # by what they are for
 
     @property
     def total(self) -> int:
         return sum(self.parts.values())
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{what} {size(n)}" for what, n in self.parts.items() if n)
-        return f"{size(self.total)} ({parts})" if parts else size(0)
+        parts = ", ".join(f"{what} {size_text(n)}" for what, n in self.parts.items() if n)
+        return f"{size_text(self.total)} ({parts})" if parts else size_text(0)
 
 
 def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     """What the rest of the study needs in its results folder and in its cache.
 
-    Bounds from above: searched settings count with their largest values, and each stratum's
-    winner may change to the last.
+    Upper bounds: searched settings count with their largest values, and each stratum's winner may
+    change until the end.
 
     Args:
-        slots: trials side by side.
+        slots: trials that run at a time.
     """
-    example = space.example()
+    base = space.base
     total = space.trials_in_all
     trials = ledger.trials()
-    # The winners', and those of trials that have just finished and lose against them.
+    # Weights of the winners, and of trials that have just finished and are not winners.
     weights = _weights(space)
     members = len(space.confirm_seeds) * len(space.strata) if space.confirmed_weights else 0
     kept = len(space.strata) + slots + members
-    checkpoint = _COPIES * _checkpoint(example) * weights if _saves(space) else 0
+    checkpoint = _COPIES * _checkpoint(base) * weights if _saves(space) else 0
     data = largest_data(space)
     row = 4 * data.scenes + _BYTES_OF_NAMES
     results = {
@@ -69,9 +68,9 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
         "predictions": total * 2 * data.test * row,
         "records": total * _BYTES_OF_RECORDS,
     }
-    folder = cache_folder(example.data.cache)
+    folder = cache_folder(base.data.cache)
     cache = decoded_bytes(space, folder, begun=ledger.exists())
-    if example.template.reuse:
+    if base.template.reuse:
         folds = space.folds_at_most()
         left = max(0, space.templates_at_most() - _stored(folder / "templates", trials))
         each = weights + (data.train + data.test) * row
@@ -80,17 +79,17 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
         cache["checkpoints of templates"] = min(slots, left + folds) * checkpoint
     else:
         results["templates of winners"] = kept * weights
-    if example.model.weights == "audioset" and not list(folder.glob("weights/*.pt")):
+    if base.model.weights == "audioset" and not list(folder.glob("weights/*.pt")):
         cache["AudioSet weights"] = weights
     results = _less(results, _size_of(ledger.folder, ("trials", "predictions")))
     return [Need(ledger.folder, results), Need(folder, cache)]
 
 
 def check_disk(wanted: list[Need]) -> None:
-    """Refuse to begin what will not fit.
+    """Refuse to start a study that will not fit.
 
     Raises:
-        ConfigError: each file system that has too little room, what is needed and what is free.
+        ConfigError: for each file system with too little room, what is needed and what is free.
     """
     by_device: dict[int, list[Need]] = defaultdict(list)
     for need in wanted:
@@ -102,43 +101,37 @@ def check_disk(wanted: list[Need]) -> None:
         if total > bytes_free:
             folders = " and ".join(str(need.folder) for need in together if need.total)
             problems.append(
-                f"{folders}: the study needs {size(total)} there, {size(bytes_free)} are free"
+                f"{folders}: the study needs {size_text(total)}, {size_text(bytes_free)} are free"
             )
             problems += [f"  {need.folder}: {need}" for need in together if need.total]
     if problems:
         advice = (
-            "Make room, or choose other folders: --results DIR, --set trial.data.cache=DIR. "
-            "These are upper bounds; --ignore-disk starts all the same"
+            "Free some space, or choose other folders: --results DIR, --set trial.data.cache=DIR. "
+            "These are upper bounds; --ignore-disk starts the study regardless"
         )
         raise ConfigError([*problems, advice])
 
 
 def free(folder: Path) -> int:
-    """Bytes free where ``folder`` is or will be."""
+    """Bytes free on the file system of ``folder``, which need not exist yet."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def fullest(space: Space, results: Path) -> Path:
-    """Of the folders that a study writes to, Ray's own included, the one with the least room."""
+    """Of the folders that a study writes to, Ray's included, the one with the least free space."""
     ray = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
-    return min((results, cache_folder(space.example().data.cache), ray), key=free)
-
-
-def size(count: int) -> str:
-    """Bytes as a person says them."""
-    if count >= 1e8:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else "under 1 MB"
+    return min((results, cache_folder(space.base.data.cache), ray), key=free)
 
 
 def parameters(model: ModelConfig, n_mels: int, n_classes: int) -> int:
     """Number of parameters of a PaSST."""
-    width, depth, own_stride = _SHAPES[model.size]
-    stride = model.stride or own_stride
-    patches = width * (_PATCH * _PATCH + 1)
+    size = SIZES[model.size]
+    width = size.embedding
+    stride = model.stride or size.stride
+    patches = width * (PATCH * PATCH + 1)
     # Rows and columns of the position embedding; two tokens with a position each.
     positions = width * (n_mels // stride + model.max_frames // stride + 4)
-    blocks = depth * (12 * width * width + 13 * width)
+    blocks = size.depth * (12 * width * width + 13 * width)
     heads = 4 * width + 2 * n_classes * (width + 1)  # two norms, two linear layers
     return patches + positions + blocks + heads
 
@@ -149,22 +142,21 @@ def _weights(space: Space) -> int:
     searched = {p: space.domains[p].extremes() for p in paths if p in space.domains}
     most = 0
     for values in itertools.product(*searched.values()):
-        chosen = {**space.first_values(), **dict(zip(searched, values, strict=True))}
-        trial = TrialConfig.model_validate(space.trial_settings(chosen))
+        trial = space.trial_config(dict(zip(searched, values, strict=True)))
         count = parameters(trial.model, trial.features.n_mels, trial.model.n_classes or 10)
         most = max(most, 4 * count)
     return most
 
 
 def _checkpoint(trial: TrialConfig) -> int:
-    """Copies of the weights in a checkpoint: themselves, Adam's two moments, the best so far."""
+    """Copies of the weights in a checkpoint: current, Adam's two moments, the best so far."""
     return 4 if trial.template.keep == "best" else 3
 
 
 def _saves(space: Space) -> bool:
-    """Whether there are checkpoints at all."""
+    """Whether any trial writes checkpoints."""
     domain = space.domains.get("compute.checkpoint_epochs")
-    return any(domain.extremes() if domain else (space.example().compute.checkpoint_epochs,))
+    return any(domain.extremes() if domain else (space.base.compute.checkpoint_epochs,))
 
 
 def _stored(store: Path, trials: list[Trial]) -> int:
@@ -174,7 +166,7 @@ def _stored(store: Path, trials: list[Trial]) -> int:
 
 
 def _size_of(folder: Path, names: tuple[str, ...]) -> int:
-    """Bytes of the files below ``names`` in ``folder``; the study may be changing them."""
+    """Bytes of the files below ``names`` in ``folder``, which a running study may change."""
     total = 0
     for name in names:
         for path in (folder / name).rglob("*"):
@@ -185,18 +177,18 @@ def _size_of(folder: Path, names: tuple[str, ...]) -> int:
     return total
 
 
-def _less(parts: dict[str, int], there: int) -> dict[str, int]:
-    """``parts`` without ``there`` bytes, taken from one after the other."""
+def _less(parts: dict[str, int], written: int) -> dict[str, int]:
+    """``parts`` less ``written`` bytes, which are subtracted from one part after the other."""
     rest = {}
     for what, count in parts.items():
-        taken = min(count, there)
-        there -= taken
+        taken = min(count, written)
+        written -= taken
         rest[what] = count - taken
     return rest
 
 
 def slots_here(space: Space) -> int:
-    """Trials side by side on this machine, as far as that can be known without Ray."""
+    """How many trials this machine can run at a time, as far as that is known without Ray."""
     resources = space.resources
     fit = int((os.cpu_count() or 1) / resources.cpu)
     if resources.gpu > 0:
@@ -207,5 +199,5 @@ def slots_here(space: Space) -> int:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """``folder``, or the nearest folder above it that exists."""
     return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -1,24 +1,23 @@
-"""How long a study will take, from the speed that is measured on the machine at hand."""
+"""Estimates how long a study takes, from the training speed measured on this machine."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
 from focusnet.left_open import with_choices
-from focusnet.system.units import rough_time
+from focusnet.system.units import rough_time, size_text
 from study.plan.data_size import DataSize, largest_data
-from study.plan.disk import size, slots_here
-from study.space.space import Space, with_values
+from study.plan.disk import slots_here
+from study.space.space import Space
 
-_SPARE = 0.95  # of a GPU's memory that trials may fill
+_USABLE = 0.95  # share of a GPU's memory that trials may fill
 
 
 @dataclass(frozen=True)
 class Work:
-    """Clips that pass through a network."""
+    """Clips that a network trains on and predicts, each counted as often as it is used."""
 
     train: float
     predict: float
@@ -30,17 +29,17 @@ class Work:
         return Work(self.train * times, self.predict * times)
 
     def seconds(self, train: float, predict: float) -> float:
-        """With so many clips a second."""
+        """Time that it takes at ``train`` and ``predict`` clips a second."""
         return self.train / train + self.predict / predict
 
 
 def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
-    """All of a study, with its templates shared as they are, and with one in every trial.
+    """Work of a whole study: with templates shared, and with one trained in every trial.
 
     Trials that are stopped early count in full.
     """
     shared = own = Work(0, 0)
-    trials = space.trials_per_stratum + space.followers_per_stratum
+    trials = space.trials_per_stratum + space.follow_ups_per_stratum
     templates = space.templates_at_most() / len(space.strata)
     folds = space.folds_at_most() / space.templates_at_most()
     for stratum in space.strata:
@@ -52,35 +51,35 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
 
 
 def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
-    """Template, template of a fold and FocusNet of one trial."""
+    """Work for one template, one template of a fold, and one second stage."""
     values = space.first_values()
     if space.search.stratify is not None:
         values[space.search.stratify] = stratum
-    trial = TrialConfig.model_validate(with_values(space.trial, values))
+    trial = space.trial_config(values)
     clips = data.train * trial.data.subset / 100
-    half = data.test / 2  # select, after every epoch or every few
+    half = data.test / 2  # clips of select, or of report
     epochs = trial.template.epochs
     focus_epochs = trial.focus.epochs or epochs
-    best = trial.template.keep == "best"  # which needs every epoch
+    best = trial.template.keep == "best"  # evaluates every epoch
     every = 1 if best else trial.compute.eval_epochs
-    looks, focus_looks = math.ceil(epochs / every), math.ceil(focus_epochs / every)
-    template = Work(epochs * clips, (looks + 1) * half + clips)  # and report
+    evaluations, focus_evaluations = (math.ceil(n / every) for n in (epochs, focus_epochs))
+    template = Work(epochs * clips, (evaluations + 1) * half + clips)  # and report
     share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
-    watched = epochs * half if best else 0
-    fold = Work(epochs * clips * (1 - share), watched + clips * share)
-    return template, fold, Work(focus_epochs * clips, (focus_looks + 1) * half)
+    evaluated = epochs * half if best else 0
+    fold = Work(epochs * clips * (1 - share), evaluated + clips * share)
+    return template, fold, Work(focus_epochs * clips, (focus_evaluations + 1) * half)
 
 
-def describe_hours(space: Space) -> Iterator[str]:
-    """Lines for the plan; trains a network on noise for some seconds."""
+def describe_duration(space: Space) -> Iterator[str]:
+    """Lines on time and memory for the plan; trains a network on noise for some seconds."""
     data = largest_data(space)
     if not data.test:
-        yield "not worked out: the data set is not there"
+        yield "unknown: the data set is missing"
         return
     from focusnet.settling import choose  # imports torch
     from focusnet.training.speed import measure_speed
 
-    trial = space.example()
+    trial = space.trial_config(space.first_values())
     slots = slots_here(space)
     shared, own = study_work(space, data)
     try:
@@ -88,21 +87,22 @@ def describe_hours(space: Space) -> Iterator[str]:
         trial = with_choices(trial, settled)
         speed = measure_speed(trial)
     except FocusNetError as error:
-        yield f"not measured here: {'; '.join(error.problems)}"
+        yield f"cannot be measured here: {'; '.join(error.problems)}"
         return
-    busy, alone = (work.seconds(speed.train, speed.predict) for work in (shared, own))
+    seconds, unshared = (work.seconds(speed.train, speed.predict) for work in (shared, own))
     gpu = space.resources.gpu
-    cost = f", {busy * gpu / 3600:.1f} GPU-hours" if gpu else ""
+    cost = f", {seconds * gpu / 3600:.1f} GPU-hours" if gpu else ""
+    at_a_time = "one trial" if slots == 1 else f"{slots} trials"
     yield (
-        f"about {rough_time(busy / slots)}{cost} with {slots} side by side; with a template in "
-        f"every trial {rough_time(alone / slots)}"
+        f"about {rough_time(seconds / slots)}{cost} with {at_a_time} at a time; "
+        f"{rough_time(unshared / slots)} if every trial trained its own template"
     )
     yield (
-        f"measured on noise ({speed.device}): {speed.train:,.0f} clips a second in training, "
-        f"{speed.predict:,.0f} in prediction, for one trial alone"
+        f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
+        f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"
     )
     if space.search.scheduler.name != "none":
-        yield "early stopping will save some of it"
+        yield "less with early stopping"
     for name, choice in settled.items():
         yield f"{name}: {choice}"
     yield f"memory: {_memory(speed.memory, speed.device_memory)}"
@@ -110,12 +110,12 @@ def describe_hours(space: Space) -> Iterator[str]:
 
 def _memory(used: int, has: int | None) -> str:
     if has is None:
-        return f"{size(used)} a trial (its process, at this batch size)"
+        return f"{size_text(used)} per trial (its process, at this batch size)"
     from focusnet.training.gpu_clips import CONTEXT  # imports torch
 
-    fit = max(1, math.floor(_SPARE * has / (used + CONTEXT)))
-    text = f"{size(used + CONTEXT)} of the GPU's {size(has)} a trial"
+    fit = max(1, math.floor(_USABLE * has / (used + CONTEXT)))
+    text = f"{size_text(used + CONTEXT)} per trial, of the GPU's {size_text(has)}"
     if fit == 1:
-        return f"{text}: one fits on it"
+        return f"{text}: one trial fits"
     share = math.floor(100 / fit) / 100
-    return f"{text}: {fit} fit on it by memory (resources.gpu: {share:g}); whether that pays, try"
+    return f"{text}: {fit} trials fit (resources.gpu: {share:g}), which may or may not be faster"

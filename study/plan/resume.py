@@ -1,4 +1,4 @@
-"""Whether a study may start or go on in a results folder, and what to say where it may not."""
+"""Checks that a study may begin in a results folder, or that --resume continues the same study."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,14 +7,13 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from study.ledger.ledger import ENDED, Ledger
-from study.search.follow_up import searches_ended
+from study.search.follow_up import ended_searches
 from study.space.space import Space
 from study.space.validation import validate_space
 
-# Where a study runs, how many trials side by side, how often it looks at select, how often it saves
-# and what becomes of a loss that is not finite change no result that there is;
-# what follows the search adds to what is there.
-_FREE = (
+# Settings that --resume may change, because they do not affect finished trials: resources, how
+# often to evaluate and checkpoint, retries. Controls and confirmation only add trials.
+_MAY_CHANGE = (
     "resources.",
     "trial.compute.eval_epochs",
     "trial.compute.checkpoint_epochs",
@@ -22,59 +21,59 @@ _FREE = (
     "controls.",
     "confirm.",
 )
-_EXTENDABLE = "search.trials"
+_MAY_GROW = "search.trials"
 
 
 def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: str) -> None:
-    """Refuse to overwrite a study, and to go on with another one than was begun.
+    """Refuse to overwrite a study, and to resume one with a different space.
 
     Raises:
-        ConfigError: what is there, or what has changed.
+        ConfigError: what the folder holds, or what has changed.
     """
     if ledger.exists():
         if not resume:
             raise ConfigError(
-                f"{ledger} holds a study already ({describe_state(ledger, space)}). "
-                f"Go on with it: {how_to_resume}\n"
-                "or start another one: --set name=ANOTHER_NAME, or move the folder away"
+                f"{ledger} already holds a study ({describe_state(ledger, space)}). "
+                f"To resume it: {how_to_resume}\n"
+                "To start another one, use --set name=ANOTHER_NAME or move the folder away"
             )
         problems = changes(_begun(ledger), space.content())
         if problems:
             raise ConfigError(
                 [
-                    f"--resume: {ledger} was begun with another space; only more "
-                    "search.trials and other resources, controls and confirm.seeds are possible:",
+                    f"--resume: the study in {ledger} was begun with another space. Only "
+                    "search.trials may grow, and resources, controls and confirm may change:",
                     *problems,
                 ]
             )
     elif ledger.folder.is_dir():
-        foreign = [path.name for path in ledger.folder.iterdir() if not _own(path)]
+        foreign = [path.name for path in ledger.folder.iterdir() if not _left_by_start(path)]
         if foreign:
             raise ConfigError(
                 f"{ledger.folder} exists and holds no study, but {foreign[0]}: choose another "
-                "--set name=... or --results"
+                "folder by --set name=... or --results"
             )
 
 
 def check_search_ended(ledger: Ledger, space: Space, how_to_resume: str) -> None:
-    """Refuse to confirm what a search has not chosen yet.
+    """Refuse --confirm before the search has ended.
 
     Raises:
-        ConfigError: nothing was begun, the search is not over, or nothing is asked to follow it.
+        ConfigError: there is no study, its search has not ended, or no trials would follow it.
     """
     if not ledger.exists():
-        raise ConfigError(f"--confirm: {ledger.folder} holds no study; without it, one is begun")
+        raise ConfigError(f"--confirm: {ledger.folder} holds no study; run without --confirm first")
     problems = []
-    if not space.followers_per_stratum:
-        problems.append("--confirm: confirm.seeds is 0, and there are no controls: nothing to run")
+    if not space.follow_ups_per_stratum:
+        problems.append("--confirm: nothing to run: confirm.seeds is 0 and there are no controls")
     trials = [trial for trial in ledger.trials() if trial.searched]
-    open_strata = [s for s in space.strata if s not in searches_ended(space, trials)]
+    open_strata = [s for s in space.strata if s not in ended_searches(space, trials)]
     if open_strata:
         ended = sum(trial.status in ENDED for trial in trials)
         total = len(space.strata) * space.trials_per_stratum
         problems.append(
             f"--confirm: the search in {ledger.folder} has not ended ({ended} of {total} trials "
-            f"have); go on with it: {how_to_resume}"
+            f"have). To resume it: {how_to_resume}"
         )
     if problems:
         raise ConfigError(problems)
@@ -86,7 +85,7 @@ def describe_state(ledger: Ledger, space: Space) -> str:
     trials = ledger.trials()
     count = Counter(trial.status for trial in trials)
     searched = int(begun["search"]["trials"] or space.trials_per_stratum)
-    total = (searched + space.followers_per_stratum) * len(space.strata)
+    total = (searched + space.follow_ups_per_stratum) * len(space.strata)
     text = f"{count['finished']} of {total} trials finished"
     for status in ("stopped", "failed"):
         if count[status]:
@@ -95,14 +94,14 @@ def describe_state(ledger: Ledger, space: Space) -> str:
 
 
 def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two resolved spaces in a way that a study cannot bridge."""
+    """Differences between two resolved spaces that --resume must refuse, one message each."""
     before, after = _flat(begun), _flat(now)
     problems = []
     for path in [*before, *(path for path in after if path not in before)]:
         old, new = before.get(path, "nothing"), after.get(path, "nothing")
-        if path.startswith(_FREE) or old == new:
+        if path.startswith(_MAY_CHANGE) or old == new:
             continue
-        if path == _EXTENDABLE:
+        if path == _MAY_GROW:
             if new is None or (isinstance(old, int) and new < old):
                 problems.append(f"  {path}: was {old}, now {new} (it can only grow)")
             continue
@@ -111,11 +110,11 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _begun(ledger: Ledger) -> Mapping[str, Any]:
-    """The space that the study was begun with; what has become a setting since has its default."""
+    """The space that the study was begun with; settings added to the code since have defaults."""
     recorded = ledger.space()
     try:
         return validate_space(recorded, str(ledger.space_path)).content()
-    except ConfigError:  # of a version whose settings are others: they are told apart one by one
+    except ConfigError:  # by a version with other settings: compare it as it is
         return recorded
 
 
@@ -130,5 +129,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _own(path: Path) -> bool:
+def _left_by_start(path: Path) -> bool:
+    """Whether a start that was refused may have left this file."""
     return path.name.startswith(".") or path.name in ("provenance.json", "study.log")

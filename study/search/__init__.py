@@ -1,1 +1,1 @@
-"""Which trial comes next: configurations, winners, controls and confirmation, early stopping."""
+"""Chooses the next trial: configurations, early stopping, winners, controls, confirmation."""

@@ -1,8 +1,8 @@
-"""Which configuration comes next, as a pure function of what the study has on record.
+"""Chooses the next configuration, as a pure function of the study's records.
 
 The k-th configuration of a stratum depends on the seed, the stratum, k and the stratum's earlier
-trials, and on no generator that lives between calls. So a search has no state to lose: whoever
-holds the results folder goes on exactly where it stood.
+trials, and on no random generator that lives between calls. So a search has no state to lose: it
+resumes from the results folder alone.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from study.search.earlier import Earlier
+from study.search.past_trial import PastTrial
 from study.space.domains import Domain
 from study.space.objectives import direction
 from study.space.space import Space
 
-# Trials of a stratum that TPE wants to have seen before it is better than chance (its default).
+# Random trials of a stratum before TPE starts (Optuna's default).
 STARTUP = 10
-# How often TPE is asked again when it repeats itself, before chance decides.
+# How often TPE is asked again when it repeats a configuration, before a random one is drawn.
 _TPE_ATTEMPTS = 10
 
 
-def next_configuration(space: Space, stratum: Any, earlier: Sequence[Earlier]) -> dict[str, Any]:
-    """The searched parameters of trial ``len(earlier)`` of ``stratum``; none comes twice."""
+def next_configuration(space: Space, stratum: Any, earlier: Sequence[PastTrial]) -> dict[str, Any]:
+    """The parameters of the next trial of ``stratum``; no configuration comes twice."""
     index = len(earlier)
     if space.search.algorithm == "grid":
         chosen = _grid_point(space.searched, index)
@@ -34,7 +34,7 @@ def next_configuration(space: Space, stratum: Any, earlier: Sequence[Earlier]) -
     if space.search.stratify is None:
         return chosen
     values = {space.search.stratify: stratum, **chosen}
-    return {path: values[path] for path in space.domains}  # as the space file orders them
+    return {path: values[path] for path in space.domains}  # in the order of the space file
 
 
 def _grid_point(domains: dict[str, Domain], index: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _grid_point(domains: dict[str, Domain], index: int) -> dict[str, Any]:
 
 
 def _new_configuration(
-    space: Space, stratum: Any, index: int, earlier: Sequence[Earlier]
+    space: Space, stratum: Any, index: int, earlier: Sequence[PastTrial]
 ) -> dict[str, Any]:
     taken = [{path: trial.parameters[path] for path in space.searched} for trial in earlier]
     seen = [trial for trial in earlier if trial.state in ("finished", "stopped")]
@@ -65,13 +65,13 @@ def _derived_seed(seed: int, stratum: Any, index: int, attempt: int) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
 
 
-def _ask_tpe(space: Space, earlier: Sequence[Earlier], seed: int) -> dict[str, Any]:
-    import optuna  # takes a second: only searches that use it pay
+def _ask_tpe(space: Space, earlier: Sequence[PastTrial], seed: int) -> dict[str, Any]:
+    import optuna  # takes a second to import
 
     from study.search.optuna_trials import distributions, frozen_trial, silence
 
     silence()
-    # Running trials count as bad (constant liar), so that trials side by side differ.
+    # Running trials count as bad (constant liar), so that concurrent trials differ.
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     domains = space.searched
     directions = [direction(metric) for metric in space.search.metrics]

@@ -1,7 +1,7 @@
-"""The trials that follow a stratum's search: controls of its winner, and confirmation of both.
+"""Lists the trials that follow a stratum's search: controls of its winner, and confirmation.
 
-They are a function of the space and the winner alone, so that nothing about them is remembered
-but the trials themselves.
+Controls are other arms with the winner's parameters. Confirmation retrains the winner and its
+controls with fresh seeds. Both follow from the space and the winner alone; no other state is kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from study.search.winners import winners
 from study.space.space import Space
 
 
-def followers(space: Space, winner: Trial) -> list[Trial]:
-    """What follows the search that ``winner`` has won, in the order in which it should run.
+def follow_ups(space: Space, winner: Trial) -> list[Trial]:
+    """Controls and confirmation of a stratum's ``winner``, in the order in which they should run.
 
-    Controls have the winner's parameters, as far as their arm uses them. With the search's own
-    seed they share its template, with any other seed all arms share a new one.
+    Each arm has those of the winner's parameters that it uses. Trials with the seed of the search
+    share the winner's template; with any other seed all arms share a new template.
     """
     found: list[Trial] = []
 
@@ -49,8 +49,8 @@ def followers(space: Space, winner: Trial) -> list[Trial]:
     return found
 
 
-def searches_ended(space: Space, trials: Iterable[Trial]) -> set[Any]:
-    """The strata whose every trial of the search has ended."""
+def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
+    """The strata in which all trials of the search have ended."""
     left = dict.fromkeys(space.strata, space.trials_per_stratum)
     for trial in trials:
         if trial.searched and trial.status in ENDED and trial.stratum in left:
@@ -58,34 +58,34 @@ def searches_ended(space: Space, trials: Iterable[Trial]) -> set[Any]:
     return {stratum for stratum, count in left.items() if count <= 0}
 
 
-def all_followers(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Trial]]:
-    """By stratum, what follows the searches that have ended and have a winner."""
+def all_follow_ups(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Trial]]:
+    """Controls and confirmation of each stratum whose search has ended and has a winner."""
     trials = list(trials)
-    ended = searches_ended(space, trials)
+    ended = ended_searches(space, trials)
     best = winners(trials, space.search.metric)
-    return {s: followers(space, best[s]) for s in space.strata if s in ended and s in best}
+    return {s: follow_ups(space, best[s]) for s in space.strata if s in ended and s in best}
 
 
 def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:
-    """The trials that confirm a winner and keep their weights, by name."""
+    """Names of the retrained winners, if they keep their weights."""
     if not space.confirmed_weights:
         return set()
     return {
-        follower.id
+        trial.id
         for winner in winners(trials, space.search.metric).values()
-        for follower in followers(space, winner)
-        if follower.phase == "confirm" and follower.arm == ARM
+        for trial in follow_ups(space, winner)
+        if trial.phase == "confirm" and trial.arm == ARM
     }
 
 
 def winner_of(space: Space, trials: Iterable[Trial]) -> Mapping[str, str]:
-    """For each trial that follows a search, the winner it belongs to now, both by name.
+    """The name of the current winner, for each of its controls and confirmation trials.
 
-    A former winner's trials stay on record and are not in it.
+    Trials that follow a former winner stay in the ledger and are not included.
     """
     trials = list(trials)
     return {
-        follower.id: winner.id
+        follow_up.id: winner.id
         for winner in winners(trials, space.search.metric).values()
-        for follower in followers(space, winner)
+        for follow_up in follow_ups(space, winner)
     }

@@ -1,4 +1,4 @@
-"""The study's trials in Optuna's terms: for TPE to learn from, for optuna-dashboard to show."""
+"""Converts the study's trials to Optuna's, for TPE and for optuna-dashboard."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from study.space.domains import Choice, Domain
 
 if TYPE_CHECKING:
-    from study.search.earlier import Earlier
+    from study.search.past_trial import PastTrial
 
 
 def distributions(domains: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
@@ -33,9 +33,9 @@ def _distribution(domain: Domain) -> BaseDistribution:
 
 
 def frozen_trial(
-    trial: "Earlier", domains: Mapping[str, Domain], attributes: dict[str, Any] | None = None
+    trial: "PastTrial", domains: Mapping[str, Domain], attributes: dict[str, Any] | None = None
 ) -> FrozenTrial:
-    """One trial as Optuna stores it; a finished one without finite values counts as failed."""
+    """Optuna's record of a trial; a finished trial without finite values counts as failed."""
     state = {
         "finished": TrialState.COMPLETE,
         "stopped": TrialState.PRUNED,
@@ -59,5 +59,5 @@ def frozen_trial(
 
 
 def silence() -> None:
-    """Keep Optuna's notices out of the console."""
+    """Keep Optuna's log messages out of the console."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,7 +1,7 @@
-"""Early stopping that never compares trials of different strata.
+"""Early stopping by ASHA, separately for each stratum.
 
-A trial on 100 % of the data is always ahead of one on 5 %: one ASHA over both would stop all
-trials of the small subsets. So each stratum has its own.
+A trial on 100 % of the data always scores higher than one on 5 %: a single ASHA would stop all
+trials of the small subsets.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,19 @@ from study.search.tune_types import Report, TuneTrial
 
 
 class StratifiedAsha(NoSnapshot, FIFOScheduler):
-    """One ASHA for each stratum, in epochs of the FocusNet stage.
+    """One ASHA per stratum, in epochs of the FocusNet stage.
 
-    A decision cannot be lost with the driver, nor skipped where the study ends. A decision to stop
-    is on record before Tune carries it out; until then, the trial waits in its report, and an epoch
-    whose report did not return is not in the ledger: the trial, taken up again, reports it again,
-    and is decided on with all that is known by then.
+    No decision is lost when the driver dies or the study is interrupted. A decision to stop is
+    recorded before Tune carries it out. Until then the trial waits in its report, and an epoch is
+    recorded in the ledger only when its report has returned: a resumed trial reports the epoch
+    again, and is judged with all that is known by then.
 
     Args:
-        metric: what is maximised; results without it (the template's epochs) are no ground for a
-            decision.
+        metric: metric to maximise; results without it (the template's epochs) are ignored.
         stratify: the parameter whose values are the strata, or None for one stratum.
         grace_epochs: epochs that every trial gets.
-        max_epochs: the most epochs a trial can have.
-        reduction_factor: at each rung the best 1 / factor go on.
+        max_epochs: the most epochs that a trial can have.
+        reduction_factor: at each rung the best 1 / factor of the trials continue.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
             "time_attr": "epoch",
             "metric": metric,
             "mode": "max",
-            # Reaching max_t stops a trial before it has written its results: out of reach.
+            # ASHA stops a trial that reaches max_t, before it has written its results.
             "max_t": max_epochs + 1,
             "grace_period": grace_epochs,
             "reduction_factor": reduction_factor,
@@ -56,9 +55,9 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
         self.stopped: set[str] = set()  # names of the trials that were stopped
 
     def tell(self, stratum: Any, name: str, curve: dict[int, float]) -> None:
-        """Fill the rungs with what a trial reported in earlier runs of this study.
+        """Fill the rungs with the ``curve`` that a trial reported in earlier runs of this study.
 
-        One that goes on from there does not report it again.
+        When the trial is resumed, it does not report these epochs again.
         """
         config = {"trial": name}
         if self._stratify is not None:
@@ -73,13 +72,13 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
         self._of(trial).on_trial_add(tune_controller, _named(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Report) -> str:
-        follows = trial.config.get("phase", "search") != "search"  # it is compared at its end
-        if follows or self._metric not in result:  # or this is an epoch of the template
+        follow_up = trial.config.get("phase", "search") != "search"  # these are never stopped
+        if follow_up or self._metric not in result:  # or this is an epoch of the template
             return TrialScheduler.CONTINUE
         decision = self._of(trial).on_trial_result(tune_controller, _named(trial), result)
         if decision == TrialScheduler.STOP:
             if result["epoch"] >= result["epochs"]:
-                return TrialScheduler.CONTINUE  # nothing is left to save
+                return TrialScheduler.CONTINUE  # its last epoch: stopping saves nothing
             self.stopped.add(trial.config["trial"])
         return decision
 
@@ -88,7 +87,7 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
         self.on_trial_remove(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        pass  # its rungs go on counting; there is nothing else to give back
+        pass  # its results stay in the rungs
 
     def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
         stratum = trial.config.get(self._stratify) if self._stratify else None

@@ -1,4 +1,4 @@
-"""The study as Ray Tune's search: who is next, by quota, round robin over the strata."""
+"""Ray Tune search algorithm that hands out the study's trials, round-robin over the strata."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from ray.tune.search import Searcher
 from study.ledger.ledger import ARM, Ledger, Trial
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
-from study.search.earlier import earlier
-from study.search.follow_up import all_followers, searches_ended
+from study.search.follow_up import all_follow_ups, ended_searches
 from study.search.no_snapshot import NoSnapshot
+from study.search.past_trial import past_trial
 from study.space.space import Space
 
 
-def _template_in_the_making(trials: Iterable[Trial]) -> bool:
-    """Whether trials that share a template have begun and none has been seen with it finished."""
+def _template_in_training(trials: Iterable[Trial]) -> bool:
+    """Whether ``trials``, which share a template, have begun and none reports it finished."""
     trials = list(trials)
     begun = any(trial.status in ("running", "pending") for trial in trials)
     return begun and not any(_has_template(trial) for trial in trials)
@@ -31,12 +31,12 @@ def _has_template(trial: Trial) -> bool:
 
 
 class LedgerSearch(NoSnapshot, Searcher):
-    """Hands out first what was begun and not ended, then new trials, phase by phase.
+    """Hands out trials that were begun and not ended, then new ones, phase by phase.
 
-    New configurations come first, over all strata. What follows a stratum's search (controls,
-    confirmation) comes when the whole of it has ended, which decides its winner. The search looks
-    at the ledger whenever it is asked and holds nothing that a crash could lose, so what Tune
-    tells it of results is ignored.
+    New configurations come first, over all strata. Controls and confirmation of a stratum come when
+    all trials of its search have ended, which decides its winner. The search reads the ledger each
+    time it is asked and keeps no state that a crash could lose, so it ignores the results that Tune
+    passes to it.
     """
 
     def __init__(self, space: Space, ledger: Ledger) -> None:
@@ -46,29 +46,32 @@ class LedgerSearch(NoSnapshot, Searcher):
         self._begun = [trial for trial in ledger.trials() if trial.status in ("running", "pending")]
 
     def remaining(self) -> int:
-        """How many trials are still to be handed out; without a winner nothing will follow."""
+        """How many trials are still to be handed out, at most."""
         return sum(self.to_come().values())
 
     def to_come(self) -> dict[Any, int]:
-        """How many trials of each stratum are still to be handed out, at most."""
+        """How many trials of each stratum are still to be handed out, at most.
+
+        A search that has ended without a winner has no controls and no confirmation.
+        """
         space, known = self._space, self._ledger.trials()
-        due = all_followers(space, known)
-        ended = searches_ended(space, known)
+        due = all_follow_ups(space, known)
+        ended = ended_searches(space, known)
         names = {trial.id for trial in known}
         count = Counter(trial.stratum for trial in self._begun)
         for stratum, trials in self._by_stratum(known).items():
             if stratum in ended:
-                after = sum(follower.id not in names for follower in due.get(stratum, ()))
+                after = sum(trial.id not in names for trial in due.get(stratum, ()))
             else:
-                after = space.followers_per_stratum
+                after = space.follow_ups_per_stratum
             count[stratum] += max(0, space.trials_per_stratum - len(trials)) + after
         return count
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._begun.pop(0) if self._begun else self._new_trial()
         if trial is None:
-            waits = self._space.followers_per_stratum and len(
-                searches_ended(self._space, self._ledger.trials())
+            waits = self._space.follow_ups_per_stratum and len(
+                ended_searches(self._space, self._ledger.trials())
             ) < len(self._space.strata)
             return None if waits else Searcher.FINISHED
         own = {"trial": trial.id, "phase": trial.phase, "arm": trial.arm, "seed": trial.seed}
@@ -77,36 +80,36 @@ class LedgerSearch(NoSnapshot, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        pass  # the ledger has it
+        pass  # the ledger has its records
 
     def save(self, checkpoint_path: str) -> None:
-        pass  # the ledger has it
+        pass  # the ledger has its records
 
     def restore(self, checkpoint_path: str) -> None:
-        raise RuntimeError("a study goes on by --resume, not by Tune's restore")
+        raise RuntimeError("resume a study with --resume, not with Tune's restore")
 
     def _new_trial(self) -> Trial | None:
         known = self._ledger.trials()
-        trial = self._new_configuration(known) or self._next_follower(known)
+        trial = self._new_configuration(known) or self._new_follow_up(known)
         if trial is not None:
             self._ledger.hand_out(trial)
         return trial
 
     def _new_configuration(self, known: list[Trial]) -> Trial | None:
         space = self._space
-        of = self._by_stratum(known)
-        open_strata = [s for s in of if len(of[s]) < space.trials_per_stratum]
+        begun = self._by_stratum(known)
+        open_strata = [s for s in begun if len(begun[s]) < space.trials_per_stratum]
         if not open_strata:
             return None
-        # A trial whose template another one still trains would wait and hold its GPU; where
-        # nothing else is left it may as well load its data. Then the stratum with the fewest so
-        # far: trials that need different templates start together.
+        # A trial whose template is still being trained by another one would wait and hold its GPU,
+        # so its stratum comes last. Then the stratum with the fewest trials so far: trials that
+        # need different templates start together.
         shared = space.templates_shared()
         stratum = min(
             open_strata,
-            key=lambda s: (shared and _template_in_the_making(of[s]), len(of[s])),
+            key=lambda s: (shared and _template_in_training(begun[s]), len(begun[s])),
         )
-        history = [earlier(trial, space.search.metrics) for trial in of[stratum]]
+        history = [past_trial(trial, space.search.metrics) for trial in begun[stratum]]
         parameters = next_configuration(space, stratum, history)
         return Trial(
             id=trial_id(ARM, parameters, space.search.seed),
@@ -117,20 +120,19 @@ class LedgerSearch(NoSnapshot, Searcher):
             parameters=parameters,
         )
 
-    def _next_follower(self, known: list[Trial]) -> Trial | None:
-        """A control, or a trial that confirms: again one whose template nobody is training."""
+    def _new_follow_up(self, known: list[Trial]) -> Trial | None:
+        """A control or confirmation trial; those whose template is in training come last."""
         names = {trial.id for trial in known}
         left = [
-            follower
-            for trials in all_followers(self._space, known).values()
-            for follower in trials
-            if follower.id not in names
+            trial
+            for trials in all_follow_ups(self._space, known).values()
+            for trial in trials
+            if trial.id not in names
         ]
 
-        def waits(follower: Trial) -> bool:
-            alike = (follower.stratum, follower.seed)
-            return _template_in_the_making(
-                trial for trial in known if (trial.stratum, trial.seed) == alike
+        def waits(new: Trial) -> bool:
+            return _template_in_training(
+                trial for trial in known if (trial.stratum, trial.seed) == (new.stratum, new.seed)
             )
 
         return min(left, key=lambda trial: (waits(trial), trial.index), default=None)

@@ -1,4 +1,4 @@
-"""The best trial of each stratum, and the only weights that a study keeps."""
+"""Picks the winner of each stratum's search, and deletes the weights of all other trials."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -13,7 +13,8 @@ def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
     candidates: dict[Any, list[tuple[Trial, float]]] = {}
     for trial in trials:
         value = trial.result.get("metrics", {}).get(metric)
-        if is_candidate(arm=trial.arm, phase=trial.phase, status=trial.status, value=value):
+        facts = {"arm": trial.arm, "phase": trial.phase, "status": trial.status}
+        if value is not None and is_candidate(**facts, value=value):
             candidates.setdefault(trial.stratum, []).append((trial, value))
     return {
         stratum: own[position_of_best(value for _, value in own)][0]
@@ -22,13 +23,13 @@ def winners(trials: Iterable[Trial], metric: str) -> dict[Any, Trial]:
 
 
 class WinnersWeights:
-    """Takes the weights of every ended trial but the winners off the disk.
+    """Deletes the weights of every ended trial that is not a winner.
 
-    ``members`` says which trials keep theirs beside the winners, now that the ledger holds these
-    trials: the members of an ensemble.
+    ``members`` names, given the trials of the ledger, those that keep their weights beside the
+    winners, as members of an ensemble.
 
-    What to remove follows from the ledger alone, so that a study whose driver died goes on with
-    it. A winner's weights go when a better trial is finished, whose weights were written before.
+    What to delete follows from the ledger alone, so that it survives the death of a driver. A
+    winner's weights are deleted when a better trial has finished, after that one's were written.
     """
 
     def __init__(
@@ -40,17 +41,17 @@ class WinnersWeights:
         self._ledger = ledger
         self._metric = metric
         self._members = members
-        self._done: set[str] = set()  # who has lost once has lost for good
+        self._done: set[str] = set()  # a trial that is not a winner does not become one later
 
     def remove_others(self) -> None:
-        """Bring the trials' folders up to date with the ledger."""
+        """Delete what the trials no longer need, by the ledger as it is now."""
         trials = self._ledger.trials()
         best = {trial.id for trial in winners(trials, self._metric).values()}
         best.update(self._members(trials))
         for trial in trials:
             if trial.status not in ENDED or trial.id in self._done:
                 continue
-            # Half-written files, too, of attempts that were killed.
+            # Also half-written files of attempts that were killed.
             patterns = [CHECKPOINT, ".*.part"]
             if trial.id not in best:
                 patterns.append(WEIGHTS)

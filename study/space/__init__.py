@@ -1,1 +1,1 @@
-"""The search space file: its settings, their validation and their reference."""
+"""The space file: its settings, validation and reference, and the space that it describes."""

@@ -1,4 +1,4 @@
-"""What one searched parameter can be: a list of choices or a range, as a space file states it."""
+"""Domains of searched parameters: a list of choices or a range, as a space file states them."""
 
 import math
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ class Choice:
         return self.values[int(generator.integers(len(self.values)))]
 
     def extremes(self) -> tuple[Any, ...]:
-        """The values that must be valid for all of the domain to be valid."""
+        """All values of a choice, both ends of a range: if these are valid, the domain is."""
         return self.values
 
     def size(self) -> float:
-        """Number of distinct values; infinite for ranges of real numbers."""
+        """Number of distinct values; infinite for a range of real numbers."""
         return len(self.values)
 
     def content(self) -> dict[str, Any]:
-        """The domain as a space file writes it."""
+        """The domain as a space file states it."""
         return {"choice": list(self.values)}
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``: ``uniform``, ``loguniform`` or ``int`` (both ends in)."""
+    """Numbers from ``low`` to ``high``; ``kind`` is uniform, loguniform or int (both inclusive)."""
 
     kind: str
     low: float
@@ -51,7 +51,7 @@ class Range:
         if self.kind == "uniform":
             return float(generator.uniform(self.low, self.high))
         value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        return min(max(value, self.low), self.high)  # exp(log(x)) may miss x by one rounding
+        return min(max(value, self.low), self.high)  # exp(log(x)) may differ from x by rounding
 
     def extremes(self) -> tuple[Any, ...]:
         return self.low, self.high
@@ -70,7 +70,7 @@ Domain = Choice | Range
 
 
 def parse_domain(content: Any) -> tuple[Domain | None, list[str]]:
-    """Read one value of the ``space`` section; returns the domain or the problems found."""
+    """Parse one value of the ``space`` section; returns the domain, or None and the problems."""
     if not isinstance(content, Mapping) or len(content) != 1:
         return None, [f"must be one of {KINDS}, received {content!r}"]
     kind, values = next(iter(content.items()))
@@ -90,7 +90,7 @@ def _parse_choice(values: Any) -> tuple[Domain | None, list[str]]:
     problems = []
     seen: list[tuple[bool, Any]] = []
     for value in values:
-        key = isinstance(value, bool), value  # True == 1 in Python, but not for a user
+        key = isinstance(value, bool), value  # True == 1 in Python, not in YAML
         if key in seen:
             problems.append(f"choice holds {value!r} twice")
         seen.append(key)

@@ -1,4 +1,4 @@
-"""Finding a space file, reading it, and changing it by ``--set``."""
+"""Finds and reads a space file, and applies ``--set``."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,11 @@ SHIPPED = ROOT / "search_spaces"
 
 
 def find_space_file(name: str) -> Path:
-    """The file for ``--space``: a path as it is; a bare name also in ``search_spaces/``."""
+    """The file for ``--space``; a bare name is looked up here, then in ``search_spaces/``.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
     given = Path(name).expanduser()
     places = [given] if len(given.parts) != 1 else [given, SHIPPED / given]
     for place in places:
@@ -21,13 +25,17 @@ def find_space_file(name: str) -> Path:
     looked = " and ".join(sorted({str(place.absolute().parent) for place in places}))
     shipped = ", ".join(sorted(file.name for file in SHIPPED.glob("*.yaml"))) or "none"
     raise ConfigError(
-        f"--space {name}: there is no such file (looked in {looked}); spaces that come with the "
-        f"project: {shipped}"
+        f"--space {name}: no such file (looked in {looked}); spaces that come with the project: "
+        f"{shipped}"
     )
 
 
 def read_space_file(path: Path, assignments: list[str]) -> dict[str, Any]:
-    """The content of ``path`` with every ``key=value`` of ``assignments`` put in, in order."""
+    """The content of ``path``, changed by the ``key=value`` ``assignments`` in their order.
+
+    Raises:
+        ConfigError: the file cannot be read, or every assignment that is wrong.
+    """
     content = read_yaml(path)
     problems: list[str] = []
     for assignment in assignments:
@@ -50,7 +58,7 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
         )
     value = parse_yaml(text, f"--set {key}")
     if key.startswith("space."):
-        # Names of searched parameters hold dots themselves: all after 'space.' is one name.
+        # Names of searched parameters contain dots: everything after 'space.' is one name.
         section, name = ["space"], key.removeprefix("space.")
     else:
         *section, name = key.split(".")
@@ -61,9 +69,9 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
             step = inside[part] = {}
         if not isinstance(step, dict):
             here = ".".join(section[: depth + 1])
-            raise ConfigError(f"--set {key}: {here} holds {step!r}, which has no parts to set")
+            raise ConfigError(f"--set {key}: {here} holds {step!r}, which is not a section")
         inside = step
     if section == ["space"] and value is None:
-        inside.pop(name, None)  # null takes a parameter out of the search
+        inside.pop(name, None)  # null removes a parameter from the search
     else:
         inside[name] = value

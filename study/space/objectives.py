@@ -1,17 +1,17 @@
-"""What a search may go by: metrics on ``select``, and whether more of them is better."""
+"""Metrics that a search may optimise (on ``select`` only), and in which direction."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from focusnet.config import nearest
+from focusnet.system.validation import nearest
 
 METRICS = tuple(
     f"{stage}/select/{metric}"
     for stage in ("focus", "gain", "template")
     for metric in ("macro_accuracy", "accuracy")
 )
-# A second objective may be another side of the same network.
+# A second objective may also measure confidence, or accuracy on a group of devices.
 SECOND_METRICS = (
     *METRICS,
     *(f"focus/select/{name}" for name in ("log_loss", "calibration_error")),
@@ -21,15 +21,15 @@ _LOWER_IS_BETTER = ("log_loss", "calibration_error")
 
 
 def direction(metric: str) -> Literal["minimize", "maximize"]:
-    """``maximize`` or ``minimize``, as Optuna says it."""
+    """The direction of a metric, in Optuna's words."""
     return "minimize" if metric.endswith(_LOWER_IS_BETTER) else "maximize"
 
 
 def _check(metric: str, known: tuple[str, ...]) -> str:
     if "/report/" in metric:
         raise ValueError(
-            f"'{metric}' is on the half of the test split that is kept for the report; a search "
-            "that sees it makes the report worthless: use a metric on select"
+            f"'{metric}' is on the half of the test split that is kept for the report, which a "
+            "search must not use: name a metric on select"
         )
     if metric not in known:
         raise ValueError(f"unknown metric '{metric}'{nearest(metric, list(known))}")

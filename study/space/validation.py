@@ -1,262 +1,146 @@
-"""Judging a search space file as a whole, before anything starts.
+"""Validates a search space file as a whole, before anything starts.
 
-Every problem is reported at once, with its YAML path, the rule and the value received. The values
-that the search may choose are held against the trial's own rules here, so that no trial of a study
-can fail for a wrong setting after days of computing.
+All problems are reported at once, each with its YAML path, the rule and the value received. Every
+value that the search may choose is checked against the rules of the trial, so that no trial fails
+for a wrong setting after days of computing.
 """
 
-import copy
-import difflib
-import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from focusnet.config import TrialConfig, describe, nearest, nested_settings, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError
-from study.space.domains import Choice, Domain, Range, parse_domain
-from study.space.space import Space, SpaceSettings, with_values
+from focusnet.system.validation import describe, validate
+from study.space.domains import Domain, parse_domain
+from study.space.rules import budget_problems, section_problems
+from study.space.setting_paths import unknown_path, with_absolute_paths
+from study.space.settings import SpaceSettings
+from study.space.space import Space, with_values
 
-# Settings that hold a path, and the words they may hold instead.
-_PATHS: dict[str, tuple[str, ...]] = {
-    "data.root": ("synthetic",),
-    "data.cache": (),
-    "augment.dir_folder": (),
-    "model.weights": ("audioset", "none"),
+# Settings of a trial that the study sets itself.
+_SET_BY_STUDY = {
+    "seed": "is set by the study: see search.seed, controls.seeds and confirm.seeds",
+    "arm": "is set by the study: FocusNet in the search, and controls.arms",
 }
-
-
-# Settings of a trial that a study gives itself.
-_STUDYS_OWN = {
-    "seed": "search.seed gives the trials their seed, confirm.seeds those of the winners",
-    "arm": "a study searches over FocusNet trials; controls.arms names the arms beside them",
-}
+Location = tuple[str, ...]
 
 
 def validate_space(content: Mapping[str, Any], source: str) -> Space:
-    """Check all of a space file's ``content``; raise one ConfigError that holds every problem.
+    """Build the space that a file's ``content`` describes.
 
     ``source`` (the file's name) leads each message. Relative paths are taken from the current
     folder.
+
+    Raises:
+        ConfigError: every problem in ``content``.
     """
     problems: list[str] = []
     settings: SpaceSettings | None = None
+    base: TrialConfig | None = None
+    domains: dict[str, Domain] = {}
     try:
         settings = validate(SpaceSettings, content)
     except ConfigError as error:
         problems += error.problems
-    trial = content.get("trial")
-    space = content.get("space")
-    domains: dict[str, Domain] = {}
+    trial, space = content.get("trial"), content.get("space")
     if isinstance(trial, Mapping) and isinstance(space, Mapping):
-        trial = dict(copy.deepcopy(trial))
-        domains = _domains(space, problems)
-        _make_absolute(trial, domains)
-        _check_values(trial, domains, problems)
+        domains, found = _domains(space)
+        problems += found
+        trial, domains = with_absolute_paths(trial, domains)
+        base, found = _base_trial(trial, domains)
+        problems += found
     if settings is not None:
-        _check_search(settings, domains, problems)
-    if problems or settings is None:
+        problems += section_problems(settings, domains)
+    if problems or settings is None or base is None:
         raise ConfigError([f"{source}: {problem}" for problem in problems])
-    control_seeds = settings.controls.seeds
-    if control_seeds is None:
-        control_seeds = [settings.search.seed]
-    valid = Space(
-        settings.name,
-        settings.search,
-        settings.resources,
-        domains,
-        dict(trial or {}),
-        control_arms=tuple(settings.controls.arms),
-        control_seeds=tuple(control_seeds),
-        confirm_seeds=tuple(settings.confirm.resolved({settings.search.seed, *control_seeds})),
-        confirmed_weights=settings.confirm.keep_weights,
-    )
-    _check_budget(valid, problems)
-    if problems:
+    valid = _space(settings, domains, base)
+    if problems := list(budget_problems(valid)):
         raise ConfigError([f"{source}: {problem}" for problem in problems])
     return valid
 
 
-def _domains(space: Mapping[Any, Any], problems: list[str]) -> dict[str, Domain]:
-    """The valid entries of the ``space`` section."""
-    domains = {}
+def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfig) -> Space:
+    seed = settings.search.seed
+    control_seeds = [seed] if settings.controls.seeds is None else settings.controls.seeds
+    return Space(
+        settings.name,
+        settings.search,
+        settings.resources,
+        domains,
+        base.model_copy(update={"seed": seed}),
+        control_arms=tuple(settings.controls.arms),
+        control_seeds=tuple(control_seeds),
+        confirm_seeds=tuple(settings.confirm.resolved({seed, *control_seeds})),
+        confirmed_weights=settings.confirm.keep_weights,
+    )
+
+
+def _domains(space: Mapping[Any, Any]) -> tuple[dict[str, Domain], list[str]]:
+    """The valid entries of the ``space`` section, and problems of the others."""
+    domains: dict[str, Domain] = {}
+    problems = []
     for path, content in space.items():
-        complaint = _unknown_path(str(path))
-        if complaint:
-            problems.append(f"space.{path}: {complaint}")
+        unknown = unknown_path(str(path))
         domain, wrong = parse_domain(content)
-        problems += [f"space.{path}: {problem}" for problem in wrong]
-        if domain is not None and not complaint:
+        found = [*([unknown] if unknown else []), *wrong]
+        problems += [f"space.{path}: {problem}" for problem in found]
+        if domain is not None and not unknown:
             domains[str(path)] = domain
-    return domains
+    return domains, problems
 
 
-def _unknown_path(path: str) -> str | None:
-    """Why ``path`` names no setting of a trial, or None where it names one."""
-    inside: type[BaseModel] | None = TrialConfig
-    *outer, name = path.split(".")
-    for part in outer:
-        if inside is None or part not in inside.model_fields:
-            inside = None
-            break
-        inside = nested_settings(inside.model_fields[part].annotation)
-    if inside is None or name not in inside.model_fields:
-        close = difflib.get_close_matches(path, _paths(TrialConfig), n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "name it as in data.subset"
-        return f"the trial has no such setting ({hint})"
-    section = nested_settings(inside.model_fields[name].annotation)
-    if section is not None:
-        example = f"{path}.{next(iter(section.model_fields))}"
-        return f"is a section of the trial; name a setting in it, such as {example}"
-    return None
-
-
-def _paths(settings: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted paths of every plain setting in ``settings``."""
-    paths = []
-    for name, field in settings.model_fields.items():
-        nested = nested_settings(field.annotation)
-        paths += _paths(nested, f"{prefix}{name}.") if nested else [prefix + name]
-    return paths
-
-
-def _make_absolute(trial: dict[str, Any], domains: dict[str, Domain]) -> None:
-    # Workers run in folders of Ray's, on other machines too: the user's current folder is where
-    # a relative path means something.
-    for path, words in _PATHS.items():
-
-        def absolute(value: Any, words: tuple[str, ...] = words) -> Any:
-            if not isinstance(value, str) or value in words or not value:
-                return value
-            return str(Path(value).expanduser().absolute())
-
-        section, name = path.split(".")
-        if isinstance(trial.get(section), dict) and name in trial[section]:
-            trial[section] = {**trial[section], name: absolute(trial[section][name])}
-        domain = domains.get(path)
-        if isinstance(domain, Choice):
-            domains[path] = Choice(tuple(absolute(value) for value in domain.values))
-
-
-def _check_values(
-    trial: Mapping[str, Any], domains: Mapping[str, Domain], problems: list[str]
-) -> None:
-    """Hold the trial, and each value that the search may give it, against the trial's rules."""
-    for name, why in _STUDYS_OWN.items():
-        if name in trial:
-            problems.append(f"trial.{name}: {why}, received {trial[name]!r} here")
-        if name in domains:
-            problems.append(f"space.{name}: {why}")
-    # The searched settings are judged below, one value at a time, on a base that holds a value of
-    # each that is likely sound.
-    base = with_values(trial, {path: domain.extremes()[0] for path, domain in domains.items()})
-    for location, message in _violations(base):
-        if ".".join(location) not in domains:
-            problems.append(f"trial.{'.'.join(location)}: {message}" if location else message)
-    base_locations = {location for location, _ in _violations(base)}
+def _base_trial(
+    trial: Mapping[str, Any], domains: Mapping[str, Domain]
+) -> tuple[TrialConfig | None, list[str]]:
+    """``Space.base`` if it is valid; problems of it and of the values that the search may set."""
+    problems = [
+        f"trial.{name}: {why}; received {trial[name]!r}"
+        for name, why in _SET_BY_STUDY.items()
+        if name in trial
+    ]
+    problems += [f"space.{name}: {why}" for name, why in _SET_BY_STUDY.items() if name in domains]
+    # See Space.base. Searched values are checked below, one at a time.
+    overridden = {p: d.extremes()[0] for p, d in domains.items() if not p.startswith("focus.")}
+    stated = with_values(trial, overridden)
+    base, violations = _check(stated)
+    for location, message in violations:
+        path = ".".join(location)
+        if path not in overridden:
+            problems.append(f"trial.{path}: {message}" if path else message)
+    known = {location for location, _ in violations}
     for path, domain in domains.items():
-        own = tuple(path.split("."))
-        told: set[str] = set()  # one rule is told once, with the first value that breaks it
-        for value in domain.extremes():
-            for location, message in _violations(with_values(base, {path: value})):
-                shown = f" (with {value!r})" if location != own else ""
-                rule = message.partition(", received ")[0]
-                if rule not in told and (location == own or location not in base_locations):
-                    told.add(rule)
-                    problems.append(f"space.{path}: {message}{shown}")
+        problems += _value_problems(path, domain, stated, known)
+    return base, problems
 
 
-def _violations(trial: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
-    """Location and message of every rule that ``trial`` breaks."""
+def _value_problems(
+    path: str, domain: Domain, stated: Mapping[str, Any], known: set[Location]
+) -> Iterator[str]:
+    """Rules that a searched value breaks, each once, with the first value that breaks it.
+
+    ``known``: locations of the rules that ``stated`` breaks already.
+    """
+    own = tuple(path.split("."))
+    reported: set[str] = set()
+    for value in domain.extremes():
+        for location, message in _check(with_values(stated, {path: value}))[1]:
+            rule = message.partition(", received ")[0]
+            if rule not in reported and (location == own or location not in known):
+                reported.add(rule)
+                yield f"space.{path}: {message}{'' if location == own else f' (with {value!r})'}"
+
+
+def _check(trial: Mapping[str, Any]) -> tuple[TrialConfig | None, list[tuple[Location, str]]]:
+    """The trial if it is valid, or location and message of every rule that it breaks."""
     try:
-        TrialConfig.model_validate(trial)
+        return TrialConfig.model_validate(trial), []
     except ValidationError as error:
-        return [
+        return None, [
             (
                 tuple(str(part) for part in problem["loc"]),
                 describe(TrialConfig, dict(problem)).partition(": ")[2],
             )
             for problem in error.errors()
         ]
-    return []
-
-
-def _check_search(
-    settings: SpaceSettings, domains: Mapping[str, Domain], problems: list[str]
-) -> None:
-    search, resources = settings.search, settings.resources
-    if search.stratify is not None and search.stratify not in settings.space:
-        hint = nearest(search.stratify, list(settings.space))
-        problems.append(
-            f"search.stratify: must name a parameter of space, received '{search.stratify}'{hint}"
-        )
-    elif isinstance(domains.get(search.stratify or ""), Range):
-        problems.append(
-            f"search.stratify: '{search.stratify}' must be a choice, because each of its values "
-            "gets a search of its own"
-        )
-    elif "data.subset" in domains and search.stratify != "data.subset":
-        problems.append(
-            "search.stratify: must be data.subset where space holds it, because more data always "
-            f"scores higher: one search would only find that; received {search.stratify!r}"
-        )
-    if search.algorithm == "grid":
-        for path, domain in domains.items():
-            if isinstance(domain, Range):
-                problems.append(
-                    f"space.{path}: a grid needs {{choice: [...]}}, received {domain.content()}"
-                )
-    elif search.trials is None:
-        problems.append("search.trials: must be given, the number of trials per stratum")
-    fresh = settings.confirm.seeds
-    seen = {search.seed, *(settings.controls.seeds or [])}
-    stale = [seed for seed in fresh if seed in seen] if isinstance(fresh, list) else []
-    if stale:
-        problems.append(
-            f"confirm.seeds: must be fresh, neither search.seed nor in controls.seeds, received "
-            f"{stale[0]}"
-        )
-    focus = settings.trial.get("focus")
-    logits: tuple[Any, ...] = (focus.get("template_logits") if isinstance(focus, Mapping) else "",)
-    if isinstance(searched := domains.get("focus.template_logits"), Choice):
-        logits = searched.values
-    if "online" in logits and "placebo" in settings.controls.arms:
-        problems.append(
-            "controls.arms: placebo shuffles stored logits among clips, so it cannot go with "
-            "focus.template_logits: online; name the other arms"
-        )
-    for name, values in (("precision", "fp32 and bf16"), ("compile", "true and false")):
-        searched = domains.get(f"compute.{name}")
-        if isinstance(searched, Choice) and "auto" in searched.values:
-            problems.append(
-                f"space.compute.{name}: auto is settled once for a whole study; name {values}"
-            )
-    compute = settings.trial.get("compute")
-    for name, value in (("device", "cuda"), ("compile", True)):
-        wants_gpu = isinstance(compute, Mapping) and compute.get(name) == value
-        if wants_gpu and resources.gpu == 0:
-            word = "true" if value is True else value
-            problems.append(f"resources.gpu: must be above 0 where trial.compute.{name} is {word}")
-
-
-def _check_budget(space: Space, problems: list[str]) -> None:
-    points = math.prod(domain.size() for domain in space.searched.values())
-    if space.trials_per_stratum > points:
-        problems.append(
-            f"search.trials: the space has {int(points)} distinct configurations per stratum, "
-            f"received {space.trials_per_stratum}"
-        )
-    scheduler = space.search.scheduler
-    if scheduler.name == "asha" and scheduler.grace_epochs >= space.focus_epochs():
-        problems.append(
-            "search.scheduler.grace_epochs: must be below the epochs of the FocusNet stage "
-            f"({space.focus_epochs()}), received {scheduler.grace_epochs}"
-        )
-    eval_epochs = space.example().compute.eval_epochs
-    if scheduler.name == "asha" and eval_epochs > scheduler.grace_epochs:
-        problems.append(
-            "trial.compute.eval_epochs: must be at most search.scheduler.grace_epochs "
-            f"({scheduler.grace_epochs}), after which trials are compared, received {eval_epochs}"
-        )

@@ -15,12 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from focusnet.arms import ARMS
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError, TrainingError
 from focusnet.loss import confusion_mask
 from focusnet.mel import LogMel
 from focusnet.model.passt import build_model
 from focusnet.pipeline import TrialResult, prepare_data, run_trial
+from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 from focusnet.trial.logits import align_logits
 

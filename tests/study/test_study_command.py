@@ -50,10 +50,10 @@ def test_a_disk_that_is_too_small_is_reported_before_anything_starts(tmp_path):
     huge = "--set=trial.data.synthetic={train_locations: 1000000000}"
     done = run(FAKE, tmp_path, huge)
     assert done.returncode == 2
-    needed = r"the study needs \d{7}\.\d GB there, \d+\.\d GB are free$"
+    needed = r"the study needs \d{4}\.\d TB, \d+\.\d [GT]B are free$"
     assert re.search(needed, done.stderr.splitlines()[0])
     assert "--set trial.data.cache=DIR" in done.stderr.splitlines()[-1]
-    assert "--ignore-disk starts all the same" in done.stderr.splitlines()[-1]
+    assert "--ignore-disk starts the study regardless" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "demo" / "trials").exists()
 

@@ -35,7 +35,7 @@ def test_a_study_goes_on_in_the_precision_that_it_was_begun_with(recorded, ledge
         del begun["trial"]["compute"]["precision"]
     ledger.begin(begun)
     space = as_begun(with_precision(make_space, "auto"), ledger)
-    assert space.example().compute.precision == (recorded or "fp32")
+    assert space.base.compute.precision == (recorded or "fp32")
     assert settle(space, 1) == (space, {})
     check_folder(ledger, space, resume=True, how_to_resume="")
 
@@ -52,7 +52,7 @@ def test_a_study_of_before_compilation_goes_on_without(ledger, make_space):
     begun["trial"]["compute"].pop("compile", None)
     ledger.begin(begun)
     space = as_begun(make_space((("trial", "compute"), {"compile": "auto"})), ledger)
-    assert space.example().compute.compile is False
+    assert space.base.compute.compile is False
 
 
 def test_what_pays_on_every_node_is_taken():
@@ -73,18 +73,18 @@ def test_what_pays_on_every_node_is_taken():
 
 
 def test_a_search_cannot_choose_auto(make_space):
-    with pytest.raises(ConfigError, match=r"space\.compute\.precision: auto is settled once"):
+    with pytest.raises(ConfigError, match=r"space\.compute\.precision: auto is chosen once"):
         make_space((("space", "compute.precision"), {"choice": ["auto", "fp32"]}))
-    with pytest.raises(ConfigError, match=r"compile: auto is settled .*; name true and false"):
+    with pytest.raises(ConfigError, match=r"compile: auto is chosen .*; name true and false"):
         make_space((("space", "compute.compile"), {"choice": ["auto", False]}))
 
 
 def test_a_plan_says_how_the_precision_will_be_settled(tmp_path, make_space):
     plan = describe_plan(with_precision(make_space, "auto"), tmp_path)
-    assert "precision    bf16 where the GPU has it" in plan
+    assert "precision    bf16 if every node's GPU has it" in plan
     assert "precision    fp32\n" in describe_plan(make_space(), tmp_path)
     plan = describe_plan(make_space((("trial", "compute"), {"compile": "auto"})), tmp_path)
-    assert "compile      where it saves more time than it takes" in plan
+    assert "compile      if trials are long enough" in plan
     assert "compile " not in describe_plan(make_space(), tmp_path)
 
 

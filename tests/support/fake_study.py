@@ -18,16 +18,11 @@ EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
 
 def fake_trial(config, out_dir, report, **ignored):
     """Like ``focusnet.pipeline.run_trial``, with accuracies made up from the settings."""
-    focus, subset = config.get("focus", {}), config["data"]["subset"]
-    behaviour = focus.get("temperature", 2.0)
+    focus, subset = config["focus"], config["data"]["subset"]
+    behaviour, threshold = focus["temperature"], focus["threshold"] or 0.1
     lines = []
     template = 0.3 + subset / 400
-    peak = (
-        template
-        + 0.05
-        - 0.02 * abs(math.log(focus.get("weight", 1.0)))
-        - focus.get("threshold", 0.1) / 10
-    )
+    peak = template + 0.05 - 0.02 * abs(math.log(focus["weight"])) - threshold / 10
     epochs = config["template"]["epochs"]
     for stage, top in (("template", template), ("focus", peak)):
         for epoch in range(1, epochs + 1):
@@ -49,7 +44,7 @@ def fake_trial(config, out_dir, report, **ignored):
         "focus/select/macro_accuracy": peak,
         "gain/select/macro_accuracy": peak - template,
         "focus/report/macro_accuracy": peak - 0.01,
-        "focus/warm_classes": 1.0 + focus.get("threshold", 0.1),
+        "focus/warm_classes": 1.0 + threshold,
         "seconds": EPOCH_SECONDS * 2 * epochs,
     }
     result = {"metrics": metrics, "template_key": f"key{subset}", "skipped": []}

@@ -1,4 +1,4 @@
-"""The content of a small valid space file, and a way to spoil it."""
+"""The content of a small valid space file, and a function to change it."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ CONTENT: dict[str, Any] = {
 
 
 def put(content: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
-    """Set ``value`` below ``keys``; ``...`` as the value takes the key away."""
+    """Set ``value`` at the nested ``keys``; the value ``...`` removes the key."""
     *outer, last = keys
     for key in outer:
         content = content.setdefault(key, {})

@@ -14,12 +14,13 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from focusnet.config import ModelConfig, TrialConfig, validate
+from focusnet.config import ModelConfig, TrialConfig
 from focusnet.errors import ConfigError, DataError
 from focusnet.export.__main__ import main
 from focusnet.exported import load_model, write_model
 from focusnet.mel import LogMel
 from focusnet.model.passt import build_model
+from focusnet.system.validation import validate
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusnet.config import ConfigError, FocusConfig, TrialConfig, validate
+from focusnet.config import FocusConfig, TrialConfig
+from focusnet.errors import ConfigError
+from focusnet.system.validation import validate
 from focusnet.training.batches import Batch
 from focusnet.training.second_stage import (
     mask_statistics,

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from focusnet.config import TrialConfig, validate
+from focusnet.config import TrialConfig
 from focusnet.errors import DataError
 from focusnet.pipeline import TrialResult, prepare_data, run_trial
 from focusnet.store import list_templates
+from focusnet.system.validation import validate
 from focusnet.training.metrics import calibration_error, log_loss
 from focusnet.training.second_stage import mask_statistics
 from focusnet.trial.logits import align_logits

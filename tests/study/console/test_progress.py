@@ -15,8 +15,7 @@ from study.console.progress import Progress
 from study.console.summary import print_summary
 from study.ledger.ledger import Trial
 from study.outputs.provenance import git_state
-from study.plan.describe import describe_plan
-from study.search.follow_up import followers
+from study.search.follow_up import follow_ups
 from study.tune.cluster import Cluster, check_request
 
 COMMAND = Command((), Path("/nowhere"))
@@ -180,7 +179,7 @@ def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
     space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
-    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers(space, won)[1:], strict=True):
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), follow_ups(space, won)[1:], strict=True):
         metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
         trials.append(replace(follower, status="finished", result={"metrics": metrics}))
     stream = io.StringIO()
@@ -200,32 +199,6 @@ def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path)
     stream = io.StringIO()
     print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, COMMAND, stream)
     assert "Best trial" not in stream.getvalue()
-
-
-def test_the_plan_counts_strata_trials_and_templates(make_space):
-    plan = describe_plan(make_space(), Path("/r/small"))
-    for part in (
-        "Study small: 6 trials",
-        "data.subset = 25, 100",
-        "2, shared by the trials that differ in focus.* only",
-        "focus.weight: loguniform 0.1 to 10",
-        "template 6 epochs, then FocusNet 6 epochs",
-        "/r/small",
-    ):
-        assert part in plan
-    assert "none, so that the report can make no claim" in plan
-    followed = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
-    for part in (
-        "Study small: 16 trials",
-        "placebo\n               2 trials beside the winners of the search, seed 0",
-        "8 trials: each winner and its controls again, seeds 1, 2",
-        "6, one for each stratum and seed",
-    ):
-        assert part in describe_plan(followed, Path("r"))
-    own = make_space((("trial", "template", "reuse"), False))
-    assert "6, one in every trial" in describe_plan(own, Path("r"))
-    more = make_space((("space", "template.lr"), {"choice": [1e-5, 1e-4]}))
-    assert "up to 4, because the search changes template.lr" in describe_plan(more, Path("r"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the results folder says is what holds."""
+"""The results folder is the only record of a study's state."""
 
 import gc
 import json
@@ -48,7 +48,7 @@ def test_a_trial_is_pending_then_running_then_ended(ledger):
     assert (read_trial(folder).status, read_trial(folder).error) == ("failed", "why")
 
 
-def test_results_make_a_trial_finished_whatever_became_of_its_worker(ledger):
+def test_a_trial_with_results_is_finished_even_if_its_worker_died(ledger):
     folder = hand_out(ledger, "a")
     record_start(folder)
     finish(folder)
@@ -63,7 +63,7 @@ def test_parameters_come_back_in_full_precision(ledger):
     assert ledger.trial("a").parameters == parameters
 
 
-def test_the_tables_hold_a_row_for_every_trial_whatever_its_state(ledger, make_space):
+def test_the_tables_have_a_row_for_every_trial_in_any_state(ledger, make_space):
     names = ("done", "stopped", "failed", "running", "left", "waiting")
     folders = {name: hand_out(ledger, name, index) for index, name in enumerate(names)}
     for name in names[:5]:
@@ -113,9 +113,7 @@ def test_tables_of_a_study_without_trials_have_their_columns(ledger, make_space)
     assert len(pd.read_parquet(ledger.folder / "epochs.parquet")) == 0
 
 
-def test_the_search_hands_out_what_was_begun_first_and_then_the_rest_round_robin(
-    ledger, make_space
-):
+def test_the_search_hands_out_begun_trials_first_and_then_new_ones_round_robin(ledger, make_space):
     space = make_space()
     begun = LedgerSearch(space, ledger).suggest("0")
     search = LedgerSearch(space, ledger)
@@ -148,7 +146,7 @@ def test_trials_whose_template_is_ready_come_before_those_that_would_wait(ledger
     assert search.suggest("6") == "FINISHED"
 
 
-def test_trials_with_templates_of_their_own_keep_the_usual_order(ledger, make_space):
+def test_trials_that_share_no_template_keep_the_usual_order(ledger, make_space):
     space = make_space((("space", "template.lr"), {"loguniform": [1e-5, 1e-3]}))
     search = LedgerSearch(space, ledger)
     first = search.suggest("0")
@@ -159,7 +157,7 @@ def test_trials_with_templates_of_their_own_keep_the_usual_order(ledger, make_sp
     assert rest == [100, 25, 100, 25, 100]
 
 
-def test_more_trials_extend_a_search_that_is_done(ledger, make_space):
+def test_a_finished_search_can_be_extended(ledger, make_space):
     first = LedgerSearch(make_space(), ledger)
     begun = {first.suggest(str(i))["trial"] for i in range(6)}
     for name in begun:
@@ -169,7 +167,7 @@ def test_more_trials_extend_a_search_that_is_done(ledger, make_space):
     assert not begun & {longer.suggest(str(i))["trial"] for i in range(2)}
 
 
-def test_failures_can_be_forgotten(ledger):
+def test_failed_trials_can_be_reset(ledger):
     folder = hand_out(ledger, "a")
     record_start(folder)
     record_end(folder, "failed", "the disk was full")
@@ -246,14 +244,14 @@ def test_a_trial_that_has_results_is_not_run_again(ledger):
     assert ledger.trial("a").attempts == 0
 
 
-def test_a_results_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_results_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
-    refused = pytest.raises(ConfigError, match="file/small: cannot be made: Not a directory")
+    refused = pytest.raises(ConfigError, match="file/small: cannot be created: Not a directory")
     with refused, Ledger(tmp_path / "file" / "small").locked():
         pass
 
 
-def test_a_second_driver_is_refused_while_the_first_lives(ledger):
+def test_a_second_driver_is_refused_while_the_first_runs(ledger):
     program = (
         "import sys; from pathlib import Path; from study.ledger.ledger import Ledger\n"
         "with Ledger(Path(sys.argv[1])).locked():\n"
@@ -273,7 +271,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(ledger):
         pass
 
 
-def test_a_finished_trial_ended_when_its_result_was_complete_whatever_was_written_later(tmp_path):
+def test_a_finished_trial_ended_when_its_result_was_written(tmp_path):
     folder = tmp_path / "trials" / "one"
     about = {"trial": "one", "arm": "focusnet", "stratum": 25, "index": 0, "seed": 0}
     write_json(folder / "trial.json", {**about, "parameters": {}})

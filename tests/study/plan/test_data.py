@@ -1,4 +1,4 @@
-"""What a study says of its data before its first trial."""
+"""Problems of the data are reported before the first trial."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from study.plan.data import prepare_data
 
 @pytest.mark.parametrize("logits", [["cross_fitted"], ["stored", "cross_fitted"]])
 @pytest.mark.parametrize("folds", [{"choice": [2, 30]}, {"int": [2, 30]}])
-def test_more_folds_than_locations_are_told_before_the_first_trial(
+def test_more_folds_than_locations_are_refused_before_the_first_trial(
     logits, folds, make_space, tiny_dataset
 ):
     space = make_space(

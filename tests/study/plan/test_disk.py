@@ -1,4 +1,4 @@
-"""What a study says it needs, against models, files and disks as they are."""
+"""The disk estimate agrees with real models and files, and a full disk is refused."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from study.plan.disk import Need, check_disk, needs, parameters
         ({"size": "passt_s"}, 128, 10),
     ],
 )
-def test_the_number_of_parameters_is_that_of_the_model(settings, n_mels, classes):
+def test_the_number_of_parameters_equals_the_models(settings, n_mels, classes):
     config = ModelConfig(weights="none", **settings)
     state = build_model(config, classes, n_mels=n_mels).state_dict()
     assert parameters(config, n_mels, classes) == sum(t.numel() for t in state.values())
@@ -64,14 +64,14 @@ def test_a_study_without_checkpoints_needs_no_room_for_them(make_space, tmp_path
     assert min(with_checkpoints(searched)) > 0
 
 
-def test_a_search_over_the_template_counts_one_for_each_trial(make_space, tmp_path):
+def test_a_search_over_template_settings_counts_one_template_per_trial(make_space, tmp_path):
     space = make_space((("space", "template.lr"), {"loguniform": [1e-5, 1e-3]}))
     _, cache = needs(space, Ledger(tmp_path / "small"), slots=1)
     one = needs(make_space(), Ledger(tmp_path / "small"), slots=1)[1].parts["templates"] / 2
     assert cache.parts["templates"] == 6 * one
 
 
-def test_what_is_there_already_is_not_needed_again(make_space, tmp_path, monkeypatch):
+def test_existing_files_are_subtracted(make_space, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUSNET_CACHE", str(tmp_path / "cache"))
     space = make_space()
     ledger = Ledger(tmp_path / "results" / "small")
@@ -89,7 +89,7 @@ def test_what_is_there_already_is_not_needed_again(make_space, tmp_path, monkeyp
     assert later_cache.parts["audio"] == 0
 
 
-def test_the_audio_is_counted_from_the_tables_and_the_first_clip(
+def test_the_size_of_the_audio_follows_from_the_tables_and_the_first_clip(
     make_space, tiny_dataset, tmp_path
 ):
     from focusnet.dataset.layout import read_dataset
@@ -113,7 +113,7 @@ def test_the_audio_is_counted_from_the_tables_and_the_first_clip(
         assert decoded_bytes(space(rate), tmp_path, begun=False) == {"audio": 0}
 
 
-def test_a_disk_that_is_too_small_is_told_with_folders_needed_and_free(tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_refused_with_folders_needed_and_free(tmp_path, monkeypatch):
     wanted = [
         Need(tmp_path / "results", {"weights": 3_000_000_000}),
         Need(tmp_path / "cache", {"audio": 20_500_000_000, "templates": 0}),
@@ -126,22 +126,22 @@ def test_a_disk_that_is_too_small_is_told_with_folders_needed_and_free(tmp_path,
     with pytest.raises(ConfigError) as refused:
         check_disk(wanted)
     assert refused.value.problems[:3] == [
-        f"{tmp_path}/results and {tmp_path}/cache: the study needs 23.5 GB there, 23.5 GB are free",
+        f"{tmp_path}/results and {tmp_path}/cache: the study needs 23.5 GB, 23.5 GB are free",
         f"  {tmp_path}/results: 3.0 GB (weights 3.0 GB)",
         f"  {tmp_path}/cache: 20.5 GB (audio 20.5 GB)",
     ]
 
 
-def test_the_plan_says_what_is_needed_and_free_in_both_folders(make_space, tmp_path, monkeypatch):
+def test_the_plan_shows_needed_and_free_bytes_of_both_folders(make_space, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUSNET_CACHE", str(tmp_path / "cache"))
     usage = shutil.disk_usage(tmp_path)._replace(free=5_000_000_000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
     plan = describe_plan(make_space(), tmp_path / "results" / "small")
     needed, cache = (line for line in plan.splitlines() if line.endswith("5.0 GB free"))
     assert needed.startswith(f"  disk         {tmp_path}/results/small: up to ")
-    assert cache.strip().startswith(f"{tmp_path}/cache: up to 0.3 GB (audio 0.1 GB, synthetic ")
+    assert cache.strip().startswith(f"{tmp_path}/cache: up to 275.2 MB (audio 134.1 MB, synthetic ")
     absent = make_space((("trial", "data", "root"), str(tmp_path / "nowhere")))
-    assert "the data set is not there, so not counted" in describe_plan(absent, tmp_path)
+    assert "the data set is missing, so not counted" in describe_plan(absent, tmp_path)
 
 
 CROSS_FITTED = (("trial", "focus"), {"template_logits": "cross_fitted", "folds": 4})
@@ -173,7 +173,7 @@ def test_folds_multiply_the_templates_that_are_trained(changes, folds, make_spac
     assert space.folds_at_most() == folds * space.templates_at_most()
 
 
-def test_the_plan_and_the_disk_count_the_templates_of_folds(make_space, tmp_path, monkeypatch):
+def test_plan_and_disk_estimate_count_the_templates_of_folds(make_space, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUSNET_CACHE", str(tmp_path / "cache"))
     plain, fitted = make_space(), make_space(CROSS_FITTED)
     many = 4 * plain.templates_at_most()

@@ -1,4 +1,4 @@
-"""What a plan says of time and memory."""
+"""The plan estimates time and memory."""
 
 import json
 
@@ -6,14 +6,14 @@ import pytest
 
 from focusnet.config import TrialConfig
 from focusnet.training.speed import Speed, measure_speed
-from study.plan import duration as hours
+from study.plan import duration
 from study.plan.data_size import DataSize
-from study.plan.duration import Work, describe_hours, study_work
+from study.plan.duration import Work, describe_duration, study_work
 
 DATA = DataSize(train=1000, test=400, scenes=10)
 
 
-def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
+def test_the_work_of_a_study_counts_each_template_once(make_space):
     # 6 epochs. A template on 25 %: 6 * 250 clips trained; 6 * 200 predicted to follow it, then
     # its logits on 250, and on 200 of report. A FocusNet stage: the same without those on 250.
     space = make_space(
@@ -31,9 +31,9 @@ def test_the_work_of_a_study_is_its_stages_and_each_template_once(make_space):
 
 
 @pytest.mark.parametrize(
-    ("keep", "looks", "focus_looks"), [("last", 3, 2), ("best", 7, 5)]
+    ("keep", "evaluations", "focus_evaluations"), [("last", 3, 2), ("best", 7, 5)]
 )  # after epochs 3, 6 and 7, and after 3 and 5
-def test_select_is_looked_at_as_often_as_the_study_says(keep, looks, focus_looks, make_space):
+def test_evaluations_are_counted_by_eval_epochs(keep, evaluations, focus_evaluations, make_space):
     space = make_space(
         (("space", "data.subset"), {"choice": [100]}),
         (("search", "trials"), 1),
@@ -42,12 +42,13 @@ def test_select_is_looked_at_as_often_as_the_study_says(keep, looks, focus_looks
         (("trial", "compute"), {"eval_epochs": 3}),
     )
     shared, _ = study_work(space, DATA)
-    template, focus = Work(7000, looks * 200 + 1200), Work(5000, focus_looks * 200 + 200)
+    template = Work(7000, evaluations * 200 + 1200)
+    focus = Work(5000, focus_evaluations * 200 + 200)
     assert shared == template + focus
 
 
-@pytest.mark.parametrize(("keep", "watched"), [("last", 0), ("best", 6 * 200)])
-def test_each_template_has_folds_that_train_on_the_other_folds_clips(keep, watched, make_space):
+@pytest.mark.parametrize(("keep", "evaluated"), [("last", 0), ("best", 6 * 200)])
+def test_each_fold_trains_a_template_on_the_clips_of_the_others(keep, evaluated, make_space):
     def work(**focus):
         space = make_space(
             (("space", "data.subset"), {"choice": [100]}),
@@ -60,39 +61,40 @@ def test_each_template_has_folds_that_train_on_the_other_folds_clips(keep, watch
     _, (shared, own) = work(folds=4)
     space, (shared_folds, own_folds) = work(template_logits="cross_fitted", folds=4)
     # Each clip is in three of four folds' training clips, and predicted by the fourth's template.
-    folds = Work(3 * 6 * 1000, 1000 + 4 * watched)
-    trials = space.trials_per_stratum + space.followers_per_stratum
+    folds = Work(3 * 6 * 1000, 1000 + 4 * evaluated)
+    trials = space.trials_per_stratum + space.follow_ups_per_stratum
     assert shared_folds == shared + folds * 3  # seed 0 and two fresh ones
     assert own_folds == own + folds * trials
 
 
-def test_hours_count_all_slots_and_gpu_hours_do_not(make_space, monkeypatch):
-    monkeypatch.setattr(hours, "largest_data", lambda space: DATA)
-    monkeypatch.setattr(hours, "slots_here", lambda space: 2)
+def test_hours_are_divided_by_slots_and_gpu_hours_are_not(make_space, monkeypatch):
+    monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
+    monkeypatch.setattr(duration, "slots_here", lambda space: 2)
     speed = Speed("cuda", train=1.0, predict=10.0, memory=9_300_000_000, device_memory=80 * 10**9)
     monkeypatch.setattr("focusnet.training.speed.measure_speed", lambda trial: speed)
     space = make_space((("resources", "gpu"), 0.5))
     shared, _ = study_work(space, DATA)
-    lines = list(describe_hours(space))
-    assert f"{shared.seconds(1.0, 10.0) * 0.5 / 3600:.1f} GPU-hours with 2 side by side" in lines[0]
+    lines = list(describe_duration(space))
+    hours = shared.seconds(1.0, 10.0) * 0.5 / 3600
+    assert f"{hours:.1f} GPU-hours with 2 trials at a time" in lines[0]
     # 76 of 80 GB hold seven trials of 9.3 + 0.7 GB.
-    assert "10.0 GB of the GPU's 80.0 GB a trial: 7 fit on it" in lines[-1]
+    assert "10.0 GB per trial, of the GPU's 80.0 GB: 7 trials fit" in lines[-1]
     assert "resources.gpu: 0.14" in lines[-1]
 
 
-def test_what_cannot_be_measured_is_said_and_is_no_error(make_space, monkeypatch):
-    monkeypatch.setattr(hours, "largest_data", lambda space: DATA)
+def test_a_speed_that_cannot_be_measured_is_no_error(make_space, monkeypatch):
+    monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     space = make_space((("trial", "compute"), {"device": "cuda"}), (("resources", "gpu"), 1))
-    assert list(describe_hours(space)) == [
-        "not measured here: compute.device: 'cuda' needs a GPU, and torch sees none here"
+    assert list(describe_duration(space)) == [
+        "cannot be measured here: compute.device: 'cuda' needs a GPU, and torch sees none here"
     ]
-    monkeypatch.setattr(hours, "largest_data", lambda space: DataSize(0, 0, 0))
-    assert list(describe_hours(space)) == ["not worked out: the data set is not there"]
+    monkeypatch.setattr(duration, "largest_data", lambda space: DataSize(0, 0, 0))
+    assert list(describe_duration(space)) == ["unknown: the data set is missing"]
 
 
 @pytest.mark.parametrize("template_logits", ["stored", "online"])
-def test_speed_is_measured_by_real_work_that_leaves_random_numbers_alone(template_logits):
+def test_measuring_speed_does_not_change_the_random_state(template_logits):
     import torch
 
     trial = TrialConfig.model_validate(

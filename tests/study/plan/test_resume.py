@@ -1,4 +1,4 @@
-"""Going on with a study, and refusing to go on with another one."""
+"""--resume continues the same study and refuses a changed one."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_new_folder_may_be_used_with_and_without_resume(ledger, make_space):
         check(ledger, make_space(), resume=False)
 
 
-def test_a_study_is_not_overwritten_and_one_is_told_what_is_there(ledger, make_space):
+def test_a_study_is_not_overwritten_and_its_state_is_reported(ledger, make_space):
     space = make_space()
     ledger.begin(space.content())
     ledger.hand_out(Trial("a", "focusnet", 25, 0, 0, {}))
@@ -33,14 +33,14 @@ def test_a_study_is_not_overwritten_and_one_is_told_what_is_there(ledger, make_s
     check(ledger, space, resume=True)
 
 
-def test_a_folder_of_something_else_is_left_alone(ledger, make_space):
+def test_a_folder_with_other_files_is_refused(ledger, make_space):
     ledger.folder.mkdir()
     (ledger.folder / "thesis.tex").touch()
     with pytest.raises(ConfigError, match=r"holds no study, but thesis\.tex"):
         check(ledger, make_space(), resume=True)
 
 
-def test_more_trials_and_other_resources_are_no_other_study(ledger, make_space):
+def test_resume_allows_more_trials_and_other_resources(ledger, make_space):
     ledger.begin(make_space().content())
     check(ledger, make_space((("search", "trials"), 5)), resume=True)
     check(ledger, make_space((("resources", "max_concurrent"), 1)), resume=True)
@@ -51,7 +51,7 @@ def test_more_trials_and_other_resources_are_no_other_study(ledger, make_space):
 
 
 @pytest.mark.parametrize(
-    ("keys", "value", "told"),
+    ("keys", "value", "message"),
     [
         (("search", "trials"), 2, "search.trials: was 3, now 2 (it can only grow)"),
         (("search", "seed"), 1, "search.seed: was 0, now 1"),
@@ -69,13 +69,13 @@ def test_more_trials_and_other_resources_are_no_other_study(ledger, make_space):
         ),
     ],
 )
-def test_another_space_is_refused_and_one_is_told_what_changed(
-    ledger, make_space, keys, value, told
+def test_resume_with_another_space_is_refused_with_the_changes(
+    ledger, make_space, keys, value, message
 ):
     ledger.begin(make_space().content())
     with pytest.raises(ConfigError) as error:
         check(ledger, make_space((keys, value)), resume=True)
-    assert told in "\n".join(error.value.problems)
+    assert message in "\n".join(error.value.problems)
 
 
 def test_a_space_read_back_from_its_file_has_not_changed(ledger, make_space):
@@ -84,7 +84,7 @@ def test_a_space_read_back_from_its_file_has_not_changed(ledger, make_space):
     assert changes(ledger.space(), space.content()) == []
 
 
-def test_a_study_of_before_a_setting_existed_goes_on_with_its_default(ledger, make_space):
+def test_resume_fills_settings_that_did_not_exist_with_their_defaults(ledger, make_space):
     space = make_space()
     begun = space.content()
     del begun["search"]["second_metric"], begun["confirm"], begun["trial"]["focus"]["distillation"]

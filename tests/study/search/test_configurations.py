@@ -1,4 +1,4 @@
-"""Searches that depend on the seed and the record alone."""
+"""The next configuration depends on the seed and the earlier trials alone."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from small_space import CONTENT
 
 from study.ledger.trial_id import trial_id
 from study.search.configurations import STARTUP, next_configuration
-from study.search.earlier import Earlier
+from study.search.past_trial import PastTrial
 from study.space.validation import validate_space
 
 
@@ -19,11 +19,11 @@ def run(space, stratum, trials, state="finished"):
     for _ in range(trials):
         chosen = next_configuration(space, stratum, history)
         value = -abs(chosen.get("focus.threshold", 0.0) - 0.2)
-        history.append(Earlier(chosen, state, (value,) if state == "finished" else ()))
+        history.append(PastTrial(chosen, state, (value,) if state == "finished" else ()))
     return [trial.parameters for trial in history]
 
 
-def test_random_depends_on_seed_stratum_and_place_and_not_on_results(make_space):
+def test_random_depends_on_seed_stratum_and_index_and_not_on_results(make_space):
     space = make_space()
     assert run(space, 25, 5) == run(space, 25, 5, state="running")
     assert run(space, 25, 5)[1:] != run(space, 100, 5)[1:]
@@ -33,7 +33,7 @@ def test_random_depends_on_seed_stratum_and_place_and_not_on_results(make_space)
 
 
 def test_the_search_does_not_change_when_the_code_does(make_space):
-    # Golden: a resumed study must go on with the configurations it began with.
+    # Golden: a resumed study must continue with the configurations that it began with.
     first = run(make_space(), 25, 1)[0]
     assert first == {
         "data.subset": 25,
@@ -61,7 +61,7 @@ def test_random_stays_in_its_ranges(seed):
 
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe"])
-def test_a_space_of_as_many_points_as_trials_is_visited_in_full(make_space, algorithm):
+def test_with_as_many_trials_as_points_every_point_is_visited(make_space, algorithm):
     space = make_space(
         (("search", "algorithm"), algorithm),
         (("search", "trials"), 16),
@@ -83,7 +83,7 @@ def test_a_grid_is_its_product_in_the_order_of_the_file(make_space):
     assert points == [(2, 0.1), (2, 0.2), (1, 0.1), (1, 0.2)]
 
 
-def test_tpe_begins_as_random_and_then_draws_nearer_to_the_best(make_space):
+def test_tpe_begins_at_random_and_then_approaches_the_best(make_space):
     tpe = make_space((("search", "algorithm"), "tpe"), (("search", "trials"), 60))
     chance = make_space((("search", "trials"), 60))
     chosen, drawn = run(tpe, 25, 60), run(chance, 25, 60)
@@ -97,7 +97,7 @@ def test_tpe_begins_as_random_and_then_draws_nearer_to_the_best(make_space):
     assert miss(chosen) < miss(drawn) / 2
 
 
-def test_tpe_takes_stopped_failed_and_running_trials_and_does_not_repeat_itself(make_space):
+def test_tpe_accepts_stopped_failed_and_running_trials_without_repeating_itself(make_space):
     space = make_space((("search", "algorithm"), "tpe"), (("search", "trials"), 40))
     history = []
     for place in range(40):
@@ -107,11 +107,11 @@ def test_tpe_takes_stopped_failed_and_running_trials_and_does_not_repeat_itself(
         if place == 4:
             value = float("nan")  # must count as failed, not end the search
         curve = {1: 0.1, 2: 0.2} if state == "stopped" else {}
-        history.append(Earlier(chosen, state, (value,), curve))
+        history.append(PastTrial(chosen, state, (value,), curve))
     assert len({tuple(t.parameters.items()) for t in history}) == 40
 
 
-def test_tpe_with_two_objectives_draws_nearer_to_where_they_trade(make_space):
+def test_tpe_with_two_objectives_approaches_the_pareto_front(make_space):
     # The first is best at a threshold of 0.1, the second, which is to be small, at 0.3: what lies
     # outside is worse by both.
     def late(algorithm):
@@ -125,16 +125,16 @@ def test_tpe_with_two_objectives_draws_nearer_to_where_they_trade(make_space):
             chosen = next_configuration(space, 25, history)
             threshold = chosen["focus.threshold"]
             values = (-abs(threshold - 0.1), abs(threshold - 0.3))
-            history.append(Earlier(chosen, "finished", values))
+            history.append(PastTrial(chosen, "finished", values))
             if len(history) == 20:
-                history[3] = Earlier(history[3].parameters, "running")
-                history[4] = Earlier(history[4].parameters, "finished", (float("nan"), 0.1))
+                history[3] = PastTrial(history[3].parameters, "running")
+                history[4] = PastTrial(history[4].parameters, "finished", (float("nan"), 0.1))
         return [0.09 <= one.parameters["focus.threshold"] <= 0.31 for one in history[30:]]
 
     assert sum(late("tpe")) > sum(late("random")) + 5
 
 
-def test_a_trial_is_named_by_its_parameters_and_told_apart_in_full_precision():
+def test_a_trial_id_shows_the_parameters_and_hashes_them_in_full_precision():
     parameters = {"data.subset": 25, "focus.weight": 0.53412, "focus.threshold": 0.12}
     name = trial_id("focusnet", parameters, 0)
     assert name.startswith("subset25-weight0.534-threshold0.12-")
@@ -149,7 +149,7 @@ def test_a_trial_is_named_by_its_parameters_and_told_apart_in_full_precision():
     assert others[2].startswith("placebo-subset25")
 
 
-def test_a_trial_name_is_safe_as_a_folder_name():
+def test_a_trial_id_is_safe_as_a_folder_name():
     name = trial_id("focusnet", {"data.root": "/a b/../ü?", "template.lr": 1e-5, "focus.lr": 2}, 0)
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     assert "template.lr1e-05" in name

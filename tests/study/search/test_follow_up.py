@@ -1,4 +1,4 @@
-"""What follows a search: controls of the winner, and confirmation with fresh seeds."""
+"""Controls of the winner and confirmation with fresh seeds follow each search."""
 
 import json
 from dataclasses import replace
@@ -10,10 +10,10 @@ from study.ledger.ledger import Ledger, Trial, record_end
 from study.outputs.tables import trials_table
 from study.plan.resume import check_search_ended
 from study.search.follow_up import (
-    all_followers,
+    all_follow_ups,
+    ended_searches,
     ensemble_members,
-    followers,
-    searches_ended,
+    follow_ups,
     winner_of,
 )
 from study.search.searcher import LedgerSearch
@@ -47,7 +47,7 @@ def end(ledger, trial, value=0.5, status="finished"):
 
 
 def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(space):
-    found = followers(space, winner())
+    found = follow_ups(space, winner())
     assert [(trial.phase, trial.seed, trial.arm) for trial in found] == [
         ("controls", 0, "cross_entropy"),
         ("controls", 0, "placebo"),
@@ -58,32 +58,36 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
         ("confirm", 8, "cross_entropy"),
         ("confirm", 8, "placebo"),
     ]
-    assert len(found) == space.followers_per_stratum
+    assert len(found) == space.follow_ups_per_stratum
     for trial in found:
         uses_all = trial.arm != "cross_entropy"
         assert trial.parameters == (winner().parameters if uses_all else {"data.subset": 25})
         assert f"seed{trial.seed}" in trial.id
     assert len({trial.id for trial in found}) == len(found)
-    assert found == followers(space, winner())
+    assert found == follow_ups(space, winner())
 
 
-def test_only_the_winners_own_repetitions_are_members_of_an_ensemble(space):
+def test_only_retrained_winners_are_members_of_an_ensemble(space):
     won = replace(winner(), status="finished", result={"metrics": {METRIC: 0.5}})
     assert ensemble_members(space, [won]) == set()
     keeping = replace(space, confirmed_weights=True)
-    repeated = {t.id for t in followers(space, won) if t.phase == "confirm" and t.arm == "focusnet"}
+    repeated = {
+        t.id for t in follow_ups(space, won) if t.phase == "confirm" and t.arm == "focusnet"
+    }
     assert len(repeated) == 2
     assert ensemble_members(keeping, [won]) == repeated
     assert ensemble_members(keeping, [replace(won, status="running")]) == set()
 
 
-def test_a_control_that_ignores_what_differs_serves_the_next_winner_too(space):
-    before, after = ({trial.id for trial in followers(space, winner(weight=w))} for w in (1.5, 2.5))
+def test_winners_share_controls_that_ignore_what_differs_between_them(space):
+    before, after = (
+        {trial.id for trial in follow_ups(space, winner(weight=w))} for w in (1.5, 2.5)
+    )
     assert all("cross_entropy" in name for name in before & after)
     assert len(before & after) == 3
 
 
-def test_fresh_seeds_are_none_that_the_search_or_its_controls_had(make_space):
+def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space):
     space = make_space(ARMS, (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3))
     assert space.confirm_seeds == (2, 4, 5)
     assert space.fresh_seeds == (1, 3, 2, 4, 5)
@@ -95,19 +99,21 @@ def test_fresh_seeds_are_none_that_the_search_or_its_controls_had(make_space):
     ("keys", "value", "message"),
     [
         (("confirm", "seeds"), [0, 1], "confirm.seeds: must be fresh.* received 0"),
-        (("confirm", "seeds"), [1, 1], "confirm.seeds.*: each must be there once, received 1"),
-        (("confirm", "seeds"), -1, r"confirm\.seeds.*greater than or equal to 0"),
+        (("confirm", "seeds"), [1, 1], "confirm.seeds.*: each may be given once, received 1"),
+        (("confirm", "seeds"), -1, r"confirm\.seeds: must be .* from 0 .* received -1"),
+        (("confirm", "seeds"), "x", r"^small.yaml: confirm\.seeds: must be .* received 'x'$"),
+        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds or a list"),
         (("controls", "arms"), ["focusnet"], r"controls\.arms.*cross_entropy.*received 'focusnet'"),
         (("controls", "arms"), ["placebo", "placebo"], "received 'placebo' twice"),
         (("space", "seed"), {"choice": [0, 1]}, "space.seed: .*confirm.seeds"),
     ],
 )
-def test_wrong_controls_and_seeds_are_told_by_path(make_space, keys, value, message):
+def test_wrong_controls_and_seeds_are_reported_by_path(make_space, keys, value, message):
     with pytest.raises(ConfigError, match=message):
         make_space((keys, value))
 
 
-def test_a_placebo_without_stored_logits_is_refused_before_anything_starts(make_space):
+def test_a_placebo_without_stored_logits_is_refused(make_space):
     online = {"choice": ["stored", "online"]}
     with pytest.raises(ConfigError, match=r"controls\.arms: placebo shuffles stored logits"):
         make_space(ARMS, (("space", "focus.template_logits"), online))
@@ -122,12 +128,12 @@ def test_templates_are_counted_for_each_stratum_and_each_fresh_seed(make_space):
     assert none.templates_at_most() == none.trials_in_all
 
 
-def test_controls_follow_when_the_whole_search_of_a_stratum_has_ended(space, ledger):
+def test_controls_start_when_the_search_of_their_stratum_has_ended(space, ledger):
     search = LedgerSearch(space, ledger)
     assert search.remaining() == 2 * (2 + 8)
     first = [search.suggest(str(i)) for i in range(4)]
     assert {one["phase"] for one in first} == {"search"}
-    assert search.suggest("4") is None, "no search has ended, so that none has a winner"
+    assert search.suggest("4") is None, "no search has ended, so none has a winner"
     of_25 = [one for one in first if one["data.subset"] == 25]
     end(ledger, of_25[0], 0.6)
     assert search.suggest("5") is None
@@ -144,7 +150,7 @@ def test_controls_follow_when_the_whole_search_of_a_stratum_has_ended(space, led
     assert LedgerSearch(space, ledger).remaining() == 8 + 8
 
 
-def test_a_stratum_without_a_winner_has_nothing_to_follow(space, ledger):
+def test_a_stratum_without_a_winner_has_no_controls(space, ledger):
     search = LedgerSearch(space, ledger)
     first = [search.suggest(str(i)) for i in range(4)]
     for one in first:
@@ -154,7 +160,7 @@ def test_a_stratum_without_a_winner_has_nothing_to_follow(space, ledger):
     assert search.suggest("9") == "FINISHED"
 
 
-def test_trials_that_share_a_template_in_the_making_come_after_others(space, ledger):
+def test_trials_whose_template_is_in_training_come_last(space, ledger):
     search = LedgerSearch(space, ledger)
     for one in [search.suggest(str(i)) for i in range(4)]:
         end(ledger, one)
@@ -166,7 +172,7 @@ def test_trials_that_share_a_template_in_the_making_come_after_others(space, led
     assert {one["arm"] for one in confirm[:4]} == {"focusnet"}
 
 
-def test_former_winners_trials_stay_and_belong_to_nobody(space, ledger):
+def test_trials_of_a_former_winner_stay_and_belong_to_no_winner(space, ledger):
     search = LedgerSearch(space, ledger)
     first = [search.suggest(str(i)) for i in range(4)]
     for value, one in enumerate(first):
@@ -175,17 +181,17 @@ def test_former_winners_trials_stay_and_belong_to_nobody(space, ledger):
     trials = ledger.trials()
     named = winner_of(space, trials)
     assert set(named) == before
-    assert searches_ended(space, trials) == {25, 100}
+    assert ended_searches(space, trials) == {25, 100}
     better = replace(winner(weight=9.0), id="better", result={"metrics": {METRIC: 0.9}})
     now = [*trials, replace(better, status="finished")]
     table = trials_table(now, list(space.domains), winner_of(space, now)).set_index("trial")
     of_25 = table[(table["data.subset"] == 25) & (table["phase"] != "search")]
     assert set(of_25.loc[of_25["arm"] == "cross_entropy", "winner"]) == {"better"}
     assert of_25.loc[of_25["arm"] != "cross_entropy", "winner"].isna().all()
-    assert set(all_followers(space, now)) == {25, 100}
+    assert set(all_follow_ups(space, now)) == {25, 100}
 
 
-def test_confirming_alone_needs_a_search_that_has_ended(space, ledger, make_space):
+def test_confirm_is_refused_before_the_search_has_ended(space, ledger, make_space):
     with pytest.raises(ConfigError, match="holds no study"):
         check_search_ended(ledger, space, "RESUME")
     ledger.begin(space.content())

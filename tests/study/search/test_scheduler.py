@@ -1,4 +1,4 @@
-"""ASHA within a stratum, and never across."""
+"""ASHA stops trials within a stratum, never across strata."""
 
 import copy
 import pickle
@@ -29,7 +29,7 @@ def report(scheduler, trial, epoch, value, stage="focus"):
     return scheduler.on_trial_result(None, trial, record)
 
 
-def test_a_trial_behind_its_own_stratum_stops_and_one_of_a_harder_stratum_does_not(asha):
+def test_trials_are_compared_within_their_stratum_only(asha):
     for name, value in (("a", 0.8), ("b", 0.7), ("c", 0.75)):
         assert report(asha, add(asha, name, 100), 1, value) == "CONTINUE"
     for name, value in (("a", 0.8), ("b", 0.85)):
@@ -40,14 +40,14 @@ def test_a_trial_behind_its_own_stratum_stops_and_one_of_a_harder_stratum_does_n
     assert asha.stopped == {"behind"}
 
 
-def test_epochs_of_the_template_decide_nothing(asha):
+def test_epochs_of_the_template_are_ignored(asha):
     report(asha, add(asha, "a", 100), 2, 0.9)
     behind = add(asha, "b", 100)
     assert report(asha, behind, 2, 0.1, stage="template") == "CONTINUE"
     assert report(asha, behind, 2, 0.1) == "STOP"
 
 
-def test_where_not_every_epoch_is_evaluated_the_first_one_that_is_decides(asha):
+def test_if_not_every_epoch_is_evaluated_the_next_evaluated_one_decides(asha):
     report(asha, add(asha, "a", 100), 3, 0.9)
     behind = add(asha, "b", 100)
     unseen = {"stage": "focus", "epoch": 2, "epochs": 6, "focus/train/loss": 9.0}
@@ -55,7 +55,7 @@ def test_where_not_every_epoch_is_evaluated_the_first_one_that_is_decides(asha):
     assert report(asha, behind, 3, 0.1) == "STOP"
 
 
-def test_the_final_results_of_a_trial_decide_nothing(asha):
+def test_the_final_results_of_a_trial_are_ignored(asha):
     report(asha, add(asha, "a", 100), 2, 0.9)
     assert asha.on_trial_result(None, add(asha, "b", 100), {METRIC: 0.1}) == "CONTINUE"
 
@@ -72,7 +72,7 @@ def test_rungs_are_filled_from_an_earlier_run(asha):
     assert report(asha, add(asha, "other", 25), 2, 0.5) == "CONTINUE"
 
 
-def test_a_trial_that_goes_on_is_known_by_its_own_name_and_judged_once_at_a_rung(asha):
+def test_a_resumed_trial_is_judged_once_at_a_rung(asha):
     asha.tell(100, "rival", {2: 0.9})
     asha.tell(100, "again", {1: 0.2, 2: 0.3})
     config = {"trial": "again", "data.subset": 100}
@@ -90,6 +90,6 @@ def test_ending_a_trial_in_any_order_is_no_error(asha):
     assert report(asha, add(asha, "a", 100), 1, 0.5) == "CONTINUE"  # taken up again
 
 
-def test_tunes_snapshots_find_nothing_to_keep(asha):
+def test_tunes_snapshots_are_empty(asha):
     assert copy.deepcopy(asha) is asha
     assert vars(pickle.loads(pickle.dumps(asha))) == {}  # noqa: S301 (just written)

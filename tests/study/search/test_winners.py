@@ -1,4 +1,4 @@
-"""Weights stay for each stratum's best trial only, whenever the driver dies."""
+"""Only each stratum's winner keeps its weights, even if the driver dies at any time."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_members_of_an_ensemble_keep_their_weights_beside_the_winners(ledger):
     assert kept(ledger, "checkpoint.pt") == set()
 
 
-def test_another_driver_goes_on_from_what_the_ledger_says(ledger):
+def test_another_driver_continues_from_the_ledger(ledger):
     for index, value in enumerate((0.4, 0.6, 0.5)):
         finish(begin(ledger, f"t{index}", index=index), value)
     record_end(begin(ledger, "failed", index=3), "failed", "why")
@@ -83,7 +83,7 @@ def test_another_driver_goes_on_from_what_the_ledger_says(ledger):
     assert kept(ledger) == {"t1", "running"}
 
 
-def test_only_trials_that_go_on_keep_checkpoints_and_half_written_files(ledger):
+def test_only_running_trials_keep_checkpoints_and_half_written_files(ledger):
     running = begin(ledger, "running", index=1)
     ended = begin(ledger, "ended")
     own = ended / "template" / ".key.x.part"

@@ -1,4 +1,4 @@
-"""Finding a space file and changing it from the command line."""
+"""A space file is found, read, and changed by --set."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def file(tmp_path):
     return path
 
 
-def test_a_bare_name_is_looked_up_here_and_then_among_the_shipped_ones(tmp_path, monkeypatch):
+def test_a_bare_name_is_looked_up_here_and_then_in_search_spaces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_space_file("demo.yaml") == SHIPPED / "demo.yaml"
     assert find_space_file("demo") == SHIPPED / "demo.yaml"
@@ -25,7 +25,7 @@ def test_a_bare_name_is_looked_up_here_and_then_among_the_shipped_ones(tmp_path,
     assert find_space_file("demo.yaml").absolute() == tmp_path / "demo.yaml"
 
 
-def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_with_the_available_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"--space demmo.yaml: .*demo.yaml, focus.yaml"):
         find_space_file("demmo.yaml")
@@ -48,19 +48,19 @@ def test_set_changes_values_at_paths_in_order(file):
     assert content["resources"] == {"gpu": 0.5}
 
 
-def test_all_after_space_is_the_name_of_a_parameter(file):
+def test_everything_after_space_is_the_name_of_a_parameter(file):
     content = read_space_file(
         file, ["space.data.subset={choice: [5, 10]}", "space.focus.weight=null"]
     )
     assert content["space"] == {"data.subset": {"choice": [5, 10]}}
 
 
-def test_every_bad_assignment_is_told(file):
+def test_every_bad_assignment_is_reported(file):
     with pytest.raises(ConfigError) as error:
         read_space_file(file, ["search.trials", "trial.data.root.x=1", "name={", "=3"])
     trials, root, name, nothing = error.value.problems
     assert "--set search.trials: must be key=value" in trials
-    assert "trial.data.root holds 'a', which has no parts" in root
+    assert "trial.data.root holds 'a', which is not a section" in root
     assert "--set name" in name
     assert "not valid YAML" in name
     assert "must be key=value" in nothing

@@ -1,4 +1,4 @@
-"""A space file is judged as a whole, before anything starts."""
+"""A space file is validated as a whole, before anything starts."""
 
 from pathlib import Path
 
@@ -44,8 +44,8 @@ WRONG = [
     ),
     (("search", "stratify"), "focus.weight", "search.stratify: 'focus.weight' must be a choice"),
     (("search", "stratify"), None, "search.stratify: must be data.subset where space holds it"),
-    (("name",), "a/b", "name: must hold letters, digits"),
-    (("name",), "..", "name: must hold letters, digits"),
+    (("name",), "a/b", "name: must consist of letters, digits"),
+    (("name",), "..", "name: must consist of letters, digits"),
     (("resources", "gpu"), -1, "resources.gpu: should be greater than or equal to 0"),
     (("resources", "gpu"), 1.5, "gpu above 1 must be a whole number, received 1.5"),
     (("resources", "cpu"), 0, "resources.cpu: should be greater than 0, received 0"),
@@ -56,7 +56,7 @@ WRONG = [
         {"choice": [1]},
         "space.focus.wieght: the trial has no such setting (did you mean 'focus.weight'?)",
     ),
-    (("space", "x"), {"choice": [1]}, "space.x: the trial has no such setting (name it as in"),
+    (("space", "x"), {"choice": [1]}, "space.x: the trial has no such setting (write it as in"),
     (("trial", "template"), 3, "trial.template: must be a mapping of keys to values, received 3"),
     (("space", "focus"), {"choice": [1]}, "space.focus: is a section of the trial"),
     (("space", "focus.weight"), [1, 2], "space.focus.weight: must be one of {choice: [a, b, ...]}"),
@@ -83,12 +83,13 @@ WRONG = [
     (("trial", "data", "rot"), "x", "trial.data.rot: unknown key (did you mean 'root'?)"),
     (("trial", "data", "root"), ..., "trial.data.root: must be given"),
     (("trial", "template", "epochs"), 2.5, "trial.template.epochs: should be a valid integer"),
-    (("trial", "arm"), "placebo", "trial.arm: a study searches over FocusNet trials"),
-    (("space", "arm"), {"choice": ["placebo"]}, "space.arm: a study searches over FocusNet trials"),
+    (("trial", "arm"), "placebo", "trial.arm: is set by the study: FocusNet in the search"),
+    (("space", "arm"), {"choice": ["placebo"]}, "space.arm: is set by the study"),
     (
         ("trial", "seed"),
         3,
-        "those of the winners, received 3",
+        "trial.seed: is set by the study: see search.seed, controls.seeds and confirm.seeds; "
+        "received 3",
     ),
     (("trial", "compute"), {"device": "cuda"}, "resources.gpu: must be above 0 where"),
     (
@@ -101,9 +102,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("keys", "value", "message"), WRONG)
-def test_a_mistake_is_named_with_its_path_its_rule_and_what_was_received(
-    content, keys, value, message
-):
+def test_a_mistake_is_reported_with_path_rule_and_value(content, keys, value, message):
     put(content, keys, value)
     with pytest.raises(ConfigError) as error:
         validate_space(content, "small.yaml")
@@ -111,7 +110,7 @@ def test_a_mistake_is_named_with_its_path_its_rule_and_what_was_received(
     assert len(error.value.problems) == 1, error.value.problems
 
 
-def test_select_is_looked_at_by_the_time_that_trials_are_compared(make_space):
+def test_the_first_evaluation_comes_no_later_than_the_first_comparison(make_space):
     asha = ("search", "scheduler"), {"name": "asha", "grace_epochs": 2}
     make_space(asha, (("trial", "compute"), {"eval_epochs": 2}))
     make_space((("trial", "compute"), {"eval_epochs": 3}))
@@ -119,14 +118,14 @@ def test_select_is_looked_at_by_the_time_that_trials_are_compared(make_space):
         make_space(asha, (("trial", "compute"), {"eval_epochs": 3}))
 
 
-def test_every_range_in_a_grid_is_told(make_space):
+def test_every_range_in_a_grid_is_reported(make_space):
     with pytest.raises(ConfigError) as error:
         make_space((("search", "algorithm"), "grid"))
     for problem, path in zip(error.value.problems, ("weight", "threshold"), strict=True):
         assert f"space.focus.{path}: a grid needs {{choice: [...]}}, received" in problem
 
 
-def test_all_mistakes_are_told_at_once(content):
+def test_all_mistakes_are_reported_at_once(content):
     put(content, ("serach",), {})
     put(content, ("search", "trials"), 0)
     put(content, ("space", "focus.threshold"), {"uniform": [0.5, 1]})
@@ -134,9 +133,9 @@ def test_all_mistakes_are_told_at_once(content):
     put(content, ("trial", "data", "rot"), "x")
     with pytest.raises(ConfigError) as error:
         validate_space(content, "small.yaml")
-    told = "\n".join(error.value.problems)
+    reported = "\n".join(error.value.problems)
     for part in ("serach", "search.trials", "focus.threshold", "received 0", "101", "data.rot"):
-        assert part in told
+        assert part in reported
 
 
 def test_more_trials_than_distinct_configurations_are_refused(make_space):
@@ -157,20 +156,40 @@ def test_a_grid_has_as_many_trials_as_points_unless_fewer_are_asked_for(make_spa
     assert make_space(*grid).trials_per_stratum == 3
 
 
-def test_relative_paths_count_from_the_current_folder_and_words_stay(
-    make_space, tmp_path, monkeypatch
-):
+def test_relative_paths_are_made_absolute_and_keywords_are_kept(make_space, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space = make_space(
         (("trial", "data", "root"), "data/tau"),
         (("trial", "model", "weights"), "passt.pt"),
         (("space", "augment.dir_folder"), {"choice": [None, "dirs", "/a/b"]}),
     )
-    assert space.trial["data"]["root"] == str(tmp_path / "data" / "tau")
-    assert space.trial["model"]["weights"] == str(tmp_path / "passt.pt")
+    assert space.base.data.root == str(tmp_path / "data" / "tau")
+    assert space.base.model.weights == str(tmp_path / "passt.pt")
     assert space.domains["augment.dir_folder"].values == (None, str(tmp_path / "dirs"), "/a/b")
-    assert make_space().trial["data"]["root"] == "synthetic"
-    assert make_space().trial["model"]["weights"] == "none"
+    assert make_space().base.data.root == "synthetic"
+    assert make_space().base.model.weights == "none"
+
+
+def test_the_base_of_all_trials_has_first_values_except_below_focus(make_space):
+    space = make_space(
+        (("space", "data.subset"), {"choice": [25, 100]}),
+        (("space", "template.lr"), {"choice": [1e-4, 1e-3]}),
+        (("space", "focus.temperature"), {"choice": [1.0, 4.0]}),
+        (("trial", "focus"), {"weight": 3.0}),
+        (("search", "seed"), 7),
+    )
+    base = space.base
+    assert (base.seed, base.data.subset, base.template.lr) == (7, 25, 1e-4)
+    # An arm that does not use a searched focus setting is trained with these.
+    assert (base.focus.weight, base.focus.temperature, base.focus.threshold) == (3.0, 2.0, None)
+    trial = space.trial_config(space.first_values() | {"focus.weight": 0.5})
+    assert (trial.seed, trial.focus.weight, trial.focus.temperature) == (7, 0.5, 1.0)
+
+
+def test_a_stated_focus_setting_must_be_valid_even_if_it_is_searched(make_space):
+    # Controls that do not use the parameter are trained with the stated value.
+    with pytest.raises(ConfigError, match=r"trial\.focus\.weight: should be .* received -1"):
+        make_space((("trial", "focus"), {"weight": -1.0}))
 
 
 def test_scheduler_none_may_be_written_as_a_word(make_space):
@@ -178,7 +197,7 @@ def test_scheduler_none_may_be_written_as_a_word(make_space):
     assert make_space((("search", "scheduler"), None)).search.scheduler.name == "none"
 
 
-def test_the_most_focusnet_epochs_follow_the_template_where_they_are_not_given(make_space):
+def test_focus_epochs_default_to_the_templates(make_space):
     assert make_space().focus_epochs() == 6
     assert make_space((("space", "template.epochs"), {"int": [2, 9]})).focus_epochs() == 9
     assert make_space((("space", "focus.epochs"), {"choice": [None, 4]})).focus_epochs() == 6
@@ -193,7 +212,7 @@ def test_every_shipped_file_can_be_planned_and_is_named_in_the_readme(file: Path
     assert f"| `{file.name}` |" in (SHIPPED.parent / "README.md").read_text()
 
 
-def test_a_second_objective_needs_no_scheduler_and_another_metric(make_space):
+def test_a_second_objective_needs_another_metric_and_no_scheduler(make_space):
     second = (("search", "second_metric"), "focus/select/calibration_error")
     space = make_space(second)
     assert space.search.metrics == ("focus/select/macro_accuracy", second[1])
@@ -207,7 +226,7 @@ def test_a_second_objective_needs_no_scheduler_and_another_metric(make_space):
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.yaml")), ids=lambda file: file.name)
-def test_the_resolved_space_of_every_shipped_file_is_a_space_file_with_the_same_meaning(file: Path):
+def test_the_recorded_space_of_every_shipped_file_validates_to_itself(file: Path):
     space = validate_space(read_yaml(file), file.name)
     resolved = space.content()
     assert validate_space(resolved, "space.yaml").content() == resolved

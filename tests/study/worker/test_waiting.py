@@ -38,7 +38,7 @@ def test_an_interrupted_study_ends_soon_although_its_trial_waits_for_a_template(
         "search.seed=0",
     ]
     space = validate_space(read_space_file(ROOT / "search_spaces" / "demo.yaml", changes), "demo")
-    settings = space.trial_settings(space.first_values()) | {"seed": 0}
+    settings = space.trial_config(space.first_values()).model_dump()
     spawn = multiprocessing.get_context("spawn")
     builder = spawn.Process(target=run_trial, args=(settings, tmp_path / "builder", pause))
     builder.start()

@@ -1,4 +1,4 @@
-"""A trial as the search of its stratum sees it when it chooses the next one."""
+"""Earlier trials of a stratum, as the search sees them when it chooses the next configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from study.ledger.ledger import Trial
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A trial of the same stratum that was handed out before."""
+class PastTrial:
+    """An earlier trial of the same stratum."""
 
     parameters: dict[str, Any]
     state: Literal["finished", "stopped", "failed", "running"]
-    values: tuple[float | None, ...] = ()  # of a finished trial, one for each objective
+    values: tuple[float | None, ...] = ()  # of a finished trial, one per objective
     curve: dict[int, float] = field(default_factory=dict)  # the metric by epoch
 
 
-def earlier(trial: Trial, metrics: Sequence[str]) -> Earlier:
-    """A trial of the ledger as a search for the best ``metrics`` looks at it."""
-    return Earlier(
+def past_trial(trial: Trial, metrics: Sequence[str]) -> PastTrial:
+    """A trial of the ledger, for a search that optimises ``metrics``."""
+    return PastTrial(
         parameters=trial.parameters,
         state="running" if trial.status == "pending" else trial.status,
         values=tuple(trial.metrics.get(metric) for metric in metrics),
