@@ -3,7 +3,6 @@
 It knows nothing of Ray: a study hands in ``report``.
 """
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -16,9 +15,9 @@ import yaml
 from safetensors.torch import save_file
 
 from focusnet.arms import MASKED, settings_of_arm
+from focusnet.auto_settings import resolve
 from focusnet.config import TrialConfig, cache_folder, validate
 from focusnet.errors import Unheard
-from focusnet.settling import settle
 from focusnet.store import CHECKPOINT
 from focusnet.system.atomic import replacing, write_json, write_text
 from focusnet.training.checkpoint import Checkpoint, StageState
@@ -109,9 +108,7 @@ class _Trial:
         self.cache = cache_folder(trial.data.cache)
         self.data = prepare_data(trial)
         epochs = trial.template.epochs + (trial.focus.epochs or trial.template.epochs)
-        self.trial, settled = settle(trial, self.out_dir, epochs * len(self.data.train))
-        for name, choice in settled.items():
-            print(f"{name}: {choice}", file=sys.stderr, flush=True)
+        self.trial = resolve(trial, self.out_dir, epochs * len(self.data.train))
         self.stages = Stages(self.trial, self.data, self.cache, gpu_share)
         self.classes = self.data.dataset.classes
         self.splits: dict[str, Rows] = {"train": self.data.train, **self.data.halves}

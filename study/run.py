@@ -23,10 +23,10 @@ from study.plan.describe import describe_plan
 from study.plan.disk import check_disk, fullest, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.project import ROOT
-from study.settling import as_begun, settle
 from study.space.file import find_space_file, read_space_file
 from study.space.space import Space
 from study.space.validation import validate_space
+from study.tune.auto_settings import resolve_auto, with_recorded
 
 if TYPE_CHECKING:
     from study.remote.trial import RemoteTrialRunner
@@ -54,7 +54,7 @@ def main(
         space = validate_space(read_space_file(path, options.set), path.name)
         ledger = _ledger(space, options.results)
         folder = ledger.folder
-        space = as_begun(space, ledger)
+        space = with_recorded(space, ledger)
         if options.plan:
             _print_plan(space, ledger, measure=not options.no_measure)
             return DONE
@@ -133,7 +133,7 @@ def _conduct(
             from study.tune.run_search import run_search
 
             data = (prepare or prepare_data)(space)
-            space, settled = settle(space, slots)
+            space, settled = resolve_auto(space, slots)
             for name, choice in settled.items():
                 print(f"  {name:<12} {choice}", flush=True)
             ledger.begin(space.content())

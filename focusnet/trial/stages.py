@@ -73,7 +73,7 @@ class Stages:
         self.classes = data.dataset.classes
         self.device = pick_device(trial.compute.device)
         if "auto" in (trial.compute.precision, trial.compute.compile):
-            raise ValueError("what is left to the machine is not settled, see focusnet.settling")
+            raise ValueError("auto is not resolved, see focusnet.auto_settings")
         if trial.compute.compile and self.device.type == "cpu":
             raise ConfigError("compute.compile: must be false on a CPU, received true")
         torch.set_num_threads(trial.compute.threads)

@@ -142,15 +142,12 @@ def _stages(space: Space, example: TrialConfig) -> str:
 def _precision(example: TrialConfig) -> str:
     if example.compute.precision != "auto":
         return example.compute.precision
-    return (
-        "bf16 where the GPU has it, on a CPU where it is clearly faster: settled before the first "
-        "trial, for all of them"
-    )
+    return "bf16 if every node's GPU has it, else fp32; chosen before the first trial"
 
 
 def _compilation(example: TrialConfig) -> str:
     if example.compute.compile == "auto":
-        return "where it saves more time than it takes: settled likewise"
+        return "if trials are long enough and every node can; chosen before the first trial"
     return "by torch.compile"
 
 

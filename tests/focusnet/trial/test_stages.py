@@ -97,6 +97,6 @@ def test_a_cpu_compiles_nothing(make_stages):
         make_stages(compile=True)
 
 
-def test_a_precision_must_be_settled_before_anything_is_trained(make_stages):
-    with pytest.raises(ValueError, match="not settled"):
+def test_auto_must_be_resolved_before_anything_is_trained(make_stages):
+    with pytest.raises(ValueError, match="not resolved"):
         make_stages(precision="auto")
