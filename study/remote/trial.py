@@ -7,6 +7,7 @@ there has been given up for dead, and carries nothing any more.
 """
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -27,6 +28,8 @@ from study.remote.retry import Carrier, Persistence
 from study.remote.templates import RemoteTemplates
 from study.space.space import with_values
 from study.worker.trainable import RunTrial, conduct_trial
+
+logger = logging.getLogger(__name__)
 
 _EVERY = 5.0  # seconds between two looks at what is to be carried
 _STARTED, _EPOCHS, _RESULT, _ENDED = "started.json", "epochs.jsonl", "result.json", "ended.json"
@@ -86,7 +89,7 @@ class RemoteTrialRunner:
         place = open_place(self.address)
         copies = working_copies(cache_folder(settings["data"]["cache"]), place)
         folder = TrialFolder(copies / ".workers" / self.study / trial)
-        persistence = Persistence(folder.say)
+        persistence = Persistence(logger.info)
         own = place.below(f"{self.study}/trials/{trial}")
         template = settings.get("template") or {}
         shared = place.below(TEMPLATES) if template.get("reuse", True) else own.below("template")
@@ -96,8 +99,8 @@ class RemoteTrialRunner:
         attempt.take_over()
         if not (folder.path / "trial.json").is_file():
             raise Unreachable(f"{own.url}: the trial's record is not there")
-        templates = RemoteTemplates(shared, persistence, folder.say)
-        attempt.conduct(settings, report, run_trial, {**options, "elsewhere": templates})
+        templates = RemoteTemplates(shared, persistence, logger.info)
+        attempt.conduct(settings, report, run_trial, {**options, "template_exchange": templates})
 
 
 class _Attempt:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ray import tune
 from ray.tune.trainable import wrap_function
 
-from focusnet.errors import FocusNetError, Unheard
+from focusnet.errors import FocusNetError, ReportNotDelivered
 from focusnet.system.atomic import write_text
 from focusnet.system.full_disk import disk_full
 from study.errors import Superseded, Unreachable
@@ -177,7 +177,7 @@ def _decided(
             report(record)
         except SystemExit:
             if read_trial(folder).status != "stopped":
-                raise Unheard from None
+                raise ReportNotDelivered from None
             raise
 
     return tell

@@ -1,4 +1,4 @@
-"""Templates of folds whose builder is killed (SIGKILL), and trials side by side that need them."""
+"""Templates of folds when their builder is killed (SIGKILL) and when trials share them."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from killed_processes import content, die_around, settings, start
 
 import focusnet.training.loop
 import focusnet.trial.cross_fitting
+import focusnet.trial.template_training
 from focusnet.pipeline import TrialResult, run_trial
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = {
     "fold 1, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 15 + 8, False),
     "fold 2, epoch 2 written, not renamed": (torch, "save", 3 + 3 + 2, True),
-    "fold 2, not complete": (focusnet.trial.cross_fitting, "write_template", 2, True),
+    "fold 2, not complete": (focusnet.trial.template_training, "write_template", 3, True),
     "between the folds": (focusnet.trial.cross_fitting, "align_logits", 1, False),
 }
 
@@ -64,12 +65,12 @@ def test_a_trial_killed_in_its_folds_ends_as_the_undisturbed_one(
 ):
     out = tmp_path / "out"
     kill_at(moment, trial, out)
-    before = (out / "log.txt").read_text()
+    before = (out / "trial.log").read_text()
     assert content(run_trial(trial, out), out) == undisturbed[0]
-    log = (out / "log.txt").read_text()[len(before) :]
+    log = (out / "trial.log").read_text()[len(before) :]
     assert ("training fold 1 of 2" in log) == ("fold 1" in moment)
-    assert ("fold 1 of 2: going on after epoch 2" in log) == ("fold 1" in moment)
-    assert ("fold 2 of 2: going on after epoch" in log) == ("fold 2" in moment)
+    assert ("fold 1 of 2: resumes after epoch 2" in log) == ("fold 1" in moment)
+    assert ("fold 2 of 2: resumes after epoch" in log) == ("fold 2" in moment)
     left = {path.name for path in (*out.rglob("*"), *(tmp_path / "cache").rglob("*"))}
     assert not {name for name in left if "checkpoint" in name or "building" in name}
 
@@ -77,7 +78,7 @@ def test_a_trial_killed_in_its_folds_ends_as_the_undisturbed_one(
 def test_another_trial_takes_over_from_the_killed_builder_of_a_fold(trial, undisturbed, tmp_path):
     kill_at("fold 1, amid epoch 3", trial, tmp_path / "killed")
     result = run_trial(trial, tmp_path / "out")
-    assert "fold 1 of 2: going on after epoch 2" in (tmp_path / "out" / "log.txt").read_text()
+    assert "fold 1 of 2: resumes after epoch 2" in (tmp_path / "out" / "trial.log").read_text()
     metrics, _, predictions, weights, reused, _ = content(result, tmp_path / "out")
     assert (metrics, predictions, weights) == tuple(undisturbed[0][i] for i in (0, 2, 3))
     assert reused, "the template itself was complete"
@@ -89,7 +90,7 @@ def test_trials_side_by_side_share_the_work_and_train_each_fold_once(trial, undi
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    logs = [(out / "log.txt").read_text() for out in outs]
+    logs = [(out / "trial.log").read_text() for out in outs]
     for fold in ("training fold 1 of 2", "training fold 2 of 2"):
         assert sum(log.count(fold) for log in logs) == 1
     for out in outs:
@@ -115,5 +116,5 @@ def test_a_trial_can_be_stopped_after_any_epoch_of_a_fold_and_says_where_it_is(
     assert heard == [at(1)] * 4 + [at(2)] * 3
     assert json.loads((out / "waiting.json").read_text())["at"] == at(2)
     assert content(run_trial(trial, out), out) == undisturbed[0]
-    assert "fold 2 of 2: going on after epoch 2" in (out / "log.txt").read_text()
+    assert "fold 2 of 2: resumes after epoch 2" in (out / "trial.log").read_text()
     assert not (out / "waiting.json").exists()

@@ -19,9 +19,11 @@ from killed_processes import EPOCHS, content, die_around, settings, start, wait_
 import focusnet.pipeline
 import focusnet.training.checkpoint
 import focusnet.training.loop
-from focusnet.errors import TrainingError, Unheard
+import focusnet.trial.template_training
+from focusnet.errors import ReportNotDelivered, TrainingError
 from focusnet.pipeline import TrialResult, run_trial
 from focusnet.trial.folder import TrialFolder
+from focusnet.trial.reporter import Reporter
 
 pytestmark = pytest.mark.slow
 
@@ -88,12 +90,12 @@ MOMENTS = {
     "template, epoch 1 written, not renamed": (torch, "save", 1, True, ""),
     "template, epoch 2 written, not renamed": (torch, "save", 2, True, ""),
     "template, epoch 2 told, not recorded": (TrialFolder, "add", 2, False, ""),
-    "template, not complete": (focusnet.pipeline, "write_template", 1, True, ""),
+    "template, not complete": (focusnet.trial.template_training, "write_template", 1, True, ""),
     "focus, amid epoch 1": (focusnet.training.loop.Stage, "training_step", 17, False, ""),
     "focus, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 28, False, ""),
     "focus, epoch 2 written, not renamed": (torch, "save", EPOCHS + 2, True, ""),
     "focus, epoch 2 saved, not told": (
-        focusnet.pipeline._Trial, "_tell", EPOCHS + 2, False, "",
+        Reporter, "report_and_record", EPOCHS + 2, False, "",
     ),
     "focus, epoch 2 told, not recorded": (TrialFolder, "add", EPOCHS + 2, False, "focus 2"),
     "focus, last epoch recorded": (TrialFolder, "add", 2 * EPOCHS, True, ""),
@@ -110,9 +112,9 @@ def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, 
     twice = MOMENTS[moment][4]
     expected = ONCE + Counter([twice] if twice else [])
     if moment == "focus, epoch 2 saved, not told":
-        assert "focus: going on after epoch 2" in (out / "log.txt").read_text()
+        assert "focus: resumes after epoch 2" in (out / "trial.log").read_text()
     if moment == "template, epoch 2 told, not recorded":
-        assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+        assert "template: resumes after epoch 2" in (out / "trial.log").read_text()
     assert told(out) == expected
     left = {path.name for path in (*out.rglob("*"), *(tmp_path / "cache").rglob("*"))}
     assert not {name for name in left if "checkpoint" in name or "building" in name}
@@ -148,7 +150,7 @@ def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
     process.join(60)
     assert process.exitcode == status
     assert content(run_trial(trial, out), out) == undisturbed[0]
-    assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+    assert "template: resumes after epoch 2" in (out / "trial.log").read_text()
 
 
 def run_until_signal(trial: dict, out: Path, number: int) -> None:
@@ -171,13 +173,13 @@ def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, und
     builder = start(run_trial, trial, tmp_path / "a", partial(pause_in_epoch_2, reached))
     wait_until(reached.exists)
     waiter = start(run_trial, trial, tmp_path / "b", teller(tmp_path / "b"))
-    log = tmp_path / "b" / "log.txt"
+    log = tmp_path / "b" / "trial.log"
     wait_until(lambda: log.exists() and "waiting for template" in log.read_text())
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
     waiter.join(60)
     assert waiter.exitcode == 0
-    assert "template: going on after epoch 2" in log.read_text()
+    assert "template: resumes after epoch 2" in log.read_text()
     result = TrialResult(**json.loads((tmp_path / "b" / "result.json").read_text()))
     assert content(result, tmp_path / "b") == undisturbed[0]
     assert told(tmp_path / "b") == Counter(["template 3", "focus 1", "focus 2", "focus 3"])
@@ -216,10 +218,10 @@ def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_p
     assert (out / focusnet.training.checkpoint.CHECKPOINT).exists()
     result = run_trial(trial, out)
     assert content(result, out)[:4] == undisturbed[0][:4]
-    assert "checkpoint.pt is of other settings and not used" in (out / "log.txt").read_text()
+    assert "checkpoint.pt is of other settings and not used" in (out / "trial.log").read_text()
 
 
-@pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (Unheard, 1)])
+@pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (ReportNotDelivered, 1)])
 def test_an_epoch_whose_report_nobody_took_is_reported_again(
     kind, again, trial, undisturbed, tmp_path
 ):
@@ -242,7 +244,7 @@ def test_a_loss_that_is_not_finite_leaves_nothing_to_go_on_from(trial, tmp_path,
     (left,) = (tmp_path / "cache" / "templates").glob("*.building")
     assert (left / focusnet.training.checkpoint.CHECKPOINT).exists()
     monkeypatch.setattr(
-        focusnet.pipeline.CrossEntropy,
+        focusnet.trial.template_training.CrossEntropy,
         "forward",
         lambda self, logits, batch, spec: {"loss": logits.sum() * float("nan")},
     )

@@ -1,4 +1,4 @@
-"""What a stage makes of a trial's settings."""
+"""How a trial's settings shape its stages."""
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.pipeline import run_trial
+from focusnet.trial.data import prepare_data
 from focusnet.trial.logits import align_logits
-from focusnet.trial.preparation import prepare_data
 from focusnet.trial.stages import Stages
+from focusnet.trial.template_key import template_determinants
 
 
 def small_trial(root, *, template=None, compute=None) -> TrialConfig:
@@ -36,14 +37,12 @@ def make_stages(tiny_dataset, tmp_path):
     return make
 
 
-def test_what_changes_no_number_is_no_part_of_what_a_template_is_known_by(make_stages):
-    known = make_stages().determinants()
-    assert known["compute"] == {"precision": "fp32", "threads": 1, "eval_batch_size": 256}
-    assert (
-        make_stages(checkpoint_epochs=0, non_finite_retries=3, eval_epochs=2).determinants()
-        == known
-    )
-    assert make_stages(precision="bf16").determinants() != known
+def test_settings_that_change_no_number_are_not_in_a_templates_key(make_stages):
+    expected = template_determinants(make_stages())
+    assert expected["compute"] == {"precision": "fp32", "threads": 1, "eval_batch_size": 256}
+    others = make_stages(checkpoint_epochs=0, non_finite_retries=3, eval_epochs=2)
+    assert template_determinants(others) == expected
+    assert template_determinants(make_stages(precision="bf16")) != expected
 
 
 @pytest.mark.parametrize(

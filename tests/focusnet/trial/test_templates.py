@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from focusnet.trial.templates import get_or_build, template_key
+from focusnet.trial.template_key import template_key
+from focusnet.trial.templates import get_or_build
 
 
 def build_slowly(store: Path, log: Path, seconds: float) -> None:

@@ -26,7 +26,7 @@ def test_a_trial_is_told_how_much_of_a_gpu_is_its_own(
     given = {}
 
     def trial(settings, folder, report, **options):
-        options.pop("elsewhere", None)
+        options.pop("template_exchange", None)
         given.update(options)
         (folder / "result.json").write_text(json.dumps({"metrics": {}}))
 
