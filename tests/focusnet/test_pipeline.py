@@ -231,7 +231,7 @@ def test_a_stop_in_report_ends_the_trial_and_leaves_no_result(tiny_dataset, tmp_
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_a_loss_that_is_not_finite_says_when_and_what_may_help(tiny_dataset, tmp_path):
+def test_a_non_finite_loss_tells_the_epoch_and_what_may_help(tiny_dataset, tmp_path):
     with pytest.raises(TrainingError, match=r"became nan in epoch \d; a smaller learning rate"):
         run_trial(settings(tiny_dataset, template__lr=1e30), tmp_path)
 
@@ -308,7 +308,7 @@ def test_every_control_shares_the_template_and_trains_its_own_second_stage(
     assert mine != theirs
     assert ("focus/warm_classes" in control.metrics) == (arm == "placebo")
     if arm == "placebo":
-        same = focusnet.training.metrics["focus/warm_classes"]
+        same = focusnet.metrics["focus/warm_classes"]
         assert control.metrics["focus/warm_classes"] == pytest.approx(same)
 
 

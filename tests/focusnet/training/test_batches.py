@@ -59,7 +59,7 @@ def test_a_clip_is_gathered_to_its_rolled_place(dtype):
         assert torch.equal(rolled, clip.roll(int(shift)))
 
 
-def test_clips_can_be_gathered_with_zeros_behind_them():
+def test_clips_can_be_padded_with_zeros():
     samples, scale = stored()
     clips = Clips(samples, scale, np.array([5, 6]))
     padded = clips.gather(length=512)
@@ -69,7 +69,7 @@ def test_clips_can_be_gathered_with_zeros_behind_them():
 
 @pytest.mark.parametrize("furthest", [0, 150])
 @pytest.mark.parametrize("taps", [None, 90])
-def test_a_batch_is_augmented_as_if_dir_and_roll_took_turns(furthest, taps):
+def test_a_batch_is_augmented_as_if_dir_came_first_and_then_roll(furthest, taps):
     samples, scale = stored()
     responses = None
     if taps is not None:

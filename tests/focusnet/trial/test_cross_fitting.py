@@ -102,7 +102,7 @@ def test_each_training_clip_is_predicted_once_by_a_template_that_saw_none_of_its
         assert not set(meta["identifier"][seen]) & set(meta["identifier"][predicted])
 
 
-def test_a_folds_logits_are_those_of_the_template_that_its_clips_alone_would_give(
+def test_a_folds_logits_equal_those_of_a_trial_on_the_other_folds_clips_alone(
     finished, folds, tiny_dataset, tmp_path
 ):
     # A data set that holds the clips of the other fold for training and the rest for testing: a
@@ -150,7 +150,7 @@ def test_the_second_stage_and_its_statistics_are_of_the_out_of_fold_logits(
     assert result.metrics["folds/seconds"] > 0
 
 
-def test_folds_are_no_part_of_what_a_trial_reports_and_the_gain_is_over_the_whole_template(
+def test_folds_are_not_reported_and_the_gain_is_over_the_whole_template(
     finished, tiny_dataset, cache, tmp_path
 ):
     result, out, reports = finished
@@ -208,7 +208,7 @@ def test_an_arm_without_logits_trains_no_folds_and_other_folds_are_other_templat
     assert len(keys() - before) == 3
 
 
-def test_the_settings_of_the_second_stage_are_no_part_of_a_templates_key(tiny_dataset, cache):
+def test_settings_of_the_second_stage_are_not_in_a_templates_key(tiny_dataset, cache):
     plain = config(tiny_dataset, cache, template_logits="stored")
     expected = template_determinants(Stages(plain, prepare_data(plain), cache))
     assert set(expected) == {

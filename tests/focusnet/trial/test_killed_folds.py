@@ -16,7 +16,7 @@ from focusnet.pipeline import TrialResult, run_trial
 
 pytestmark = pytest.mark.slow
 
-# What dies, at which of its calls, before or after it. The template takes 15 steps and saves 3
+# What is killed, at which of its calls, before or after it. The template takes 15 steps and saves 3
 # times, then each fold takes 9 steps and saves 3 times.
 MOMENTS = {
     "fold 1, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 15 + 8, False),
@@ -33,7 +33,7 @@ def cross_fitted(root: Path, cache: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
-    """What a trial that nobody kills leaves, and a cache that holds nothing but its audio."""
+    """Results of a trial that is not killed, and a cache with nothing but its audio."""
     folder = tmp_path_factory.mktemp("undisturbed")
     result = run_trial(cross_fitted(tiny_dataset, folder / "cache"), folder / "out")
     shutil.rmtree(folder / "cache" / "templates")
@@ -60,7 +60,7 @@ def kill_at(moment: str, trial: dict, out: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_trial_killed_in_its_folds_ends_as_the_undisturbed_one(
+def test_a_trial_killed_in_its_folds_resumes_to_the_same_result(
     moment, trial, undisturbed, tmp_path
 ):
     out = tmp_path / "out"
@@ -84,7 +84,7 @@ def test_another_trial_takes_over_from_the_killed_builder_of_a_fold(trial, undis
     assert reused, "the template itself was complete"
 
 
-def test_trials_side_by_side_share_the_work_and_train_each_fold_once(trial, undisturbed, tmp_path):
+def test_trials_side_by_side_train_each_fold_once(trial, undisturbed, tmp_path):
     outs = [tmp_path / "first", tmp_path / "second"]
     processes = [start(run_trial, trial, out) for out in outs]
     for process in processes:

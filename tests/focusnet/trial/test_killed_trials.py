@@ -1,4 +1,4 @@
-"""Trials whose processes are killed (SIGKILL) end as if nothing had happened, to the bit."""
+"""Trials whose processes are killed (SIGKILL) resume to the same results, to the bit."""
 
 import json
 import os
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
-    """What a trial that nobody kills leaves, and a cache that holds nothing but its audio."""
+    """Results of a trial that is not killed, and a cache with nothing but its audio."""
     folder = tmp_path_factory.mktemp("undisturbed")
     result = run_trial(settings(tiny_dataset, folder / "cache"), folder / "out")
     expected = content(result, folder / "out")
@@ -65,7 +65,7 @@ def tell(out: Path, record: dict) -> None:
 
 
 def teller(out: Path) -> Callable[[dict], None]:
-    """A report that notes what it heard, where all processes of a trial can see it."""
+    """A report that writes what it gets to a file that all processes of a trial share."""
     return partial(tell, out)
 
 
@@ -82,7 +82,7 @@ def told(out: Path) -> Counter:
 
 ONCE = Counter(f"{stage} {e + 1}" for stage in ("template", "focus") for e in range(EPOCHS))
 
-# Name of the moment: what dies, at which of its calls, before or after it, and what is told twice.
+# Name of the moment: what is killed, at which of its calls, before or after it; what is told twice.
 # Five batches an epoch; an epoch is told before its record; the last one of focus at the end.
 MOMENTS = {
     "template, amid epoch 1": (focusnet.training.loop.Stage, "training_step", 3, False, ""),
@@ -104,7 +104,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, tmp_path):
+def test_a_killed_trial_resumes_to_the_same_result(moment, trial, undisturbed, tmp_path):
     out = tmp_path / "out"
     kill_at(moment, trial, out)
     result = run_trial(trial, out, teller(out))
@@ -121,9 +121,7 @@ def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, 
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
-    seed, trial, undisturbed, tmp_path
-):
+def test_a_trial_killed_many_times_resumes_to_the_same_result(seed, trial, undisturbed, tmp_path):
     moments, out, kills = random.Random(seed), tmp_path / "out", 0
     while kills < 40:
         process = start(run_trial, trial, out)
@@ -142,7 +140,7 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
+def test_a_signal_ends_a_trial_as_other_programs_and_the_trial_resumes(
     number, status, trial, undisturbed, tmp_path
 ):
     out = tmp_path / "out"
@@ -168,7 +166,7 @@ def signal_in_epoch_2(number: int, record: dict) -> None:
         os.kill(os.getpid(), number)
 
 
-def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, undisturbed, tmp_path):
+def test_a_waiting_trial_resumes_the_template_of_a_killed_builder(trial, undisturbed, tmp_path):
     reached = tmp_path / "reached"
     builder = start(run_trial, trial, tmp_path / "a", partial(pause_in_epoch_2, reached))
     wait_until(reached.exists)
@@ -206,7 +204,7 @@ def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide
     assert sorted(reused) == [False, True]
 
 
-def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_path):
+def test_a_checkpoint_of_other_settings_is_not_used(trial, undisturbed, tmp_path):
     def stop(record: dict) -> None:
         if (record["stage"], record["epoch"]) == ("focus", 2):
             raise SystemExit
@@ -222,7 +220,7 @@ def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_p
 
 
 @pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (ReportNotDelivered, 1)])
-def test_an_epoch_whose_report_nobody_took_is_reported_again(
+def test_an_epoch_whose_report_was_not_delivered_is_reported_again(
     kind, again, trial, undisturbed, tmp_path
 ):
     def stop(record: dict) -> None:
@@ -239,7 +237,7 @@ def test_an_epoch_whose_report_nobody_took_is_reported_again(
     assert told(out)["focus 1"] == 0
 
 
-def test_a_loss_that_is_not_finite_leaves_nothing_to_go_on_from(trial, tmp_path, monkeypatch):
+def test_a_non_finite_loss_leaves_no_checkpoint(trial, tmp_path, monkeypatch):
     kill_at("template, amid epoch 3", trial, tmp_path / "out")
     (left,) = (tmp_path / "cache" / "templates").glob("*.building")
     assert (left / focusnet.training.checkpoint.CHECKPOINT).exists()

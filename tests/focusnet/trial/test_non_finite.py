@@ -61,7 +61,7 @@ def run(tiny_dataset: Path, tmp_path: Path):
     return trial
 
 
-def test_a_stage_goes_on_from_its_last_good_epoch_with_other_random_numbers(run, spoil):
+def test_a_stage_is_retried_from_its_last_good_epoch_with_other_random_numbers(run, spoil):
     spoil(10**9)
     undisturbed, key = run("undisturbed")
     assert run("allowed", non_finite_retries=3) == (undisturbed, key)
@@ -101,8 +101,8 @@ def test_the_first_epoch_is_tried_again_from_the_initial_weights(run, spoil, mon
     assert all(torch.equal(fresh[name], again[name]) for name in fresh)
 
 
-def test_each_retry_starts_from_the_good_epoch_as_it_was(run, spoil, monkeypatch):
-    """Also its optimizer's state, which the retry before has spoiled in place."""
+def test_each_retry_starts_from_the_unchanged_state_of_the_good_epoch(run, spoil, monkeypatch):
+    """Also the optimizer's, although the retry before has changed it in place."""
     seen = []
     original = focusnet.trial.stage_training.train_stage
 
@@ -126,7 +126,7 @@ def test_after_the_last_retry_the_message_says_how_often_it_was_tried(run, spoil
     assert not list((tmp_path / "out").rglob("checkpoint.pt"))
 
 
-def test_a_trial_that_died_after_a_retry_goes_on_with_its_numbers_and_its_count(run, spoil):
+def test_a_trial_that_died_after_a_retry_resumes_with_its_random_numbers_and_its_count(run, spoil):
     spoil(BATCHES + 2)
     expected = run("undisturbed", non_finite_retries=1)
 
@@ -149,7 +149,7 @@ def test_a_trial_that_died_after_a_retry_goes_on_with_its_numbers_and_its_count(
         run("other", non_finite_retries=1)
 
 
-def test_weights_that_the_last_step_of_an_epoch_spoils_are_no_good_epoch(run, monkeypatch):
+def test_an_epoch_whose_last_step_spoils_the_weights_is_not_good(run, monkeypatch):
     original = torch.optim.Adam.step
     steps = [0]
 
