@@ -41,7 +41,7 @@ def test_a_trial_shows_its_epochs_and_its_answer_and_is_never_overwritten(tiny_d
     shown = [line for line in done.stderr.splitlines() if " epoch 1/1: loss " in line]
     assert [line.split()[0] for line in shown] == ["template", "focus"]
     assert "warm classes per clip: " in done.stdout
-    assert "epoch" not in done.stdout
+    assert " epoch 1/1" not in done.stdout
     log = (tmp_path / "results" / "mine" / "trial.log").read_text()
     assert all(line in log for line in shown)
     again = run("--config", "mine.yaml", folder=tmp_path)

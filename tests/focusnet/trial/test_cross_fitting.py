@@ -16,8 +16,6 @@ from focusnet.training.metrics import calibration_error, log_loss
 from focusnet.training.second_stage import mask_statistics
 from focusnet.trial.logits import align_logits
 from focusnet.trial.second_stage_training import SecondStageTraining
-from focusnet.trial.stages import Stages
-from focusnet.trial.template_key import template_determinants
 
 pytestmark = pytest.mark.slow
 
@@ -206,19 +204,6 @@ def test_an_arm_without_logits_trains_no_folds_and_other_folds_are_other_templat
     assert three.template_key == finished[0].template_key
     assert three.template_reused
     assert len(keys() - before) == 3
-
-
-def test_settings_of_the_second_stage_are_not_in_a_templates_key(tiny_dataset, cache):
-    plain = config(tiny_dataset, cache, template_logits="stored")
-    expected = template_determinants(Stages(plain, prepare_data(plain), cache))
-    assert set(expected) == {
-        "data", "clips", "seed", "features", "augment", "model", "weights", "template", "compute",
-        "device", "versions",
-    }  # fmt: skip
-    for focus in ({}, {"template_logits": "online"}, {"folds": 7, "weight": 2.0}):
-        trial = config(tiny_dataset, cache, **focus)
-        stages = Stages(trial, prepare_data(trial), cache)
-        assert template_determinants(stages) == expected
 
 
 def test_too_few_locations_for_the_folds_are_told_before_anything_is_trained(

@@ -11,7 +11,6 @@ from focusnet.pipeline import run_trial
 from focusnet.trial.data import prepare_data
 from focusnet.trial.logits import align_logits
 from focusnet.trial.stages import Stages
-from focusnet.trial.template_key import template_determinants
 
 
 def small_trial(root, *, template=None, compute=None) -> TrialConfig:
@@ -35,14 +34,6 @@ def make_stages(tiny_dataset, tmp_path):
         return Stages(trial, prepare_data(trial), tmp_path)
 
     return make
-
-
-def test_settings_that_change_no_number_are_not_in_a_templates_key(make_stages):
-    expected = template_determinants(make_stages())
-    assert expected["compute"] == {"precision": "fp32", "threads": 1, "eval_batch_size": 256}
-    others = make_stages(checkpoint_epochs=0, non_finite_retries=3, eval_epochs=2)
-    assert template_determinants(others) == expected
-    assert template_determinants(make_stages(precision="bf16")) != expected
 
 
 @pytest.mark.parametrize(

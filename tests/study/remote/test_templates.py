@@ -49,9 +49,9 @@ def weights(template):
 
 
 def test_what_one_node_has_built_the_other_takes(tmp_path, place, templates):
-    first = get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
+    first = get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
     second = get_or_build(
-        tmp_path / "two", "key", never, elsewhere=templates, user=tmp_path / "trial"
+        tmp_path / "two", "key", never, exchange=templates, user=tmp_path / "trial"
     )
     assert weights(first) == weights(second) == "w"
     names = {path.name for path in second.folder.iterdir()}
@@ -61,13 +61,13 @@ def test_what_one_node_has_built_the_other_takes(tmp_path, place, templates):
 
 def test_the_first_complete_one_is_everybodys(tmp_path, place, templates):
     def meanwhile(folder):
-        get_or_build(tmp_path / "one", "key", builder("first"), elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", builder("first"), exchange=templates)
 
     build = builder("second", meanwhile)
-    second = get_or_build(tmp_path / "two", "key", build, elsewhere=templates)
+    second = get_or_build(tmp_path / "two", "key", build, exchange=templates)
     assert weights(second) == "first"
     assert not (tmp_path / "two" / "key.building").exists()
-    third = get_or_build(tmp_path / "three", "key", never, elsewhere=templates)
+    third = get_or_build(tmp_path / "three", "key", never, exchange=templates)
     assert weights(third) == "first"
     assert len([name for name in place.listing() if name.endswith("weights.safetensors")]) == 1
 
@@ -85,19 +85,19 @@ def test_a_template_cut_off_on_its_way_up_is_seen_by_nobody(tmp_path, place, tem
         assert (tmp_path / "two" / "key" / "weights.safetensors").read_text() == "w"
     else:
         assert not (tmp_path / "two" / "key").exists()
-    again = get_or_build(tmp_path / "one", "key", never, elsewhere=templates)
+    again = get_or_build(tmp_path / "one", "key", never, exchange=templates)
     assert weights(again) == "w"
     assert templates.fetch("key", tmp_path / "three" / "key"), "carried up later"
 
 
 def test_a_damaged_template_is_built_anew_and_replaced(tmp_path, place, templates, said):
-    get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
+    get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
     name = next(name for name in place.listing() if name.endswith("weights.safetensors"))
     place.write(name, b"x")
-    built = get_or_build(tmp_path / "two", "key", builder("new"), elsewhere=templates)
+    built = get_or_build(tmp_path / "two", "key", builder("new"), exchange=templates)
     assert weights(built) == "new"
     assert "damaged and not used: wrong checksum of weights.safetensors" in said[0]
-    assert weights(get_or_build(tmp_path / "three", "key", never, elsewhere=templates)) == "new"
+    assert weights(get_or_build(tmp_path / "three", "key", never, exchange=templates)) == "new"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_a_manifest_that_makes_no_sense_is_none(tmp_path, place, templates, mani
     place.write("key.json", manifest)
     assert not templates.fetch("key", tmp_path / "key")
     assert not (tmp_path / "x").exists()
-    get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
-    assert weights(get_or_build(tmp_path / "two", "key", never, elsewhere=templates)) == "w"
+    get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
+    assert weights(get_or_build(tmp_path / "two", "key", never, exchange=templates)) == "w"
 
 
 def test_a_builder_goes_on_from_the_state_of_one_that_died_on_another_node(
@@ -123,7 +123,7 @@ def test_a_builder_goes_on_from_the_state_of_one_that_died_on_another_node(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        get_or_build(tmp_path / "one", "key", dies, elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", dies, exchange=templates)
     assert monitor.read(CHECKPOINT) == b"epoch 3"
 
     found = []
@@ -133,7 +133,7 @@ def test_a_builder_goes_on_from_the_state_of_one_that_died_on_another_node(
         builder("w")(folder)
         carried.set()
 
-    get_or_build(tmp_path / "two", "key", goes_on, elsewhere=templates)
+    get_or_build(tmp_path / "two", "key", goes_on, exchange=templates)
     assert found == ["epoch 3"]
     assert monitor.read(CHECKPOINT) is None
 
@@ -146,6 +146,6 @@ def test_a_state_that_leads_nowhere_is_taken_away(tmp_path, place, templates):
         raise ValueError("the loss is not finite")
 
     with pytest.raises(ValueError, match="not finite"):
-        get_or_build(tmp_path / "one", "key", fails, elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", fails, exchange=templates)
     assert place.below("key").read(CHECKPOINT) is None
     assert json.loads(place.read("key.json") or b"{}") == {}
