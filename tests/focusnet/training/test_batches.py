@@ -69,7 +69,7 @@ def test_clips_can_be_padded_with_zeros():
 
 @pytest.mark.parametrize("furthest", [0, 150])
 @pytest.mark.parametrize("taps", [None, 90])
-def test_a_batch_is_augmented_as_if_dir_came_first_and_then_roll(furthest, taps):
+def test_a_batch_is_augmented_as_if_dir_and_roll_took_turns(furthest, taps):
     samples, scale = stored()
     responses = None
     if taps is not None:
