@@ -4,12 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, FocusNetError
 from focusnet.system.full_disk import disk_full
+from focusnet.system.logs import log_to_terminal
 from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 
@@ -49,10 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         out = options.out or Path("results") / options.config.stem
         if (out / "result.json").exists():
             raise ConfigError(f"--out: {out} holds a finished trial already; name another folder")
-        # torch and Lightning take seconds to import: a mistake is told before.
+        # Imported late, as torch and Lightning take seconds: mistakes in the file are told first.
         from focusnet.pipeline import run_trial
 
-        metrics = run_trial(trial, out, _show).metrics
+        with log_to_terminal():
+            metrics = run_trial(trial, out).metrics
     except FocusNetError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
@@ -63,14 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(full, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        print("interrupted; the same command resumes after the last epoch", file=sys.stderr)
         return 130
     _summarise(metrics, out)
     return 0
 
 
 def _read_trial(path: Path) -> TrialConfig:
-    """A trial's settings; a whole search space file is told from one and refused."""
+    """A trial's settings; a whole search space file is refused."""
     content = read_yaml(path)
     if "trial" in content and "space" in content:
         raise ConfigError(
@@ -80,19 +81,6 @@ def _read_trial(path: Path) -> TrialConfig:
     return validate(TrialConfig, content, source=str(path))
 
 
-def _show(record: dict[str, Any]) -> None:
-    stage = record["stage"]
-    accuracy = record.get(f"{stage}/select/macro_accuracy")  # not looked at after every epoch
-    shown = "     -" if accuracy is None else f"{100 * accuracy:4.1f} %"
-    print(
-        f"{stage:>8} epoch {record['epoch']:>3}/{record['epochs']}"
-        f"  loss {record[f'{stage}/train/loss']:.3f}"
-        f"  select macro accuracy {shown}"
-        f"  {record['seconds']:.0f} s",
-        flush=True,
-    )
-
-
 def _summarise(metrics: dict[str, float], out: Path) -> None:
     print(f"\n{'':10}{'template':>10}{'FocusNet':>10}{'gain':>8}   macro accuracy, %")
     for half in ("select", "report"):
@@ -100,10 +88,12 @@ def _summarise(metrics: dict[str, float], out: Path) -> None:
         gain = metrics[f"gain/{half}/macro_accuracy"]
         before, after = (f"{100 * value:>10.1f}" for value in stages)
         print(f"{half:10}{before}{after}{100 * gain:>+8.1f}")
-    warm, alone = metrics["focus/warm_classes"], metrics["focus/only_label_warm"]
-    print(f"\nwarm classes per clip: {warm:.2f}; only the label for {100 * alone:.0f} % of clips")
-    if warm < FEW_WARM_CLASSES:
-        print(f"  {FEW_WARM_NOTE}")
+    if "focus/warm_classes" in metrics:  # of arms that use masks
+        warm, alone = metrics["focus/warm_classes"], metrics["focus/only_label_warm"]
+        print(f"\nwarm classes per clip: {warm:.2f}")
+        print(f"clips with no warm class but their label: {100 * alone:.0f} %")
+        if warm < FEW_WARM_CLASSES:
+            print(f"  {FEW_WARM_NOTE}")
     print(f"results: {out} ({json.dumps(sorted(p.name for p in out.iterdir()))[1:-1]})")
 
 

@@ -1,17 +1,17 @@
-"""The errors a user can cause, each holding every problem found, so that one run shows them all."""
+"""The errors a user can cause; each holds every problem found, so that one run shows them all."""
 
 from collections.abc import Iterable
 
 
 class FocusNetError(Exception):
-    """A problem the user can mend; commands print it without a traceback and exit with status 2."""
+    """A problem the user can fix; commands print it without a traceback and exit with status 2."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["FocusNetError"], tuple[list[str]]]:
-        # Errors cross process borders (Ray workers, process pools), where pickle rebuilds them.
+        # Ray workers and process pools send errors between processes, where pickle rebuilds them.
         return type(self), (self.problems,)
 
 
@@ -24,12 +24,12 @@ class DataError(FocusNetError):
 
 
 class TrainingError(FocusNetError):
-    """Training cannot go on, and would fail in the same way again (a non-finite loss)."""
+    """Training failed and would fail in the same way again (a non-finite loss)."""
 
 
 class DiskFullError(FocusNetError):
-    """A disk is full: the problem names the folder. With room there, the same goes on."""
+    """A disk is full; the problem names the folder. With room there, the same command resumes."""
 
 
-class Unheard(SystemExit):
-    """Raised by a report to end a trial where nobody took it: it is reported again later."""
+class ReportNotDelivered(SystemExit):
+    """Raised by a report to end a trial when nobody received it: it is reported again later."""

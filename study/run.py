@@ -23,10 +23,10 @@ from study.plan.describe import describe_plan
 from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.remote.ledger import open_ledger
-from study.settling import as_begun, settle
 from study.space.file import find_space_file, read_space_file
 from study.space.space import Space
 from study.space.validation import validate_space
+from study.tune.auto_settings import resolve_auto, with_recorded
 from study.tune.session import check_cluster, outcome_recorded, ray_session, working_in
 from study.tune.signals import interrupt_by_signal
 
@@ -63,7 +63,7 @@ def main(
             #    that resumes keeps the precision and the compilation that it began with.
             ledger = _open_ledger(space, options.results)
             folder = ledger.folder
-            space = as_begun(space, ledger)
+            space = with_recorded(space, ledger)
 
             # 3. Show what would run, and stop there with --plan.
             if options.plan:
@@ -105,7 +105,7 @@ def _run_study(
 
             # 7. Decode the data, choose what is `auto`, and record what the study runs with.
             data = (prepare or prepare_data)(space)
-            space, chosen = settle(space, slots)
+            space, chosen = resolve_auto(space, slots)
             for name, choice in chosen.items():
                 logger.info("%-8s %s", name, choice)
             ledger.begin(space.content())

@@ -30,7 +30,7 @@ from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
 from focusnet.model.passt import build_model
 from focusnet.training.batches import ClipBatches
-from focusnet.training.gpu_clips import Resident
+from focusnet.training.gpu_clips import GpuClipCache
 from focusnet.training.loop import Augmentation, Stage, autocast
 from focusnet.training.objectives import FocusObjective
 
@@ -69,7 +69,7 @@ def measure(*, quick: bool = False, batch_size: int = 128, rounds: int = 5) -> l
         for name, changes in (
             ("plain", {}),
             ("compiled", {"compiled": True}),
-            ("plain, audio on the host", {"resident": False}),
+            ("plain, audio on the host", {"audio_on_gpu": False}),
         ):
             settings: dict[str, Any] = {
                 "folder": Path(folder),
@@ -143,7 +143,7 @@ def our_steps(
     batch_size: int,
     workers: int,
     *,
-    resident: bool = True,
+    audio_on_gpu: bool = True,
     compiled: bool = False,
     size: str = "passt_s",
     device: str = "cuda",
@@ -156,6 +156,9 @@ def our_steps(
     count = len(samples)
     rows = np.arange(count)
     generator = Generator().manual_seed(0)
+    cache = GpuClipCache(samples, rows, where)
+    if audio_on_gpu:
+        cache.fill()
     batches = ClipBatches(
         samples,
         1 / 32768,
@@ -164,9 +167,8 @@ def our_steps(
         batch_size=batch_size,
         generator=generator,
         template_logits=np.zeros((count, CLASSES), np.float32),
+        gpu_cache=cache,
     )
-    if resident:
-        batches.resident = Resident(samples, rows, where)
     model = build_model(
         ModelConfig.model_validate({"size": size, "weights": "none"}),
         CLASSES,

@@ -18,8 +18,7 @@ from focusnet.export.choose import ChosenTrial
 from focusnet.exported import load_model
 from focusnet.system.atomic import replacing
 from focusnet.training.loop import predict_logits
-from focusnet.trial.data import TrialData
-from focusnet.trial.preparation import prepare_data
+from focusnet.trial.data import TrialData, prepare_data
 
 
 def training_logits(

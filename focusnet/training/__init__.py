@@ -1,1 +1,1 @@
-"""Training one network: batches, loop, objectives, checkpoints, metrics."""
+"""Trains one network: batches, loop, objectives, checkpoints, metrics."""

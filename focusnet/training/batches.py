@@ -1,8 +1,8 @@
-"""Batches of waveforms straight from the mapped array: no per-clip files, no loader processes.
+"""Makes batches of waveforms straight from the mapped array: no clip files, no loader processes.
 
-On CPU a batch's waveforms cost what it costs to move them, so each moves once: from the map to its
-rolled place. A batch therefore says which clips it holds, and gathers them when they are needed; on
-a GPU from its own memory, where the clips are resident there.
+On CPU, moving waveforms in memory is what a batch costs, so each moves once: from the map to its
+rolled place. A batch therefore names its clips, and gathers them when they are needed; on a GPU
+from the GPU's own memory, if a ``GpuClipCache`` holds them there.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from focusnet.augment import roll_by_index
 from focusnet.system.device import send
-from focusnet.training.gpu_clips import Resident
+from focusnet.training.gpu_clips import GpuClipCache
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ class Clips:
     scale: float  # to full scale 1
     rows: NDArray[np.int64]  # (B,)
     device: torch.device = CPU  # where they are gathered
-    resident: Resident | None = None  # the rows' copy on that device
+    gpu_cache: GpuClipCache | None = None  # filled with the rows, on that device
 
     def take(self, places: Tensor) -> "Clips":
         """Some of the clips, by their places (on the CPU) in this batch."""
@@ -40,11 +40,11 @@ class Clips:
         """Waveforms (B, samples), float32 in [-1, 1].
 
         Args:
-            shifts: (B,) samples, 0 or more, on the CPU: rolls each clip by as many.
-            length: followed by zeros up to this length instead; excludes ``shifts``.
+            shifts: (B,) on the CPU: the samples, 0 or more, that each clip is rolled by.
+            length: that clips are padded to with zeros; excludes ``shifts``.
         """
         count, size = len(self.rows), self.samples.shape[1]
-        if self.resident is not None or self.device.type != "cpu":
+        if self.gpu_cache is not None or self.device.type != "cpu":
             stored = self._stored()
             if shifts is not None:
                 stored = roll_by_index(stored, shifts)
@@ -64,11 +64,11 @@ class Clips:
 
     def _stored(self) -> Tensor:
         """The clips' samples as they are stored, on the device."""
-        if self.resident is not None:
-            return self.resident.take(self.rows)
+        if self.gpu_cache is not None:
+            return self.gpu_cache.take(self.rows)
         shape = len(self.rows), self.samples.shape[1]
         dtype = torch.from_numpy(np.empty(0, self.samples.dtype)).dtype
-        # Gathered into pinned memory, from where the copy overlaps with what the GPU is at.
+        # A copy from pinned memory overlaps with the GPU's work.
         stored = torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda")
         np.take(self.samples, self.rows, axis=0, out=stored.numpy(), mode="clip")
         return stored.to(self.device, non_blocking=True)
@@ -100,11 +100,8 @@ class ClipBatches:
         scale: factor to full scale 1.
         rows: (N,) rows of ``samples``. ``labels`` (N,), ``eligible_for_dir`` (N,) and
             ``template_logits`` (N, C) belong to them.
-
-    From the epoch on that follows its being set, ``resident`` gives the clips.
+        gpu_cache: serves the clips whenever it is filled.
     """
-
-    resident: Resident | None = None
 
     def __init__(
         self,
@@ -117,14 +114,16 @@ class ClipBatches:
         generator: Generator | None = None,
         eligible_for_dir: NDArray[np.bool_] | None = None,
         template_logits: NDArray[np.float32] | None = None,
+        gpu_cache: GpuClipCache | None = None,
     ) -> None:
         n = len(rows)
-        self.samples = np.asarray(samples)  # slices of a memmap are dearer
+        self.samples = np.asarray(samples)  # slicing a memmap costs more
         self.scale = scale
         self.rows = rows
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.batch_size = batch_size
         self.generator = generator
+        self.gpu_cache = gpu_cache
         self.eligible_for_dir = torch.from_numpy(
             np.zeros(n, bool) if eligible_for_dir is None else eligible_for_dir.copy()
         )
@@ -140,13 +139,9 @@ class ClipBatches:
         shuffled = self.generator is not None
         order = torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
         for chosen in order.split(self.batch_size):
+            cache = self.gpu_cache if self.gpu_cache is not None and self.gpu_cache.filled else None
             yield Batch(
-                Clips(
-                    self.samples,
-                    self.scale,
-                    self.rows[chosen.numpy()],
-                    resident=self.resident,
-                ),
+                Clips(self.samples, self.scale, self.rows[chosen.numpy()], gpu_cache=cache),
                 self.labels[chosen],
                 self.eligible_for_dir[chosen],
                 self.template_logits[chosen],

@@ -1,7 +1,7 @@
-"""The audio that a trial reads, in the memory of its GPU, where that leaves room for it.
+"""Keeps a trial's audio in GPU memory where there is room, so that no batch comes from the host.
 
-Batches are then gathered on the GPU, by index, and none comes from the host. How much the network
-needs is known after one epoch; what it leaves of the trial's part of the GPU is room.
+Batches are gathered from it by index. How much memory the network needs is known after one epoch;
+what it leaves of the trial's share of the GPU is the room.
 """
 
 import numpy as np
@@ -12,64 +12,17 @@ from torch import Tensor
 from focusnet.system.device import send
 
 CONTEXT = 700_000_000  # bytes: CUDA's context and libraries, beside what torch reserves
-_SPARE = 0.9  # of the room, at most: not every batch needs the same memory
+_SHARE_OF_ROOM = 0.9  # not every batch needs the same memory
 _CLIPS_AT_A_TIME = 512
 
 
-class Resident:
-    """Some rows of an array of clips, on a device.
+class GpuClipCache:
+    """Copies of a trial's clips on its device; empty until it is filled.
 
     Args:
         samples: (n, samples) array of all clips, int16 or float32.
         rows: those to keep, in any order, also several times.
         device: where to keep them.
-    """
-
-    def __init__(
-        self, samples: NDArray[np.generic], rows: NDArray[np.int64], device: torch.device
-    ) -> None:
-        self._rows = np.unique(rows)
-        dtype = torch.from_numpy(np.empty(0, samples.dtype)).dtype
-        length = samples.shape[1]
-        self._samples = torch.empty(len(self._rows), length, dtype=dtype, device=device)
-        part = torch.empty(_CLIPS_AT_A_TIME, length, dtype=dtype, pin_memory=device.type == "cuda")
-        for start in range(0, len(self._rows), _CLIPS_AT_A_TIME):
-            chosen = self._rows[start : start + _CLIPS_AT_A_TIME]
-            filled = part[: len(chosen)]
-            np.take(samples, chosen, axis=0, out=filled.numpy(), mode="clip")
-            self._samples[start : start + len(chosen)].copy_(filled)  # waits: it is filled again
-
-    def take(self, rows: NDArray[np.int64]) -> Tensor:
-        """The samples of clips as they are stored, (K, samples); all ``rows`` must be kept here."""
-        places = torch.from_numpy(np.searchsorted(self._rows, rows))
-        return self._samples.index_select(0, send(places, self._samples.device))
-
-    def release(self) -> None:
-        """Give the memory back, whoever still refers to this; there is nothing to take any more."""
-        self._samples = self._samples[:0].clone()
-
-
-def bytes_of(samples: NDArray[np.generic], rows: NDArray[np.int64]) -> int:
-    """What ``Resident`` takes."""
-    return len(np.unique(rows)) * samples.shape[1] * samples.dtype.itemsize
-
-
-def has_room(needed: int, *, free: int, total: int, reserved: int, gpu_share: float) -> bool:
-    """Whether ``needed`` bytes fit beside the network.
-
-    Args:
-        free, total: bytes of the GPU.
-        reserved: the most that torch has reserved for this process; all of it may come back.
-        gpu_share: of the GPU, which is this trial's; the rest belongs to others.
-    """
-    return needed <= _SPARE * min(free, gpu_share * total - CONTEXT - reserved)
-
-
-class Residence:
-    """The clips of a trial through its stages: on its GPU as long as the stage at hand leaves room.
-
-    Args:
-        samples, rows, device: as of ``Resident``.
         gpu_share: see ``has_room``.
     """
 
@@ -78,35 +31,70 @@ class Residence:
         samples: NDArray[np.generic],
         rows: NDArray[np.int64],
         device: torch.device,
-        gpu_share: float,
+        gpu_share: float = 1.0,
     ) -> None:
-        self.clips: Resident | None = None
-        self._samples, self._rows = samples, rows
+        self._host_samples, self._rows = samples, np.unique(rows)
         self._device, self._gpu_share = device, gpu_share
+        self._samples: Tensor | None = None
 
-    def settle(self) -> Resident | None:
-        """Copy the clips if they fit, beside a network that has trained for an epoch."""
-        if self.clips is None and self._fits():
-            self.clips = Resident(self._samples, self._rows, self._device)
-        return self.clips
+    @property
+    def filled(self) -> bool:
+        """Whether the clips are on the device."""
+        return self._samples is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the clips take on the device."""
+        return len(self._rows) * self._host_samples[0].nbytes
+
+    def fill_if_room(self) -> None:
+        """Copy the clips to a GPU if they fit beside a network that has trained for an epoch."""
+        if not self.filled and self._has_room():
+            self.fill()
+
+    def fill(self) -> None:
+        """Copy the clips to the device."""
+        host, length = self._host_samples, self._host_samples.shape[1]
+        dtype = torch.from_numpy(np.empty(0, host.dtype)).dtype
+        copies = torch.empty(len(self._rows), length, dtype=dtype, device=self._device)
+        pinned = self._device.type == "cuda"
+        buffer = torch.empty(_CLIPS_AT_A_TIME, length, dtype=dtype, pin_memory=pinned)
+        for start in range(0, len(self._rows), _CLIPS_AT_A_TIME):
+            chosen = self._rows[start : start + _CLIPS_AT_A_TIME]
+            part = buffer[: len(chosen)]
+            np.take(host, chosen, axis=0, out=part.numpy(), mode="clip")
+            copies[start : start + len(chosen)].copy_(part)  # waits, as the buffer is filled again
+        self._samples = copies
+
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
+        """Samples of clips as they are stored, (K, samples); all ``rows`` must be kept here."""
+        assert self._samples is not None
+        places = torch.from_numpy(np.searchsorted(self._rows, rows))
+        return self._samples.index_select(0, send(places, self._device))
 
     def release(self) -> None:
-        """Give back what is kept: the next stage may need more for itself."""
-        if self.clips is not None:
-            self.clips.release()  # a trainer that has ended may still refer to it
-            self.clips = None
+        """Free the memory: the next stage may need more for itself."""
+        self._samples = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
 
-    def _fits(self) -> bool:
+    def _has_room(self) -> bool:
         if self._device.type != "cuda":
             return False
         free, total = torch.cuda.mem_get_info(self._device)
+        reserved = torch.cuda.max_memory_reserved(self._device)
         return has_room(
-            bytes_of(self._samples, self._rows),
-            free=free,
-            total=total,
-            reserved=torch.cuda.max_memory_reserved(self._device),
-            gpu_share=self._gpu_share,
+            self.size, free=free, total=total, reserved=reserved, gpu_share=self._gpu_share
         )
+
+
+def has_room(needed: int, *, free: int, total: int, reserved: int, gpu_share: float) -> bool:
+    """Whether ``needed`` bytes fit beside the network.
+
+    Args:
+        free, total: bytes of the GPU.
+        reserved: the most that torch has reserved for this process; it may need all of it again.
+        gpu_share: fraction of the GPU that is this trial's; the rest belongs to others.
+    """
+    return needed <= _SHARE_OF_ROOM * min(free, gpu_share * total - CONTEXT - reserved)

@@ -1,4 +1,4 @@
-"""Training one stage with Lightning, and predicting logits with what came out."""
+"""Trains a network with Lightning, and predicts logits with it."""
 
 import logging
 import math
@@ -28,7 +28,7 @@ OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
 
 
 class Augmentation:
-    """The augmentation of a training batch around the log-mel front end."""
+    """Augments a training batch before and after the log-mel front end."""
 
     def __init__(
         self,
@@ -69,7 +69,10 @@ class Augmentation:
 
 
 class Stage(lightning.LightningModule):
-    """One stage of a trial as Lightning sees it."""
+    """The Lightning module of one stage of a trial.
+
+    Args: see ``train_stage``.
+    """
 
     def __init__(
         self,
@@ -119,15 +122,15 @@ class Stage(lightning.LightningModule):
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """Move all of a batch but what random decisions on the CPU need."""
+        """Move a batch, except what random decisions on the CPU need."""
         return batch.to(device)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the sums of the last epoch."""
+        """Reset the sums of the epoch."""
         self._sums, self._clips = {}, 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; its terms are summed on the device, so that nothing waits for it."""
+        """Loss of one batch; its terms are summed on the device, so that the CPU does not wait."""
         spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
         logits, _ = self.model(spec)
         terms = self.objective(logits, batch, spec)
@@ -138,9 +141,9 @@ class Stage(lightning.LightningModule):
         return terms["loss"]
 
     def on_train_epoch_end(self) -> None:
-        """Hand the epoch's means over; a loss that is not finite ends the stage."""
+        """Pass the epoch's means to ``on_epoch``; a non-finite loss ends the stage."""
         epoch = self.done + self.current_epoch + 1
-        # All at once: each look at the GPU waits for all that it has still to do.
+        # All at once: each read from the GPU waits until it has finished its work.
         totals = torch.stack(list(self._sums.values())).tolist()
         means = {name: total / self._clips for name, total in zip(self._sums, totals, strict=True)}
         if not math.isfinite(means["loss"]):
@@ -150,7 +153,7 @@ class Stage(lightning.LightningModule):
             )
         finite = torch.stack([value.isfinite().all() for value in self.model.parameters()])
         if not bool(finite.all()):
-            # The loss is that of the weights before the last step.
+            # A finite loss does not show it: it is that of the weights before the last step.
             raise TrainingError(
                 f"weights are not finite after epoch {epoch}; "
                 "a smaller learning rate or focus weight may help"
@@ -188,7 +191,7 @@ def predict_logits(
             parts.append(model(spec)[0].float())
     for module, training in modes:
         module.train(training)
-    return torch.cat(parts).cpu().numpy()  # only here does the CPU wait for a GPU
+    return torch.cat(parts).cpu().numpy()  # the CPU waits for a GPU here only
 
 
 def train_stage(
@@ -213,12 +216,12 @@ def train_stage(
     """Train ``model`` in place.
 
     ``on_epoch`` gets the epoch (from 1), the means of the objective's terms over its clips and the
-    optimiser's state dict; it may evaluate the model, and what it raises ends the training.
-    Where ``done`` epochs were trained before, ``optimizer_state`` is what it got after them, and
-    model and generators are as they were then.
+    optimiser's state dict. It may evaluate the model, and what it raises ends the training.
+    To resume after ``done`` epochs, pass the ``optimizer_state`` that it got after them, with the
+    model and the generators as they were then.
 
     Raises:
-        TrainingError: the loss, or what it made of the weights, is not finite.
+        TrainingError: the loss or the weights are not finite.
     """
     keep_freed_memory()
     mel.to(device).train()
@@ -242,7 +245,7 @@ def train_stage(
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # Lightning advises loader processes, which this feed replaces.
+        # Lightning advises loader processes, which ClipBatches does without.
         warnings.filterwarnings("ignore", module="lightning")
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -263,8 +266,8 @@ def train_stage(
 def _fit(trainer: lightning.Trainer, stage: Stage, batches: ClipBatches) -> None:
     """Fit, and end at a signal as other programs do.
 
-    Lightning makes of Ctrl-C an exit with status 1, after which it is ignored, and of SIGTERM one
-    with status 0.
+    Lightning would exit with status 1 at Ctrl-C and ignore the next one, and with status 0 at
+    SIGTERM.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:

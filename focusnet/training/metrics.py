@@ -1,4 +1,4 @@
-"""What a set of logits is worth: the figures that ASC papers and DCASE Task 1 report."""
+"""Computes the metrics that ASC papers and DCASE Task 1 report, from logits."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def recall_by_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def macro_accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Mean of the accuracies of the classes that have clips: the field's primary metric."""
+    """Mean accuracy of the classes that have clips: the field's primary metric."""
     predictions = logits.argmax(axis=1)
     return float(
         np.nanmean(recall_by_class(confusion_matrix(labels, predictions, logits.shape[1])))
@@ -41,7 +41,7 @@ def log_loss(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
 
 
 def calibration_error(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Expected calibration error: gap between confidence and accuracy over 15 equal bins.
+    """Expected calibration error: gap between confidence and accuracy, over 15 equal bins.
 
     Naeini et al., AAAI 2015; Guo et al., arXiv:1706.04599.
     """
@@ -58,7 +58,7 @@ def evaluate_logits(
     clip_devices: NDArray[np.object_],
     classes: Sequence[str],
 ) -> dict[str, float]:
-    """All metrics of (N, C) logits by name; a class, device or group without clips is left out.
+    """All metrics of logits (N, C) by name, without classes, devices and groups that have no clips.
 
     ``class/<scene>``, ``device/<device>`` and ``group/<real|seen|unseen>`` are accuracies; the
     accuracies of devices and groups are over clips, as DCASE reports them.

@@ -1,4 +1,4 @@
-"""What a stage minimises, as named terms: cross-entropy, distillation, FocusNet's loss."""
+"""Defines what a stage minimises: cross-entropy, distillation, FocusNet's loss."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from focusnet.training.batches import Batch
 
 
 class CrossEntropy(nn.Module):
-    """The objective of the template, and of the controls that train it once more."""
+    """The objective of the template, and of the controls that train once more without it."""
 
     def __init__(self, label_smoothing: float) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class CrossEntropy(nn.Module):
 
 
 class _WithTemplate(nn.Module):
-    """What needs template logits: stored ones from the batch, or those of the augmented batch.
+    """Base of objectives with template logits: stored ones, or those of the augmented batch.
 
     With ``template`` the template runs on every batch, as the original image code did
     (``focus.template_logits: online``); without, the batch brings stored logits.

@@ -1,9 +1,9 @@
-"""The arms of a trial: what its second stage is, FocusNet or a control.
+"""Defines what the second stage of each arm minimises, and its template logits.
 
-"Training twice helps" is not "FocusNet helps". So the second stage can also be, with the same
-budget, initial weights, order of the clips and template: cross-entropy again, label smoothing,
-self-distillation, FocusNet as the paper sets it (reference), or FocusNet on the masks of other
-clips (placebo). Only a gain over the placebo is a gain from knowing what the template confused.
+"Training twice helps" is not "FocusNet helps". So there are controls with the same budget, initial
+weights, order of the clips and template: cross-entropy again, label smoothing, self-distillation,
+FocusNet with the paper's settings (reference), and FocusNet with the masks of other clips
+(placebo). Only a gain over the placebo is a gain from knowing what the template confused.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ from focusnet.training.objectives import CrossEntropy, Distillation, FocusObject
 def second_stage_objective(
     arm: str, focus: FocusConfig, template: nn.Module | None = None
 ) -> CrossEntropy | Distillation | FocusObjective:
-    """What the second stage of ``arm`` minimises under the trial's settings ``focus``.
+    """The objective of ``arm`` with the trial's settings ``focus``.
 
-    ``template`` is there if it runs on every batch; without it the batches bring stored logits.
+    ``template`` runs on every batch; without it the batches bring stored logits.
     """
     focus = settings_of_arm(arm, focus)
     if arm == "cross_entropy":
@@ -46,8 +46,8 @@ def shuffle_within_classes(
 ) -> NDArray[np.float32]:
     """Template logits of the placebo: each clip gets those of another clip of its class.
 
-    The masks keep their number and kind of warm classes for each scene, and say nothing about
-    their clip.
+    The masks of each scene keep their number and kind of warm classes, but tell nothing about the
+    clip.
 
     Args:
         logits: (N, C). labels: (N,).
@@ -68,10 +68,11 @@ def mask_statistics(
     threshold: float | None,
     temperature: float,
 ) -> dict[str, float]:
-    """How much the masks of clips hold.
+    """How many classes the confusion masks of clips hold.
 
     ``focus/warm_classes`` is the mean number of warm classes, ``focus/only_label_warm`` the share
-    of clips with none but the label. Near 1, FocusNet cannot differ from label smoothing.
+    of clips whose only warm class is the label. With means near 1, FocusNet cannot differ from
+    label smoothing.
     """
     warm = warm_classes(
         torch.from_numpy(template_logits),

@@ -1,11 +1,11 @@
-"""How fast this machine trains and predicts with a trial's settings, from some seconds of work.
+"""Measures how fast this machine trains and predicts with a trial's settings, in some seconds.
 
-A plan needs it before there is data: random clips cost what real ones do. Weights are not loaded.
+It works on random clips, which cost what real ones do, because a plan is made before there is data.
+Pre-trained weights are not loaded.
 """
 
 import contextlib
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -21,27 +21,19 @@ from focusnet.config import TrialConfig
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
-from focusnet.training.batches import CPU, ClipBatches
-from focusnet.training.loop import (
-    Augmentation,
-    OnEpoch,
-    Stage,
-    autocast,
-    predict_logits,
-    train_stage,
-)
+from focusnet.training.batches import ClipBatches
+from focusnet.training.loop import Augmentation, OnEpoch, predict_logits, train_stage
 from focusnet.training.second_stage import second_stage_objective
 
 _CLASSES = 10
 _BATCHES = 2  # of an epoch that is timed
-_CLIPS_OF_A_STEP = 8  # at most, where precisions are compared: more change times, not their ratio
-_LR = 1e-9  # the loss of noise is no matter, but it must stay finite
+_LR = 1e-9  # any that keeps the loss of noise finite
 _SHARE_OF_DEVICE_A = 0.73  # of TAU22's training clips: those that DIR may be applied to
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Clips a second of one trial that has the device for itself."""
+    """Clips per second of one trial that has the device to itself."""
 
     device: str
     train: float  # of the FocusNet stage
@@ -50,24 +42,23 @@ class Speed:
     device_memory: int | None  # bytes that a GPU has
 
 
-class _Enough(Exception):
-    pass
+class _TimeIsUp(Exception):
+    """Ends a training that was measured for long enough."""
 
 
 def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
     """Train and predict for about ``seconds`` each, after a warm-up.
 
-    What the trial leaves to the machine is settled (see ``focusnet.settling``).
+    No setting in ``trial.compute`` says ``auto``, see ``focusnet.auto_settings``.
 
     Raises:
         ConfigError: the trial's device is not there.
         DataError: its impulse responses cannot be read.
     """
     device, precision = pick_device(trial.compute.device), trial.compute.precision
-    batch_size = _batch_size(trial)
+    batch_size = trial.focus.batch_size or trial.template.batch_size
     clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
-    compiled = trial.compute.compile is True and device.type == "cuda"
-    stage = _Rehearsal(trial, clips, device, compiled=compiled)
+    stage = SyntheticStage(trial, clips, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -99,104 +90,10 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
     return Speed(device.type, train_rate, predict_rate, memory, device_memory)
 
 
-def bf16_gain(trial: TrialConfig, seconds: float) -> float:
-    """How many times as fast as in fp32 a training step on the CPU is in bf16.
+class SyntheticStage:
+    """The FocusNet stage of a trial, on ``clips`` random clips."""
 
-    The median over steps that take turns, for about ``seconds`` after one of each to warm up.
-
-    Raises:
-        DataError: the trial's impulse responses cannot be read.
-    """
-    step = _TimedStep(trial, min(_batch_size(trial), _CLIPS_OF_A_STEP), CPU)
-    for precision in ("fp32", "bf16"):
-        step(precision)
-    ratios: list[float] = []
-    begun = time.perf_counter()
-    while len(ratios) < 3 or time.perf_counter() - begun < seconds:
-        ratios.append(step("fp32") / step("bf16"))
-    return statistics.median(ratios)
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """Seconds a clip of a training step, plain and compiled, and seconds that compiling takes."""
-
-    plain: float
-    compiled: float
-    seconds: float
-
-
-def measure_compilation(trial: TrialConfig, device: torch.device, seconds: float) -> Compilation:
-    """What ``torch.compile`` does for a trial, from steps of about ``seconds`` after a warm-up.
-
-    The trial's precision is settled.
-
-    Raises:
-        DataError: the trial's impulse responses cannot be read.
-    """
-    clips = _batch_size(trial)
-    _, plain = _first_and_median(_TimedStep(trial, clips, device), trial, seconds / 2)
-    compiled = _TimedStep(trial, clips, device, compiled=True)
-    first, median = _first_and_median(compiled, trial, seconds / 2)
-    return Compilation(plain / clips, median / clips, first - median)
-
-
-def _first_and_median(
-    step: "_TimedStep", trial: TrialConfig, seconds: float
-) -> tuple[float, float]:
-    """Seconds of the first step, and of those after the second one."""
-    first, _ = (step(trial.compute.precision) for _ in range(2))
-    taken: list[float] = []
-    while len(taken) < 5 or sum(taken) < seconds:
-        taken.append(step(trial.compute.precision))
-    return first, statistics.median(taken)
-
-
-class _TimedStep:
-    """A trial's training step on a batch of noise; a call takes it and returns its seconds."""
-
-    def __init__(
-        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool = False
-    ) -> None:
-        rehearsal = _Rehearsal(trial, clips, device, compiled=compiled)
-        self.device = device
-        self.stage = Stage(
-            rehearsal.model.to(device).train(),
-            rehearsal.mel.to(device).train(),
-            rehearsal.objective,
-            rehearsal.augmentation,
-            rehearsal.generator,
-            optimizer=trial.template.optimizer,
-            lr=_LR,
-            weight_decay=0.0,
-            lr_factor=lambda epoch: 1.0,
-            on_epoch=lambda epoch, means, optimizer: None,
-            done=0,
-            optimizer_state=None,
-        )
-        if rehearsal.augmentation.responses is not None:
-            rehearsal.augmentation.responses.to(device)
-        self.optimizer = self.stage.make_optimizer()
-        (self.batch,) = rehearsal.batches(clips, clips)
-
-    def __call__(self, precision: str) -> float:
-        begun = time.perf_counter()
-        moved = self.stage.transfer_batch_to_device(self.batch, self.device, 0)
-        self.optimizer.zero_grad()
-        with autocast(self.device, precision):
-            loss = self.stage.training_step(moved, 0)
-        loss.backward()
-        self.optimizer.step()
-        _wait_for(self.device)
-        return time.perf_counter() - begun
-
-
-class _Rehearsal:
-    """The FocusNet stage of a trial, with so many clips of noise."""
-
-    def __init__(
-        self, trial: TrialConfig, clips: int, device: torch.device, *, compiled: bool
-    ) -> None:
+    def __init__(self, trial: TrialConfig, clips: int, device: torch.device) -> None:
         torch.set_num_threads(trial.compute.threads)
         augment, rate = trial.augment, trial.features.sample_rate
         rng = np.random.default_rng(0)
@@ -211,6 +108,7 @@ class _Rehearsal:
             freq_mask=augment.freq_mask,
             time_mask=augment.time_mask,
         )
+        compiled = trial.compute.compile is True and device.type == "cuda"
         self.model = _model(trial, compiled=compiled)
         self.model.generator = self.generator
         online = trial.focus.template_logits == "online"
@@ -230,15 +128,6 @@ class _Rehearsal:
             eligible_for_dir=self.eligible_for_dir[:count],
             template_logits=self.template_logits[:count],
         )
-
-
-def _batch_size(trial: TrialConfig) -> int:
-    return trial.focus.batch_size or trial.template.batch_size
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _model(trial: TrialConfig, *, compiled: bool) -> Passt:
@@ -270,16 +159,17 @@ def _augmentation(trial: TrialConfig, rate: int) -> Augmentation:
 
 
 def _shortest_epoch(train: Callable[..., None], device: torch.device, seconds: float) -> float:
-    """Seconds of the fastest epoch but the first two, which warm up."""
+    """Seconds of the fastest epoch, without the first two, which warm up."""
     marks: list[float] = []
 
     def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
-        _wait_for(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         marks.append(time.perf_counter())
         if len(marks) > 3 and marks[-1] - marks[0] > seconds:
-            raise _Enough
+            raise _TimeIsUp
 
-    with contextlib.suppress(_Enough):
+    with contextlib.suppress(_TimeIsUp):
         train(on_epoch)
     return float(np.diff(marks)[1:].min())
 
@@ -296,6 +186,7 @@ def _shortest(run: Callable[[], None], seconds: float) -> float:
 
 
 def _memory(device: torch.device) -> tuple[int, int | None]:
+    """Bytes used, and bytes that the GPU has."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         return torch.cuda.max_memory_reserved(device), total

@@ -1,1 +1,1 @@
-"""The parts of one trial: its data, both stages, shared templates, results."""
+"""Runs the parts of one trial: data, both stages, shared templates, results."""

@@ -1,4 +1,4 @@
-"""What one trial reads: its training clips, the two halves of the test split, its responses."""
+"""Prepares what one trial reads: training clips, both halves of the test split, responses."""
 
 import hashlib
 import sys
@@ -10,20 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from focusnet.arms import uses
 from focusnet.augment import read_impulse_responses
+from focusnet.config import TrialConfig, cache_folder
+from focusnet.dataset.folds import folds_by_location
 from focusnet.dataset.layout import Dataset, read_dataset
 from focusnet.dataset.splits import split_by_location
 from focusnet.dataset.subsets import training_subset
 from focusnet.dataset.waveforms import Waveforms, open_waveforms
 from focusnet.errors import DataError
+from focusnet.model.passt import weights_path
+from focusnet.synthetic.generate import ensure_dataset
 from focusnet.training.batches import ClipBatches
+from focusnet.training.gpu_clips import GpuClipCache
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """A data set seen through one trial's settings; rows count clips as ``meta.csv`` does."""
+    """The part of a data set that a trial's settings select; rows are those of ``meta.csv``."""
 
     dataset: Dataset
     waveforms: Waveforms
@@ -31,6 +37,11 @@ class TrialData:
     halves: dict[str, Rows]  # 'select' and 'report'
     responses: Tensor | None  # (R, taps) for DIR
     fingerprint: str  # of the audio, labels and responses that can influence a result
+
+    @property
+    def splits(self) -> dict[str, Rows]:
+        """Rows of 'train', 'select' and 'report'."""
+        return {"train": self.train, **self.halves}
 
     def labels(self, rows: Rows) -> NDArray[np.int64]:
         """Class indices of clips."""
@@ -50,8 +61,10 @@ class TrialData:
         batch_size: int,
         generator: Generator | None = None,
         template_logits: NDArray[np.float32] | None = None,
+        *,
+        gpu_cache: GpuClipCache | None = None,
     ) -> ClipBatches:
-        """Batches of clips, shuffled where there is a generator."""
+        """Batches of clips, shuffled if there is a generator; for the rest see ``ClipBatches``."""
         return ClipBatches(
             self.waveforms.samples,
             self.waveforms.scale,
@@ -61,7 +74,58 @@ class TrialData:
             generator=generator,
             eligible_for_dir=self.devices(rows) == "a",
             template_logits=template_logits,
+            gpu_cache=gpu_cache,
         )
+
+
+def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
+    """Make, download, read and decode all that a trial needs, its initial weights included.
+
+    Safe to call from several processes at once.
+
+    Raises:
+        DataError: all problems of the data set, the audio, impulse responses and weights.
+    """
+    cache = cache_folder(trial.data.cache)
+    problems: list[str] = []
+    try:
+        weights_path(trial.model.weights, cache)
+    except DataError as error:
+        problems += error.problems
+    root = Path(trial.data.root).expanduser()
+    if trial.data.root == "synthetic":
+        root = ensure_dataset(cache, **trial.data.synthetic.model_dump())
+    folder = trial.augment.dir_folder if trial.augment.dir_probability > 0 else None
+    try:
+        data = load_trial_data(
+            root,
+            subset=trial.data.subset,
+            subset_seed=trial.data.subset_seed,
+            sample_rate=trial.features.sample_rate,
+            on_bad_clip=trial.data.on_bad_clip,
+            dir_folder=Path(folder).expanduser() if folder else None,
+            cache=cache,
+            progress=progress,
+        )
+    except DataError as error:
+        raise DataError([*error.problems, *problems]) from None
+    if problems:
+        raise DataError(problems)
+    training_folds(trial, data)  # for its errors, before anything is trained
+    return data
+
+
+def training_folds(trial: TrialConfig, data: TrialData) -> NDArray[np.int64] | None:
+    """The fold of each training clip (N,); None if the second stage needs no out-of-fold logits.
+
+    Raises:
+        DataError: the clips have too few locations.
+    """
+    focus = trial.focus
+    if focus.template_logits != "cross_fitted" or not uses(trial.arm, "focus.template_logits"):
+        return None
+    clips = data.dataset.clips.iloc[data.train]
+    return folds_by_location(clips["scene"], clips["location"], focus.folds, trial.seed)
 
 
 def load_trial_data(
@@ -75,7 +139,7 @@ def load_trial_data(
     cache: Path,
     progress: bool = True,
 ) -> TrialData:
-    """Read a data set, decode it where that has not been done, and choose the trial's clips.
+    """Read a data set, decode it unless the cache has it, and choose the trial's clips.
 
     Raises:
         DataError: what is wrong with the data set or the impulse responses, all of it.

@@ -1,22 +1,22 @@
-"""What a trial writes while it runs: epochs it has reported, what it waits for, a log."""
+"""Writes what a trial has reported and what it waits for to its folder, while it runs."""
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Iterable
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from focusnet.system.atomic import write_json, write_text
+from focusnet.training.epoch_record import EpochRecord
 
-Record = dict[str, Any]
+logger = logging.getLogger(__name__)
+
 WAITING = "waiting.json"  # there while the trial waits for a template, or trains one of a fold
 
 
 class TrialFolder:
-    """The folder of one trial, perhaps begun by a process that has died."""
+    """The folder of one trial; an earlier process may have begun it."""
 
     def __init__(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -24,22 +24,22 @@ class TrialFolder:
         self.epochs = path / "epochs.jsonl"
 
     def wait(self, at: str, key: str) -> None:
-        """Record what the trial is at, such as 'waiting for template', until it begins a stage."""
+        """Record what the trial does, such as 'waiting for template', until it begins a stage."""
         write_json(self.path / WAITING, {"at": at, "template": key})
-        self.say(f"{at} ({key})")
+        logger.info("%s (%s)", at, key)
 
-    def begin(self, records: Iterable[Record]) -> None:
+    def begin(self, records: Iterable[EpochRecord]) -> None:
         """Begin a stage; ``records`` are all epochs so far."""
         (self.path / WAITING).unlink(missing_ok=True)
-        write_text(self.epochs, "".join(json.dumps(record) + "\n" for record in records))
+        write_text(self.epochs, "".join(_line(record) for record in records))
 
-    def add(self, record: Record) -> None:
+    def add(self, record: EpochRecord) -> None:
         """Record an epoch that has been reported.
 
         Raises:
             OSError: the disk is full; no part of the line is left.
         """
-        line = (json.dumps(record) + "\n").encode()
+        line = _line(record).encode()
         with self.epochs.open("ab", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if file.write(line) < len(line):
@@ -60,7 +60,6 @@ class TrialFolder:
                 found.add(record["epoch"])
         return found
 
-    def say(self, text: str) -> None:
-        """Add a line to ``log.txt``, as far as the disk has room for it."""
-        with suppress(OSError), (self.path / "log.txt").open("a") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
+
+def _line(record: EpochRecord) -> str:
+    return json.dumps(record.flat()) + "\n"

@@ -1,4 +1,4 @@
-"""Logits on disk, by the name of their clip: row numbers change when a data set does."""
+"""Reads and writes tables of logits by clip name: row numbers change when a data set does."""
 
 from collections.abc import Sequence
 from pathlib import Path

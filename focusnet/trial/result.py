@@ -1,4 +1,4 @@
-"""What a trial leaves: metrics, counts and predictions of both stages, for both halves."""
+"""Compares both stages of a trial on both halves of the test split; holds the trial's result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from focusnet.trial.stages import Logits, Stages
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial leaves; ``result.json`` holds the same."""
+    """The result of a trial, as ``result.json`` holds it."""
 
     metrics: dict[str, float]  # '<stage>/<half>/<metric>', 'gain/...', 'focus/warm_classes', ...
     template_key: str
@@ -26,7 +26,7 @@ class TrialResult:
 
 
 class Comparison(NamedTuple):
-    """The parts of ``TrialResult`` that both stages have in common, and their predictions."""
+    """Metrics and confusion matrices of both stages, as in ``TrialResult``, and predictions."""
 
     metrics: dict[str, float]
     confusion: dict[str, list[list[int]]]
@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
 
 
 def compare_stages(stages: Stages, logits: Mapping[str, Mapping[str, Logits]]) -> Comparison:
-    """Hold ``logits[stage][half]`` against the labels, for the stages template and focus."""
+    """Compare ``logits[stage][half]`` with the labels, for the stages template and focus."""
     data = stages.data
     metrics: dict[str, float] = {}
     confusion: dict[str, list[list[int]]] = {}

@@ -1,11 +1,10 @@
-"""The store of templates: one is trained once for each key and shared by all that need it.
+"""Stores templates: each is trained once for its key and shared by all trials that need it.
 
-The key is a hash of all that determines a template and of nothing else. A template is a folder
-that appears under its key when it is complete; a kernel lock, which falls when its holder dies,
-makes one process build it while others wait. ``focusnet.store`` knows the folders.
+A template is a folder that appears under its key (see ``focusnet.trial.template_key``) when it is
+complete. One process builds it while others wait for its lock, which the system releases when its
+holder dies. ``focusnet.store`` names the folders.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,28 +19,26 @@ from torch import Tensor
 
 from focusnet.store import ABOUT, CHECKPOINT, USES, building_folder, locked, record_use
 from focusnet.system.atomic import flush_to_disk, write_json
+from focusnet.training.epoch_record import EpochRecord
 from focusnet.trial.logits import write_frame
 
-# Part of every key: raise it when the same settings would give another template.
-RECIPE = 1
 
-
-class Elsewhere(Protocol):
-    """Where machines that share no folder find each other's templates."""
+class TemplateExchange(Protocol):
+    """Exchanges templates between machines that share no folder."""
 
     def fetch(self, key: str, folder: Path) -> bool:
-        """Make ``folder`` the template of ``key``, whole; False where there is none."""
+        """Download the whole template of ``key`` to ``folder``; False if there is none."""
 
     def building(self, key: str, folder: Path) -> AbstractContextManager[None]:
-        """While it lasts a template is made in ``folder``; its ``CHECKPOINT`` may come first."""
+        """Exchange the ``CHECKPOINT`` in ``folder`` while a template is trained there."""
 
     def publish(self, key: str, folder: Path) -> bool:
-        """Let ``folder`` be the template of ``key``; False where another was there before."""
+        """Upload ``folder`` as the template of ``key``; False if there is one already."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """A trained template: its weights and its logits on training and test clips."""
+    """The folder of a trained template: weights, logits on training and test clips, epochs."""
 
     folder: Path
     key: str
@@ -54,9 +51,10 @@ class Template:
         """The state dict of its PaSST."""
         return load_file(self.folder / "weights.safetensors")
 
-    def epochs(self) -> list[dict[str, Any]]:
-        """Its learning curve: what was reported after each epoch."""
-        return json.loads((self.folder / "epochs.json").read_text())
+    def epochs(self) -> list[EpochRecord]:
+        """Its learning curve."""
+        content = json.loads((self.folder / "epochs.json").read_text())
+        return [EpochRecord.from_flat(record) for record in content]
 
     def built_by(self) -> str | None:
         """Folder of the trial that completed it."""
@@ -68,26 +66,20 @@ class Template:
         return float(json.loads((self.folder / "template.json").read_text())["seconds"])
 
 
-def template_key(determinants: Mapping[str, Any]) -> str:
-    """Hash of what determines a template; independent of the order of its keys."""
-    content = json.dumps({"recipe": RECIPE, **determinants}, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
 def write_template(
     folder: Path,
     *,
     weights: Mapping[str, Tensor] | None,
     logits: pd.DataFrame,
-    epochs: list[dict[str, Any]],
+    epochs: list[EpochRecord],
     determinants: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    """Fill ``folder`` with a template; without weights where only its logits are needed."""
+    """Write a template to ``folder``; without weights if only its logits are needed."""
     if weights is not None:
         save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
     write_frame(folder / "logits.parquet", logits)
-    write_json(folder / "epochs.json", epochs)
+    write_json(folder / "epochs.json", [record.flat() for record in epochs])
     write_json(folder / "template.json", {"seconds": seconds, "determinants": dict(determinants)})
 
 
@@ -100,56 +92,69 @@ def get_or_build(
     about: Mapping[str, Any] | None = None,
     wait: bool = True,
     while_waiting: Callable[[float], None] | None = None,
-    elsewhere: Elsewhere | None = None,
+    exchange: TemplateExchange | None = None,
 ) -> Template:
     """The template of ``key``, from the store or built by this call.
 
-    ``build`` fills a folder beside the template's, which becomes it. While another process builds
-    the same one this call waits; when that process dies, this one builds, and finds the other's
-    ``CHECKPOINT`` in the folder. So does whoever comes after a build that was ended by an
-    exception, unless ``build`` has removed it.
+    ``build`` fills a folder beside the template's, which is then renamed to it. While another
+    process builds the same template this call waits. If that process dies, or its ``build`` raises,
+    the next builder finds its ``CHECKPOINT`` in the folder, unless ``build`` has removed it.
 
     Args:
-        user: the results folder of the trial that takes the template; the store remembers it.
+        user: results folder of the trial that takes the template; recorded in the store.
         about: what a person wants to know of the template.
         while_waiting: called again and again during the wait, with the seconds waited so far; what
             it raises ends the wait.
-        elsewhere: looked into before, and told after a template was made.
+        exchange: searched before a template is built, and told of it after.
 
     Raises:
         Timeout: another process builds it, and ``wait`` is false.
     """
-    folder, part = store / key, building_folder(store, key)
+    folder = store / key
     with locked(store, key, wait=wait, while_waiting=while_waiting):
-        if elsewhere is not None and not folder.is_dir() and elsewhere.fetch(key, folder):
-            shutil.rmtree(part, ignore_errors=True)
+        if exchange is not None and not folder.is_dir() and exchange.fetch(key, folder):
+            shutil.rmtree(building_folder(store, key), ignore_errors=True)
         if not folder.is_dir():
-            part.mkdir(exist_ok=True)
-            for path in part.iterdir():
-                if path.name not in (CHECKPOINT, USES):
-                    path.unlink()  # of a builder that was killed
-            try:
-                if user is not None:
-                    record_use(part, user)
-                write_json(part / ABOUT, {"built_by": user and str(user), **(about or {})})
-                with elsewhere.building(key, part) if elsewhere else nullcontext():
-                    build(part)
-            except BaseException:
-                if not (part / CHECKPOINT).is_file():
-                    shutil.rmtree(part, ignore_errors=True)
-                raise
-            for path in part.iterdir():
-                flush_to_disk(path)
-            ours = elsewhere is None or elsewhere.publish(key, part)
-            if elsewhere is not None and not ours and elsewhere.fetch(key, folder):
-                shutil.rmtree(part, ignore_errors=True)  # all take the one that came first
-            else:
-                part.replace(folder)
-            flush_to_disk(store)
-        elif elsewhere is not None:
-            elsewhere.publish(key, folder)
+            about = {"built_by": user and str(user), **(about or {})}
+            _build(store, key, build, user, about, exchange)
+        elif exchange is not None:
+            exchange.publish(key, folder)
         if user is not None:
             record_use(folder, user)
-        # Only now, so that no kill loses both: the template and what it could be made from.
+        # Not earlier, so that no kill loses both the template and what it could be made from.
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return Template(folder, key)
+
+
+def _build(
+    store: Path,
+    key: str,
+    build: Callable[[Path], None],
+    user: Path | None,
+    about: Mapping[str, Any],
+    exchange: TemplateExchange | None,
+) -> None:
+    """Build the template of ``key``, whose lock this process holds."""
+    folder, part = store / key, building_folder(store, key)
+    part.mkdir(exist_ok=True)
+    for path in part.iterdir():
+        if path.name not in (CHECKPOINT, USES):
+            path.unlink()  # of a builder that was killed
+    try:
+        if user is not None:
+            record_use(part, user)
+        write_json(part / ABOUT, about)
+        with exchange.building(key, part) if exchange else nullcontext():
+            build(part)
+    except BaseException:
+        if not (part / CHECKPOINT).is_file():
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+    for path in part.iterdir():
+        flush_to_disk(path)
+    ours = exchange is None or exchange.publish(key, part)
+    if exchange is not None and not ours and exchange.fetch(key, folder):
+        shutil.rmtree(part, ignore_errors=True)  # all machines take the one that came first
+    else:
+        part.replace(folder)
+    flush_to_disk(store)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from focusnet.left_open import Choice
+from focusnet.auto_settings import Choice
 from focusnet.system.atomic import write_json
 from study.project import ROOT
 

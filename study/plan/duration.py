@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from focusnet.auto_settings import choose_here, with_choices
 from focusnet.errors import FocusNetError
-from focusnet.left_open import with_choices
 from focusnet.system.units import rough_time, size_text
 from study.plan.data_size import DataSize, largest_data
 from study.plan.disk import slots_here
@@ -76,16 +76,14 @@ def describe_duration(space: Space) -> Iterator[str]:
     if not data.test:
         yield "unknown: the data set is missing"
         return
-    from focusnet.settling import choose  # imports torch
-    from focusnet.training.speed import measure_speed
+    from focusnet.training.speed import measure_speed  # imports torch
 
     trial = space.trial_config(space.first_values())
     slots = slots_here(space)
     shared, own = study_work(space, data)
     try:
-        settled = choose(trial, shared.train / slots)
-        trial = with_choices(trial, settled)
-        speed = measure_speed(trial)
+        choices = choose_here(trial, shared.train / slots)
+        speed = measure_speed(with_choices(trial, choices))
     except FocusNetError as error:
         yield f"cannot be measured here: {'; '.join(error.problems)}"
         return
@@ -103,7 +101,7 @@ def describe_duration(space: Space) -> Iterator[str]:
     )
     if space.search.scheduler.name != "none":
         yield "less with early stopping"
-    for name, choice in settled.items():
+    for name, choice in choices.items():
         yield f"{name}: {choice}"
     yield f"memory: {_memory(speed.memory, speed.device_memory)}"
 

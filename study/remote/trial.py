@@ -7,6 +7,7 @@ was given up for dead, and uploads nothing any more.
 """
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -73,7 +74,7 @@ class RemoteTrialRunner:
             copies = working_copies(cache_folder(settings["data"]["cache"]), results)
             folder = copies / ".workers" / self.study / trial
             folder.mkdir(parents=True, exist_ok=True)
-            with log_to_file(folder / "trial.log"):
+            with log_to_file(folder / "trial.log", logging.DEBUG):
                 retrier = Retrier()
                 remote = results.subfolder(f"{self.study}/trials/{trial}")
                 attempt = _Attempt(folder, remote, retrier)
@@ -82,7 +83,7 @@ class RemoteTrialRunner:
                 store = results.subfolder(TEMPLATES) if reuse else remote.subfolder("template")
                 templates = RemoteTemplates(store, retrier)
                 attempt.run(
-                    settings, report, run_trial, {**(options or {}), "elsewhere": templates}
+                    settings, report, run_trial, {**(options or {}), "template_exchange": templates}
                 )
         finally:
             _idle.set()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ray import tune
 from ray.tune.trainable import wrap_function
 
-from focusnet.errors import FocusNetError, Unheard
+from focusnet.errors import FocusNetError, ReportNotDelivered
 from focusnet.system.atomic import write_text
 from focusnet.system.full_disk import disk_full
 from study.errors import Superseded, Unreachable
@@ -164,7 +164,7 @@ def _run_and_record(
 def _checking_delivery(
     folder: Path, report: Callable[[dict[str, Any]], None]
 ) -> Callable[[dict[str, Any]], None]:
-    """``report``, which raises Unheard if the study ended before the report was read.
+    """``report``, which raises ReportNotDelivered if the study ended before the report was read.
 
     Tune raises SystemExit both then and when the scheduler stops the trial. The scheduler's
     decision is recorded before; without that record nobody has read the report, which must be sent
@@ -176,7 +176,7 @@ def _checking_delivery(
             report(record)
         except SystemExit:
             if read_trial(folder).status != "stopped":
-                raise Unheard from None
+                raise ReportNotDelivered from None
             raise
 
     return send

@@ -139,10 +139,11 @@ def test_the_flops_of_a_training_clip_are_as_documented(frames, class_tokens_onl
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("resident", [False, True])
-def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, resident, tmp_path):
+@pytest.mark.parametrize("audio_on_gpu", [False, True])
+def test_both_steps_of_the_gpu_part_train_on_all_clips(workers, audio_on_gpu, tmp_path):
     data_path.write_clips(tmp_path, 5)
-    settings = {"folder": tmp_path, "batch_size": 3, "workers": workers, "resident": resident}
+    settings = {"folder": tmp_path, "batch_size": 3, "workers": workers}
+    settings["audio_on_gpu"] = audio_on_gpu
     settings |= {"size": "tiny", "device": "cpu"}
     assert gpu_step.our_steps(**settings)() == 5
     assert gpu_step.plain_steps(**settings)() == 5

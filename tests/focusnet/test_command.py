@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-from focusnet.__main__ import _show, main
+from focusnet.__main__ import main
 from focusnet.errors import DiskFullError
 
 TRIAL = """\
@@ -32,27 +32,18 @@ def run(*arguments, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_epoch_that_was_not_evaluated_is_shown_without_an_accuracy(capsys):
-    record = {"stage": "focus", "epoch": 2, "epochs": 9, "focus/train/loss": 1.25, "seconds": 3.0}
-    _show(record)
-    _show(record | {"epoch": 3, "focus/select/macro_accuracy": 0.5})
-    assert capsys.readouterr().out == (
-        "   focus epoch   2/9  loss 1.250  select macro accuracy      -  3 s\n"
-        "   focus epoch   3/9  loss 1.250  select macro accuracy 50.0 %  3 s\n"
-    )
-
-
 @pytest.mark.slow
 def test_a_trial_shows_its_epochs_and_its_answer_and_is_never_overwritten(tiny_dataset, tmp_path):
     (tmp_path / "mine.yaml").write_text(TRIAL.format(root=tiny_dataset))
     done = run("--config", "mine.yaml", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results" / "mine" / "result.json").is_file()
-    shown = [line.split()[:3] for line in done.stdout.splitlines() if "epoch" in line]
-    assert shown[:2] == [["template", "epoch", "1/1"], ["focus", "epoch", "1/1"]]
+    shown = [line for line in done.stderr.splitlines() if " epoch 1/1: loss " in line]
+    assert [line.split()[0] for line in shown] == ["template", "focus"]
     assert "warm classes per clip: " in done.stdout
-    chatter = [x for x in done.stderr.splitlines() if not x.startswith(("Decoding", "Decoded"))]
-    assert not chatter
+    assert " epoch 1/1" not in done.stdout
+    log = (tmp_path / "results" / "mine" / "trial.log").read_text()
+    assert all(line in log for line in shown)
     again = run("--config", "mine.yaml", folder=tmp_path)
     assert again.returncode == 2
     assert "holds a finished trial already" in again.stderr

@@ -165,6 +165,27 @@ def test_every_epoch_is_reported_and_the_last_one_after_the_results_are_written(
     assert lines == [record for record, _ in reports]
 
 
+def test_the_log_has_settings_epochs_and_results_and_the_traceback_of_a_failure(
+    finished, tiny_dataset, tmp_path
+):
+    result, out, _ = finished
+    log = (out / "trial.log").read_text()
+    assert "arm focusnet, seed 0, subset 100 % (train 40, select 20, report 20 clips)" in log
+    assert "device cpu, precision fp32" in log
+    for epoch in (1, 2, 3):
+        assert f" template epoch {epoch}/3: loss " in log
+        assert f" focus epoch {epoch}/3: loss " in log
+    gain = 100 * result.metrics["gain/report/macro_accuracy"]
+    assert f"gain {gain:+.1f}" in log.splitlines()[-1]
+    tmp_path.joinpath("trial.log").write_text("of an earlier process\n")
+    with pytest.raises(TrainingError):
+        run_trial(settings(tiny_dataset, template__lr=1e30), tmp_path)
+    log = (tmp_path / "trial.log").read_text()
+    assert log.startswith("of an earlier process\n")
+    assert "the trial failed\nTraceback (most recent call last):" in log
+    assert "TrainingError: the training loss became nan" in log
+
+
 def test_focus_settings_share_the_template_and_change_the_result(finished, tiny_dataset, tmp_path):
     first, _, _ = finished
     reports: list[dict] = []
@@ -232,7 +253,7 @@ def test_a_stop_in_report_ends_the_trial_and_leaves_no_result(tiny_dataset, tmp_
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_a_loss_that_is_not_finite_says_when_and_what_may_help(tiny_dataset, tmp_path):
+def test_a_non_finite_loss_tells_the_epoch_and_what_may_help(tiny_dataset, tmp_path):
     with pytest.raises(TrainingError, match=r"became nan in epoch \d; a smaller learning rate"):
         run_trial(settings(tiny_dataset, template__lr=1e30), tmp_path)
 
@@ -309,7 +330,7 @@ def test_every_control_shares_the_template_and_trains_its_own_second_stage(
     assert mine != theirs
     assert ("focus/warm_classes" in control.metrics) == (arm == "placebo")
     if arm == "placebo":
-        same = focusnet.training.metrics["focus/warm_classes"]
+        same = focusnet.metrics["focus/warm_classes"]
         assert control.metrics["focus/warm_classes"] == pytest.approx(same)
 
 

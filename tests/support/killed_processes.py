@@ -1,4 +1,4 @@
-"""Trials in processes that die at chosen moments, and what is left to compare."""
+"""Runs trials in processes that are killed at chosen moments, and compares what they leave."""
 
 import json
 import multiprocessing
@@ -14,13 +14,13 @@ import pytest
 from focusnet.pipeline import TrialResult
 
 EPOCHS = 3
-# Processes come from a server that has imported all and started no thread: quick, and no hang.
+# The server has imported everything and started no thread: processes start fast and do not hang.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["focusnet.pipeline"])
 
 
 def settings(root: Path, cache: Path) -> dict:
-    """A trial of a second or two that draws everything at random that a trial can draw."""
+    """A trial of a second or two with every random part on."""
     return {
         "seed": 0,
         "data": {"root": str(root), "cache": str(cache)},
@@ -39,7 +39,7 @@ def settings(root: Path, cache: Path) -> dict:
 
 
 def content(result: TrialResult, out: Path) -> tuple:
-    """All that a trial leaves but the times it took."""
+    """All that a trial leaves, without times."""
     epochs = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
     for record in epochs:
         del record["seconds"]

@@ -1,10 +1,10 @@
-"""A GPU that is not there: its tensors have shapes, types and a device, but no values.
+"""Pretends that there is a GPU: its tensors have shapes, types and a device, but no values.
 
-What runs on it shows two faults that otherwise only a real GPU does: tensors of two devices in one
-operation, and values that the CPU asks a GPU for, which would hold it until the GPU has come that
-far. Tensors on the CPU stay real, so that random decisions are made as ever. What is computed, and
-how fast, only a real GPU can tell (``test_gpu.py``). Backward passes cannot run here: torch's
-engine asks the driver.
+It shows two faults that otherwise only a real GPU shows: tensors of two devices in one operation,
+and values that the CPU reads from the GPU, which blocks the CPU until the GPU catches up. Tensors
+on the CPU stay real, so that random decisions are made as usual. What is computed, and how fast,
+only a real GPU can tell (``test_gpu.py``). Backward passes cannot run here, because torch's engine
+asks the driver.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ GPU = torch.device("cuda", 0)
 
 
 class _RealOnTheCpu(TorchDispatchMode):
-    """Computes what concerns no pretended tensor as without any mode."""
+    """Computes operations without pretended tensors as usual."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -38,7 +38,7 @@ class _RealOnTheCpu(TorchDispatchMode):
 
 @contextmanager
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
-    """Yield the device, whose operations are pretended until the end of the block."""
+    """Yield the pretended device, which exists until the end of the block."""
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr("torch.Tensor.pin_memory", torch.Tensor.clone)  # the driver pins

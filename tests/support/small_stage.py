@@ -1,4 +1,4 @@
-"""A stage of training in small, with every augmentation, on whatever device; all alike."""
+"""A small training stage with every augmentation, on any device."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from focusnet.loss import FocusNetLoss
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.training.batches import ClipBatches
-from focusnet.training.gpu_clips import Resident
+from focusnet.training.gpu_clips import GpuClipCache
 from focusnet.training.loop import Augmentation, Objective, Stage
 from focusnet.training.objectives import FocusObjective
 
@@ -17,7 +17,7 @@ RATE, BATCH, CLASSES = 8000, 6, 10
 
 
 def tiny(**changes) -> Passt:
-    """A tiny PaSST that draws all that it can draw."""
+    """A tiny PaSST with all of its random parts on."""
     config = ModelConfig(size="tiny", weights="none")
     settings = {"class_tokens_only": True, "patchout_freq": 2, "patchout_time": 1}
     model = build_model(config, CLASSES, time_offset=True, **settings, **changes)
@@ -29,12 +29,16 @@ def front_end() -> LogMel:
     return LogMel(sample_rate=RATE, fmax_aug_range=500)
 
 
-def batches(count: int, resident_on: torch.device | None = None) -> ClipBatches:
-    """``count`` batches of noise, from the host or kept on a device."""
+def batches(count: int, cached_on: torch.device | None = None) -> ClipBatches:
+    """``count`` batches of noise, from the host or from a cache on a device."""
     rng = np.random.default_rng(0)
     clips = count * BATCH
     samples = rng.integers(-3000, 3000, (clips, RATE), dtype=np.int16)
-    made = ClipBatches(
+    cache = None
+    if cached_on is not None:
+        cache = GpuClipCache(samples, np.arange(clips), cached_on)
+        cache.fill()
+    return ClipBatches(
         samples,
         1 / 32768,
         np.arange(clips),
@@ -43,14 +47,12 @@ def batches(count: int, resident_on: torch.device | None = None) -> ClipBatches:
         generator=torch.Generator().manual_seed(0),
         eligible_for_dir=np.arange(clips) % 3 > 0,
         template_logits=rng.standard_normal((clips, CLASSES), dtype=np.float32),
+        gpu_cache=cache,
     )
-    if resident_on is not None:
-        made.resident = Resident(samples, np.arange(clips), resident_on)
-    return made
 
 
 def augmentation(device: torch.device) -> Augmentation:
-    """All of it, in every batch."""
+    """Every augmentation, in every batch."""
     noise = torch.randn(3, 400, generator=torch.Generator().manual_seed(1))
     return Augmentation(
         responses=DeviceImpulseResponses(noise, RATE).to(device),
@@ -62,7 +64,7 @@ def augmentation(device: torch.device) -> Augmentation:
 
 
 def stage_on(device: torch.device, objective: Objective | None = None) -> Stage:
-    """The stage, FocusNet's by default."""
+    """A stage, by default with FocusNet's objective."""
     return Stage(
         tiny().to(device).train(),
         front_end().to(device).train(),

@@ -60,11 +60,13 @@ def test_a_file_that_cannot_be_replaced_is_unchanged(tmp_path, monkeypatch):
 
 def test_an_epoch_that_cannot_be_recorded_leaves_no_partial_line(tmp_path):
     program = """
-import resource, sys
+import logging, resource, sys
 from pathlib import Path
+from focusnet.system.logs import log_to_file
+from focusnet.training.epoch_record import EpochRecord
 from focusnet.trial.folder import TrialFolder
 folder = TrialFolder(Path(sys.argv[1]))
-record = {"stage": "focus", "epoch": 1}
+record = EpochRecord("focus", 1, 1, {}, seconds=0.0)
 folder.add(record)
 size = folder.epochs.stat().st_size
 # The second line exceeds this limit and is written in part, as on a disk that fills up.
@@ -73,7 +75,9 @@ try:
     folder.add(record)
 except OSError as error:
     print(error.errno, folder.epochs.stat().st_size == size, folder.reported("focus"))
-folder.say("no room for this")
+(folder.path / "trial.log").write_bytes(b" " * (size + 7))
+with log_to_file(folder.path / "trial.log"):
+    logging.getLogger("focusnet").info("no room for this")
 """
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT

@@ -60,7 +60,7 @@ def test_a_clip_is_gathered_to_its_rolled_place(dtype):
         assert torch.equal(rolled, clip.roll(int(shift)))
 
 
-def test_clips_can_be_gathered_with_zeros_behind_them():
+def test_clips_can_be_padded_with_zeros():
     samples, scale = stored()
     clips = Clips(samples, scale, np.array([5, 6]))
     padded = clips.gather(length=512)

@@ -1,4 +1,4 @@
-"""A stage's checkpoint: what is read back, and what is not trusted."""
+"""A stage's checkpoint: what is read back, and which files are not used."""
 
 import random
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from focusnet.training.checkpoint import Checkpoint, StageState
+from focusnet.training.epoch_record import EpochRecord
 
 DETERMINANTS = {"template": "0123456789abcdef", "focus": {"weight": 1.0, "threshold": None}}
 
@@ -23,22 +24,17 @@ def state(epoch: int = 3) -> StageState:
         generators={"order": torch.Generator().manual_seed(7).get_state()},
         best_score=0.25,
         best={"head.weight": torch.full((6,), 1 / 3)},
-        records=[{"stage": "focus", "epoch": 1, "epochs": 4, "focus/train/loss": 0.1 + 0.2}],
+        records=[EpochRecord("focus", 1, 4, {"focus/train/loss": 0.1 + 0.2}, seconds=12.0)],
         seconds=12.5,
     )
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    return Checkpoint(tmp_path, DETERMINANTS)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path, said: list[str]) -> Checkpoint:
-    return Checkpoint(tmp_path, DETERMINANTS, said.append)
-
-
-def test_the_newest_state_comes_back_to_the_bit(checkpoint, said):
+def test_the_newest_state_comes_back_to_the_bit(checkpoint, caplog):
     assert checkpoint.load() is None, "nothing was saved"
     checkpoint.save(state(3))
     checkpoint.save(state(4))
@@ -51,12 +47,12 @@ def test_the_newest_state_comes_back_to_the_bit(checkpoint, said):
     for name, value in wanted.optimizer["state"][0].items():
         assert found.optimizer["state"][0][name].equal(value)
     assert (found.records, found.best_score, found.seconds) == (wanted.records, 0.25, 12.5)
-    assert said == []
+    assert not caplog.records
     checkpoint.remove()
     assert checkpoint.load() is None
 
 
-def test_any_damage_is_noticed_and_said(checkpoint, said):
+def test_any_damage_is_noticed_and_logged(checkpoint, caplog):
     checkpoint.save(state())
     whole = checkpoint.path.read_bytes()
     places = random.Random(0)
@@ -68,34 +64,34 @@ def test_any_damage_is_noticed_and_said(checkpoint, said):
     for content in damaged:
         checkpoint.path.write_bytes(content)
         assert checkpoint.load() is None
-        assert said.pop().startswith("checkpoint.pt is damaged and not used: ")
+        assert caplog.messages[-1].startswith("checkpoint.pt is damaged and not used: ")
     checkpoint.path.write_bytes(whole)
     assert checkpoint.load() is not None
 
 
-def test_code_hidden_in_a_file_is_not_run(checkpoint, said, tmp_path):
+def test_code_hidden_in_a_file_is_not_run(checkpoint, caplog, tmp_path):
     class Trap:
         def __reduce__(self):
             return Path.touch, (tmp_path / "trapped",)
 
     torch.save({"stage": Trap()}, checkpoint.path)
     assert checkpoint.load() is None
-    assert "damaged" in said[0]
+    assert "damaged" in caplog.text
     assert not (tmp_path / "trapped").exists()
 
 
-def test_a_file_of_another_stage_is_not_used(checkpoint, said, tmp_path):
+def test_a_file_of_another_stage_is_not_used(checkpoint, caplog, tmp_path):
     checkpoint.save(state())
     other = DETERMINANTS | {"focus": {"weight": 2.0, "threshold": None}}
-    assert Checkpoint(tmp_path, other, said.append).load() is None
-    assert said == ["checkpoint.pt is of other settings and not used"]
+    assert Checkpoint(tmp_path, other).load() is None
+    assert caplog.messages == ["checkpoint.pt is of other settings and not used"]
     again = dict(reversed(DETERMINANTS.items()))
-    assert Checkpoint(tmp_path, again, said.append).load().epoch == 3
+    assert Checkpoint(tmp_path, again).load().epoch == 3
 
 
-def test_states_are_kept_as_often_as_asked(tmp_path, said):
-    every_second = Checkpoint(tmp_path / "second", DETERMINANTS, said.append, every=2)
-    never = Checkpoint(tmp_path / "never", DETERMINANTS, said.append, every=0)
+def test_states_are_saved_as_often_as_asked(tmp_path):
+    every_second = Checkpoint(tmp_path / "second", DETERMINANTS, every=2)
+    never = Checkpoint(tmp_path / "never", DETERMINANTS, every=0)
     for epoch in (1, 2, 3):
         every_second.save(state(epoch))
         never.save(state(epoch))
@@ -103,7 +99,7 @@ def test_states_are_kept_as_often_as_asked(tmp_path, said):
     assert never.load() is None
 
 
-def test_a_full_disk_keeps_the_last_state_and_is_said(checkpoint, said, monkeypatch):
+def test_a_full_disk_keeps_the_last_state_and_is_logged(checkpoint, caplog, monkeypatch):
     checkpoint.save(state(1))
 
     def write_half(content, path):
@@ -114,13 +110,13 @@ def test_a_full_disk_keeps_the_last_state_and_is_said(checkpoint, said, monkeypa
         patch.setattr(torch, "save", write_half)
         checkpoint.save(state(2))
     folder = checkpoint.path.parent
-    (line,) = said
+    (line,) = caplog.messages
     assert line.startswith(f"checkpoint.pt of epoch 2 cannot be written: {folder}: the disk")
     assert checkpoint.load().epoch == 1
     assert list(checkpoint.path.parent.iterdir()) == [checkpoint.path]
 
 
-def test_what_a_killed_writer_left_is_removed(checkpoint, tmp_path):
+def test_part_files_of_a_killed_writer_are_removed(checkpoint, tmp_path):
     checkpoint.save(state())
     (tmp_path / ".checkpoint.pt.abc123.part").write_bytes(b"half")
     assert checkpoint.load() is not None

@@ -1,4 +1,4 @@
-"""Clips in the memory of a device: the same to the bit, and only where there is room."""
+"""Clips cached in the memory of a device: equal to the bit, and only if there is room."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 
 from focusnet.augment import DeviceImpulseResponses, roll_by_index
 from focusnet.pipeline import run_trial
-from focusnet.training import gpu_clips as resident
+from focusnet.training import gpu_clips
 from focusnet.training.batches import ClipBatches, Clips
-from focusnet.training.gpu_clips import CONTEXT, Residence, Resident, bytes_of, has_room
+from focusnet.training.gpu_clips import CONTEXT, GpuClipCache, has_room
 from focusnet.training.loop import Augmentation
 
 CPU = torch.device("cpu")
@@ -22,29 +22,35 @@ def stored(dtype=np.int16):
     return rng.standard_normal((COUNT, SAMPLES), dtype=np.float32), 1.0
 
 
+def filled_cache(samples, rows=np.arange(COUNT)) -> GpuClipCache:  # noqa: B008
+    cache = GpuClipCache(samples, rows, CPU)
+    cache.fill()
+    return cache
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_kept_rows_come_back_as_they_are_stored(dtype, monkeypatch):
-    monkeypatch.setattr(resident, "_CLIPS_AT_A_TIME", 3)
+def test_cached_rows_come_back_as_they_are_stored(dtype, monkeypatch):
+    monkeypatch.setattr(gpu_clips, "_CLIPS_AT_A_TIME", 3)
     samples, _ = stored(dtype)
     samples.flags.writeable = False  # as the map of a file
-    kept = Resident(samples, np.array([12, 3, 5, 12, 0, 16, 9, 4]), CPU)
+    cache = filled_cache(samples, np.array([12, 3, 5, 12, 0, 16, 9, 4]))
     rows = np.array([9, 0, 9, 16, 3])
-    assert np.array_equal(kept.take(rows).numpy(), samples[rows])
-    assert bytes_of(samples, np.array([1, 1, 2])) == 2 * SAMPLES * samples.itemsize
+    assert np.array_equal(cache.take(rows).numpy(), samples[rows])
+    assert cache.size == 7 * SAMPLES * samples.itemsize
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_clips_are_gathered_from_there_to_the_same_bits(dtype):
+def test_clips_are_gathered_from_the_cache_to_the_same_bits(dtype):
     samples, scale = stored(dtype)
     rows = np.array([3, 0, 16])
-    here = Clips(samples, scale, rows)
-    there = Clips(samples, scale, rows, resident=Resident(samples, np.arange(COUNT), CPU))
+    host = Clips(samples, scale, rows)
+    cached = Clips(samples, scale, rows, gpu_cache=filled_cache(samples))
     shifts = torch.tensor([0, 1, SAMPLES - 1])
-    assert torch.equal(there.gather(), here.gather())
-    assert torch.equal(there.gather(shifts), here.gather(shifts))
-    assert torch.equal(there.gather(length=512), here.gather(length=512))
+    assert torch.equal(cached.gather(), host.gather())
+    assert torch.equal(cached.gather(shifts), host.gather(shifts))
+    assert torch.equal(cached.gather(length=512), host.gather(length=512))
     places = torch.tensor([2, 0])
-    assert torch.equal(there.take(places).gather(), here.take(places).gather())
+    assert torch.equal(cached.take(places).gather(), host.take(places).gather())
 
 
 def test_rolling_by_index_is_rolling():
@@ -56,7 +62,7 @@ def test_rolling_by_index_is_rolling():
     ]
 
 
-def test_augmented_batches_of_resident_clips_are_the_same_to_the_bit():
+def test_augmented_batches_of_cached_clips_are_the_same_to_the_bit():
     samples, scale = stored()
     noise = torch.randn(4, 90, generator=torch.Generator().manual_seed(1))
     augmentation = Augmentation(
@@ -67,7 +73,7 @@ def test_augmented_batches_of_resident_clips_are_the_same_to_the_bit():
         mixstyle_alpha=0.4,
     )
 
-    def waveforms(resident):
+    def waveforms(cache):
         order, draws = torch.Generator().manual_seed(0), torch.Generator().manual_seed(2)
         batches = ClipBatches(
             samples,
@@ -77,12 +83,13 @@ def test_augmented_batches_of_resident_clips_are_the_same_to_the_bit():
             batch_size=5,
             generator=order,
             eligible_for_dir=np.arange(COUNT) % 3 > 0,
+            gpu_cache=cache,
         )
-        batches.resident = resident
         return torch.cat([augmentation.waveforms(batch, draws) for batch in batches])
 
-    kept = Resident(samples, np.arange(COUNT), CPU)
-    assert torch.equal(waveforms(kept), waveforms(None))
+    expected = waveforms(None)
+    assert torch.equal(waveforms(filled_cache(samples)), expected)
+    assert torch.equal(waveforms(GpuClipCache(samples, np.arange(COUNT), CPU)), expected)
 
 
 GB = 10**9
@@ -98,31 +105,32 @@ GB = 10**9
         (1, 60 * GB, 20 * GB, 0.25, False),
     ],
 )
-def test_clips_are_kept_where_the_trials_part_of_the_gpu_has_room_beside_the_network(
+def test_clips_are_cached_if_the_trials_share_of_the_gpu_has_room_beside_the_network(
     needed, free, reserved, gpu_share, fits
 ):
     room = {"free": free, "total": 80 * GB, "reserved": reserved, "gpu_share": gpu_share}
     assert has_room(needed, **room) == fits
 
 
-def test_the_room_is_what_the_gpu_says(monkeypatch):
+def test_the_room_is_what_the_gpu_reports(monkeypatch):
     samples, _ = stored()
-    rows = np.arange(COUNT)
-    needed = bytes_of(samples, rows)
-    monkeypatch.setattr(resident, "Resident", lambda *given: given)
+    size = samples.nbytes
+    monkeypatch.setattr(GpuClipCache, "fill", lambda self: setattr(self, "_samples", True))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 0)
-    gpu = torch.device("cuda")
-    for free, fits in ((2 * needed, True), (needed, False)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, f=free: (f, 10**10))
-        clips = Residence(samples, rows, gpu, 1.0).settle()
-        assert clips == ((samples, rows, gpu) if fits else None)
-    share = (CONTEXT + needed) / 10**10  # all of it: less than a tenth is left over
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**10, 10**10))
-    assert Residence(samples, rows, gpu, share).settle() is None
-    assert Residence(samples, rows, CPU, 1.0).settle() is None
+
+    def is_filled(free, share=1.0, device="cuda") -> bool:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**10))
+        cache = GpuClipCache(samples, np.arange(COUNT), torch.device(device), share)
+        cache.fill_if_room()
+        return cache.filled
+
+    assert is_filled(2 * size)
+    assert not is_filled(size)
+    assert not is_filled(10**10, (CONTEXT + size) / 10**10)  # a tenth must stay free
+    assert not is_filled(10**10, device="cpu")
 
 
-def test_a_trial_with_resident_clips_gives_the_same_to_the_bit(tiny_dataset, tmp_path, monkeypatch):
+def test_a_trial_with_cached_clips_gives_the_same_to_the_bit(tiny_dataset, tmp_path, monkeypatch):
     settings = {
         "data": {"root": str(tiny_dataset)},
         "augment": {"patchout_freq": 2},
@@ -131,22 +139,22 @@ def test_a_trial_with_resident_clips_gives_the_same_to_the_bit(tiny_dataset, tmp
         "compute": {"device": "cpu"},
     }
     plain = run_trial(settings, tmp_path / "plain")
-    made = []
+    filled = []
+    fill = GpuClipCache.fill
 
-    def keep(samples, rows, device):
-        assert not any(len(earlier._samples) for earlier in made), "one at a time"
-        made.append(Resident(samples, rows, device))
-        return made[-1]
+    def fill_and_count(self):
+        filled.append(self)
+        fill(self)
 
-    monkeypatch.setattr(Residence, "_fits", lambda self: self._gpu_share == 0.5)
-    monkeypatch.setattr(resident, "Resident", keep)
-    kept = run_trial(settings, tmp_path / "kept", gpu_share=0.5)
-    assert len(made) == 2, "once for each stage"
-    assert not any(len(one._samples) for one in made)
+    monkeypatch.setattr(GpuClipCache, "_has_room", lambda self: self._gpu_share == 0.5)
+    monkeypatch.setattr(GpuClipCache, "fill", fill_and_count)
+    cached = run_trial(settings, tmp_path / "cached", gpu_share=0.5)
+    assert filled == [filled[0]] * 2, "once in each stage, in one cache"
+    assert not filled[0].filled, "released at the end"
     values = [
         {name: value for name, value in result.metrics.items() if not name.endswith("seconds")}
-        for result in (plain, kept)
+        for result in (plain, cached)
     ]
     assert values[0] == values[1]
-    frames = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("plain", "kept")]
-    assert frames[0] == frames[1]
+    plain, cached = (tmp_path / name / "weights.safetensors" for name in ("plain", "cached"))
+    assert plain.read_bytes() == cached.read_bytes()

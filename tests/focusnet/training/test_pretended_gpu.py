@@ -1,4 +1,4 @@
-"""A training step as a GPU would see it, on a machine without one."""
+"""Training steps on a pretended GPU: devices match, and the CPU never waits."""
 
 from itertools import product
 
@@ -30,12 +30,12 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "resident"), [*product(OBJECTIVES, ["fp32", "bf16"], [False, True])]
+    ("name", "precision", "cached"), [*product(OBJECTIVES, ["fp32", "bf16"], [False, True])]
 )
-def test_a_step_stays_on_the_gpu_and_asks_it_for_nothing(gpu, name, precision, resident):
+def test_a_step_stays_on_the_gpu_and_reads_nothing_from_it(gpu, name, precision, cached):
     stage = stage_on(gpu, OBJECTIVES[name](gpu))
     optimizer = stage.make_optimizer()
-    for index, batch in enumerate(batches(2, gpu if resident else None)):
+    for index, batch in enumerate(batches(2, gpu if cached else None)):
         moved = stage.transfer_batch_to_device(batch, gpu, 0)
         with autocast(gpu, precision):
             loss = stage.training_step(moved, index)
@@ -58,7 +58,7 @@ def test_evaluation_stays_on_the_gpu_until_all_logits_are_there(gpu, precision):
     assert torch.cat(parts).device == gpu
 
 
-def test_a_look_at_the_gpu_would_be_seen(gpu):
+def test_reading_a_value_from_the_gpu_would_be_noticed(gpu):
     loss = torch.zeros(3, device=gpu).sum()
     with pytest.raises(DataDependentOutputException):
         loss.item()
@@ -66,10 +66,10 @@ def test_a_look_at_the_gpu_would_be_seen(gpu):
         bool(loss.isfinite())
 
 
-def test_two_devices_in_one_operation_would_be_seen(gpu):
+def test_two_devices_in_one_operation_would_be_noticed(gpu):
     with pytest.raises(RuntimeError, match="two different devices"):
         torch.zeros(3, device=gpu) + torch.zeros(3)
 
 
-def test_what_is_on_the_cpu_is_real(gpu):
+def test_tensors_on_the_cpu_are_real(gpu):
     assert (torch.ones(3) + 1).tolist() == [2, 2, 2]

@@ -16,7 +16,7 @@ from focusnet.system.validation import validate
 from focusnet.training.metrics import calibration_error, log_loss
 from focusnet.training.second_stage import mask_statistics
 from focusnet.trial.logits import align_logits
-from focusnet.trial.stages import Stages
+from focusnet.trial.second_stage_training import SecondStageTraining
 
 pytestmark = pytest.mark.slow
 
@@ -69,14 +69,13 @@ def folds(finished, cache: Path) -> list[Path]:
 def given_to_focus(monkeypatch) -> list[np.ndarray]:
     """The template logits that each second stage gets from now on."""
     given: list[np.ndarray] = []
-    train = Stages.train
+    train = SecondStageTraining.run
 
-    def spy(self, stage, *arguments, **named):
-        if stage == "focus":
-            given.append(arguments[-1])
-        return train(self, stage, *arguments, **named)
+    def spy(self, template, training_logits):
+        given.append(training_logits)
+        return train(self, template, training_logits)
 
-    monkeypatch.setattr(Stages, "train", spy)
+    monkeypatch.setattr(SecondStageTraining, "run", spy)
     return given
 
 
@@ -102,7 +101,7 @@ def test_each_training_clip_is_predicted_once_by_a_template_that_saw_none_of_its
         assert not set(meta["identifier"][seen]) & set(meta["identifier"][predicted])
 
 
-def test_a_folds_logits_are_those_of_the_template_that_its_clips_alone_would_give(
+def test_a_folds_logits_equal_those_of_a_trial_on_the_other_folds_clips_alone(
     finished, folds, tiny_dataset, tmp_path
 ):
     # A data set that holds the clips of the other fold for training and the rest for testing: a
@@ -150,7 +149,7 @@ def test_the_second_stage_and_its_statistics_are_of_the_out_of_fold_logits(
     assert result.metrics["folds/seconds"] > 0
 
 
-def test_folds_are_no_part_of_what_a_trial_reports_and_the_gain_is_over_the_whole_template(
+def test_folds_are_not_reported_and_the_gain_is_over_the_whole_template(
     finished, tiny_dataset, cache, tmp_path
 ):
     result, out, reports = finished
@@ -158,7 +157,7 @@ def test_folds_are_no_part_of_what_a_trial_reports_and_the_gain_is_over_the_whol
     assert told == [("template", e) for e in range(1, 7)] + [("focus", 1), ("focus", 2)]
     lines = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
     assert lines == reports
-    assert "training fold 2 of 2 on 20 of 40 clips" in (out / "log.txt").read_text()
+    assert "training fold 2 of 2 on 20 of 40 clips" in (out / "trial.log").read_text()
     stored = run_trial(settings(tiny_dataset, cache, template_logits="stored"), tmp_path / "stored")
     assert stored.template_key == result.template_key
     assert stored.template_reused
@@ -206,18 +205,6 @@ def test_an_arm_without_logits_trains_no_folds_and_other_folds_are_other_templat
     assert three.template_key == finished[0].template_key
     assert three.template_reused
     assert len(keys() - before) == 3
-
-
-def test_the_settings_of_the_second_stage_are_no_part_of_a_templates_key(tiny_dataset, cache):
-    plain = config(tiny_dataset, cache, template_logits="stored")
-    expected = Stages(plain, prepare_data(plain), cache).determinants()
-    assert set(expected) == {
-        "data", "clips", "seed", "features", "augment", "model", "weights", "template", "compute",
-        "device", "versions",
-    }  # fmt: skip
-    for focus in ({}, {"template_logits": "online"}, {"folds": 7, "weight": 2.0}):
-        trial = config(tiny_dataset, cache, **focus)
-        assert Stages(trial, prepare_data(trial), cache).determinants() == expected
 
 
 def test_too_few_locations_for_the_folds_are_told_before_anything_is_trained(

@@ -1,4 +1,4 @@
-"""Trials whose processes are killed (SIGKILL) end as if nothing had happened, to the bit."""
+"""Trials whose processes are killed (SIGKILL) resume to the same results, to the bit."""
 
 import json
 import os
@@ -19,16 +19,18 @@ from killed_processes import EPOCHS, content, die_around, settings, start, wait_
 import focusnet.pipeline
 import focusnet.training.checkpoint
 import focusnet.training.loop
-from focusnet.errors import TrainingError, Unheard
+import focusnet.trial.template_training
+from focusnet.errors import ReportNotDelivered, TrainingError
 from focusnet.pipeline import TrialResult, run_trial
 from focusnet.trial.folder import TrialFolder
+from focusnet.trial.reporter import Reporter
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
-    """What a trial that nobody kills leaves, and a cache that holds nothing but its audio."""
+    """Results of a trial that is not killed, and a cache with nothing but its audio."""
     folder = tmp_path_factory.mktemp("undisturbed")
     result = run_trial(settings(tiny_dataset, folder / "cache"), folder / "out")
     expected = content(result, folder / "out")
@@ -63,7 +65,7 @@ def tell(out: Path, record: dict) -> None:
 
 
 def teller(out: Path) -> Callable[[dict], None]:
-    """A report that notes what it heard, where all processes of a trial can see it."""
+    """A report that writes what it gets to a file that all processes of a trial share."""
     return partial(tell, out)
 
 
@@ -80,7 +82,7 @@ def told(out: Path) -> Counter:
 
 ONCE = Counter(f"{stage} {e + 1}" for stage in ("template", "focus") for e in range(EPOCHS))
 
-# Name of the moment: what dies, at which of its calls, before or after it, and what is told twice.
+# Name of the moment: what is killed, at which of its calls, before or after it; what is told twice.
 # Five batches an epoch; an epoch is told before its record; the last one of focus at the end.
 MOMENTS = {
     "template, amid epoch 1": (focusnet.training.loop.Stage, "training_step", 3, False, ""),
@@ -88,12 +90,12 @@ MOMENTS = {
     "template, epoch 1 written, not renamed": (torch, "save", 1, True, ""),
     "template, epoch 2 written, not renamed": (torch, "save", 2, True, ""),
     "template, epoch 2 told, not recorded": (TrialFolder, "add", 2, False, ""),
-    "template, not complete": (focusnet.pipeline, "write_template", 1, True, ""),
+    "template, not complete": (focusnet.trial.template_training, "write_template", 1, True, ""),
     "focus, amid epoch 1": (focusnet.training.loop.Stage, "training_step", 17, False, ""),
     "focus, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 28, False, ""),
     "focus, epoch 2 written, not renamed": (torch, "save", EPOCHS + 2, True, ""),
     "focus, epoch 2 saved, not told": (
-        focusnet.pipeline._Trial, "_tell", EPOCHS + 2, False, "",
+        Reporter, "report_and_record", EPOCHS + 2, False, "",
     ),
     "focus, epoch 2 told, not recorded": (TrialFolder, "add", EPOCHS + 2, False, "focus 2"),
     "focus, last epoch recorded": (TrialFolder, "add", 2 * EPOCHS, True, ""),
@@ -102,7 +104,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, tmp_path):
+def test_a_killed_trial_resumes_to_the_same_result(moment, trial, undisturbed, tmp_path):
     out = tmp_path / "out"
     kill_at(moment, trial, out)
     result = run_trial(trial, out, teller(out))
@@ -110,18 +112,16 @@ def test_a_killed_trial_ends_as_the_undisturbed_one(moment, trial, undisturbed, 
     twice = MOMENTS[moment][4]
     expected = ONCE + Counter([twice] if twice else [])
     if moment == "focus, epoch 2 saved, not told":
-        assert "focus: going on after epoch 2" in (out / "log.txt").read_text()
+        assert "focus: resumes after epoch 2" in (out / "trial.log").read_text()
     if moment == "template, epoch 2 told, not recorded":
-        assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+        assert "template: resumes after epoch 2" in (out / "trial.log").read_text()
     assert told(out) == expected
     left = {path.name for path in (*out.rglob("*"), *(tmp_path / "cache").rglob("*"))}
     assert not {name for name in left if "checkpoint" in name or "building" in name}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
-    seed, trial, undisturbed, tmp_path
-):
+def test_a_trial_killed_many_times_resumes_to_the_same_result(seed, trial, undisturbed, tmp_path):
     moments, out, kills = random.Random(seed), tmp_path / "out", 0
     while kills < 40:
         process = start(run_trial, trial, out)
@@ -140,7 +140,7 @@ def test_a_trial_killed_again_and_again_at_any_time_ends_as_the_undisturbed_one(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
+def test_a_signal_ends_a_trial_as_other_programs_and_the_trial_resumes(
     number, status, trial, undisturbed, tmp_path
 ):
     out = tmp_path / "out"
@@ -148,7 +148,7 @@ def test_a_signal_ends_a_trial_as_it_ends_other_programs_and_the_trial_goes_on(
     process.join(60)
     assert process.exitcode == status
     assert content(run_trial(trial, out), out) == undisturbed[0]
-    assert "template: going on after epoch 2" in (out / "log.txt").read_text()
+    assert "template: resumes after epoch 2" in (out / "trial.log").read_text()
 
 
 def run_until_signal(trial: dict, out: Path, number: int) -> None:
@@ -166,18 +166,18 @@ def signal_in_epoch_2(number: int, record: dict) -> None:
         os.kill(os.getpid(), number)
 
 
-def test_who_waits_takes_over_from_the_last_epoch_of_a_killed_builder(trial, undisturbed, tmp_path):
+def test_a_waiting_trial_resumes_the_template_of_a_killed_builder(trial, undisturbed, tmp_path):
     reached = tmp_path / "reached"
     builder = start(run_trial, trial, tmp_path / "a", partial(pause_in_epoch_2, reached))
     wait_until(reached.exists)
     waiter = start(run_trial, trial, tmp_path / "b", teller(tmp_path / "b"))
-    log = tmp_path / "b" / "log.txt"
+    log = tmp_path / "b" / "trial.log"
     wait_until(lambda: log.exists() and "waiting for template" in log.read_text())
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
     waiter.join(60)
     assert waiter.exitcode == 0
-    assert "template: going on after epoch 2" in log.read_text()
+    assert "template: resumes after epoch 2" in log.read_text()
     result = TrialResult(**json.loads((tmp_path / "b" / "result.json").read_text()))
     assert content(result, tmp_path / "b") == undisturbed[0]
     assert told(tmp_path / "b") == Counter(["template 3", "focus 1", "focus 2", "focus 3"])
@@ -204,7 +204,7 @@ def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide
     assert sorted(reused) == [False, True]
 
 
-def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_path):
+def test_a_checkpoint_of_other_settings_is_not_used(trial, undisturbed, tmp_path):
     def stop(record: dict) -> None:
         if (record["stage"], record["epoch"]) == ("focus", 2):
             raise SystemExit
@@ -216,11 +216,11 @@ def test_a_checkpoint_of_other_settings_is_not_trusted(trial, undisturbed, tmp_p
     assert (out / focusnet.training.checkpoint.CHECKPOINT).exists()
     result = run_trial(trial, out)
     assert content(result, out)[:4] == undisturbed[0][:4]
-    assert "checkpoint.pt is of other settings and not used" in (out / "log.txt").read_text()
+    assert "checkpoint.pt is of other settings and not used" in (out / "trial.log").read_text()
 
 
-@pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (Unheard, 1)])
-def test_an_epoch_whose_report_nobody_took_is_reported_again(
+@pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (ReportNotDelivered, 1)])
+def test_an_epoch_whose_report_was_not_delivered_is_reported_again(
     kind, again, trial, undisturbed, tmp_path
 ):
     def stop(record: dict) -> None:
@@ -237,12 +237,12 @@ def test_an_epoch_whose_report_nobody_took_is_reported_again(
     assert told(out)["focus 1"] == 0
 
 
-def test_a_loss_that_is_not_finite_leaves_nothing_to_go_on_from(trial, tmp_path, monkeypatch):
+def test_a_non_finite_loss_leaves_no_checkpoint(trial, tmp_path, monkeypatch):
     kill_at("template, amid epoch 3", trial, tmp_path / "out")
     (left,) = (tmp_path / "cache" / "templates").glob("*.building")
     assert (left / focusnet.training.checkpoint.CHECKPOINT).exists()
     monkeypatch.setattr(
-        focusnet.pipeline.CrossEntropy,
+        focusnet.trial.template_training.CrossEntropy,
         "forward",
         lambda self, logits, batch, spec: {"loss": logits.sum() * float("nan")},
     )

@@ -1,12 +1,13 @@
-"""A loss that is not finite: as many other tries as the user allows, and then a clear failure."""
+"""A non-finite loss: as many retries as the user allows, and then a clear failure."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 
-import focusnet.pipeline
+import focusnet.trial.stage_training
 from focusnet.errors import TrainingError
 from focusnet.pipeline import run_trial
 from focusnet.training.objectives import CrossEntropy
@@ -60,7 +61,7 @@ def run(tiny_dataset: Path, tmp_path: Path):
     return trial
 
 
-def test_a_stage_goes_on_from_its_last_good_epoch_with_other_random_numbers(run, spoil):
+def test_a_stage_is_retried_from_its_last_good_epoch_with_other_random_numbers(run, spoil):
     spoil(10**9)
     undisturbed, key = run("undisturbed")
     assert run("allowed", non_finite_retries=3) == (undisturbed, key)
@@ -86,18 +87,35 @@ def test_a_stage_goes_on_from_its_last_good_epoch_with_other_random_numbers(run,
 
 def test_the_first_epoch_is_tried_again_from_the_initial_weights(run, spoil, monkeypatch):
     seen = []
-    original = focusnet.trial.stages.train_stage
+    original = focusnet.trial.stage_training.train_stage
 
     def look(model, *given, done, **named):
         seen.append((done, {k: v.clone() for k, v in model.state_dict().items()}))
         return original(model, *given, done=done, **named)
 
-    monkeypatch.setattr(focusnet.trial.stages, "train_stage", look)
+    monkeypatch.setattr(focusnet.trial.stage_training, "train_stage", look)
     spoil(1)  # the step makes all weights nan
     run("out", non_finite_retries=1)
     (first, fresh), (second, again), _ = seen
     assert first == second == 0
     assert all(torch.equal(fresh[name], again[name]) for name in fresh)
+
+
+def test_each_retry_starts_from_the_unchanged_state_of_the_good_epoch(run, spoil, monkeypatch):
+    """Also the optimizer's, although the retry before has changed it in place."""
+    seen = []
+    original = focusnet.trial.stage_training.train_stage
+
+    def look(model, *given, optimizer_state, **named):
+        seen.append(deepcopy(optimizer_state))
+        return original(model, *given, optimizer_state=optimizer_state, **named)
+
+    monkeypatch.setattr(focusnet.trial.stage_training, "train_stage", look)
+    spoil(BATCHES + 2, BATCHES + 2 + BATCHES)
+    run("out", non_finite_retries=2)
+    _, first, second, _ = seen
+    for name, value in first["state"][0].items():
+        assert torch.equal(value, second["state"][0][name])
 
 
 def test_after_the_last_retry_the_message_says_how_often_it_was_tried(run, spoil, tmp_path):
@@ -108,7 +126,7 @@ def test_after_the_last_retry_the_message_says_how_often_it_was_tried(run, spoil
     assert not list((tmp_path / "out").rglob("checkpoint.pt"))
 
 
-def test_a_trial_that_died_after_a_retry_goes_on_with_its_numbers_and_its_count(run, spoil):
+def test_a_trial_that_died_after_a_retry_resumes_with_its_random_numbers_and_its_count(run, spoil):
     spoil(BATCHES + 2)
     expected = run("undisturbed", non_finite_retries=1)
 
@@ -131,7 +149,7 @@ def test_a_trial_that_died_after_a_retry_goes_on_with_its_numbers_and_its_count(
         run("other", non_finite_retries=1)
 
 
-def test_weights_that_the_last_step_of_an_epoch_spoils_are_no_good_epoch(run, monkeypatch):
+def test_an_epoch_whose_last_step_spoils_the_weights_is_not_good(run, monkeypatch):
     original = torch.optim.Adam.step
     steps = [0]
 

@@ -10,7 +10,7 @@ import weakref
 import pandas as pd
 import pytest
 
-from focusnet.errors import ConfigError, DataError, Unheard
+from focusnet.errors import ConfigError, DataError, ReportNotDelivered
 from focusnet.system.atomic import write_json
 from study.ledger.ledger import Ledger, Trial, read_trial, record_end, record_start
 from study.outputs.tables import write_tables
@@ -230,7 +230,7 @@ def test_only_the_schedulers_stop_is_an_answer_to_a_report(ledger, status):
 
     with pytest.raises(SystemExit) as stop:
         _checking_delivery(folder, report)({})
-    assert isinstance(stop.value, Unheard) == (status is None)
+    assert isinstance(stop.value, ReportNotDelivered) == (status is None)
 
 
 def test_a_trial_that_has_results_is_not_run_again(ledger):

@@ -43,9 +43,9 @@ def weights(template):
 
 
 def test_a_template_built_on_one_node_is_used_on_another(tmp_path, remote, templates):
-    first = get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
+    first = get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
     second = get_or_build(
-        tmp_path / "two", "key", never, elsewhere=templates, user=tmp_path / "trial"
+        tmp_path / "two", "key", never, exchange=templates, user=tmp_path / "trial"
     )
     assert weights(first) == weights(second) == "w"
     names = {path.name for path in second.folder.iterdir()}
@@ -55,13 +55,13 @@ def test_a_template_built_on_one_node_is_used_on_another(tmp_path, remote, templ
 
 def test_the_template_that_is_complete_first_is_used_by_all(tmp_path, remote, templates):
     def meanwhile(folder):
-        get_or_build(tmp_path / "one", "key", builder("first"), elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", builder("first"), exchange=templates)
 
     build = builder("second", meanwhile)
-    second = get_or_build(tmp_path / "two", "key", build, elsewhere=templates)
+    second = get_or_build(tmp_path / "two", "key", build, exchange=templates)
     assert weights(second) == "first"
     assert not (tmp_path / "two" / "key.building").exists()
-    third = get_or_build(tmp_path / "three", "key", never, elsewhere=templates)
+    third = get_or_build(tmp_path / "three", "key", never, exchange=templates)
     assert weights(third) == "first"
     assert len([name for name in remote.list_files() if name.endswith("weights.safetensors")]) == 1
 
@@ -79,19 +79,19 @@ def test_an_incomplete_upload_is_not_visible(tmp_path, remote, templates, fuse):
         assert (tmp_path / "two" / "key" / "weights.safetensors").read_text() == "w"
     else:
         assert not (tmp_path / "two" / "key").exists()
-    again = get_or_build(tmp_path / "one", "key", never, elsewhere=templates)
+    again = get_or_build(tmp_path / "one", "key", never, exchange=templates)
     assert weights(again) == "w"
     assert templates.fetch("key", tmp_path / "three" / "key"), "uploaded later"
 
 
 def test_a_damaged_template_is_built_again_and_replaced(tmp_path, remote, templates, caplog):
-    get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
+    get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
     name = next(name for name in remote.list_files() if name.endswith("weights.safetensors"))
     remote.write(name, b"x")
-    built = get_or_build(tmp_path / "two", "key", builder("new"), elsewhere=templates)
+    built = get_or_build(tmp_path / "two", "key", builder("new"), exchange=templates)
     assert weights(built) == "new"
     assert "damaged and not used: wrong checksum of weights.safetensors" in caplog.text
-    assert weights(get_or_build(tmp_path / "three", "key", never, elsewhere=templates)) == "new"
+    assert weights(get_or_build(tmp_path / "three", "key", never, exchange=templates)) == "new"
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_an_invalid_manifest_is_ignored(tmp_path, remote, templates, manifest):
     remote.write("key.json", manifest)
     assert not templates.fetch("key", tmp_path / "key")
     assert not (tmp_path / "x").exists()
-    get_or_build(tmp_path / "one", "key", builder("w"), elsewhere=templates)
-    assert weights(get_or_build(tmp_path / "two", "key", never, elsewhere=templates)) == "w"
+    get_or_build(tmp_path / "one", "key", builder("w"), exchange=templates)
+    assert weights(get_or_build(tmp_path / "two", "key", never, exchange=templates)) == "w"
 
 
 def test_a_build_resumes_from_the_checkpoint_of_another_node(tmp_path, remote, templates):
@@ -114,7 +114,7 @@ def test_a_build_resumes_from_the_checkpoint_of_another_node(tmp_path, remote, t
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        get_or_build(tmp_path / "one", "key", dies, elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", dies, exchange=templates)
     assert uploaded.read(CHECKPOINT) == b"epoch 3"
 
     found = []
@@ -123,7 +123,7 @@ def test_a_build_resumes_from_the_checkpoint_of_another_node(tmp_path, remote, t
         found.append((folder / CHECKPOINT).read_text())
         builder("w")(folder)
 
-    get_or_build(tmp_path / "two", "key", resumes, elsewhere=templates)
+    get_or_build(tmp_path / "two", "key", resumes, exchange=templates)
     assert found == ["epoch 3"]
     assert uploaded.read(CHECKPOINT) is None
 
@@ -136,6 +136,6 @@ def test_a_checkpoint_that_the_build_deleted_is_removed_remotely(tmp_path, remot
         raise ValueError("the loss is not finite")
 
     with pytest.raises(ValueError, match="not finite"):
-        get_or_build(tmp_path / "one", "key", fails, elsewhere=templates)
+        get_or_build(tmp_path / "one", "key", fails, exchange=templates)
     assert remote.subfolder("key").read(CHECKPOINT) is None
     assert json.loads(remote.read("key.json") or b"{}") == {}

@@ -1,15 +1,15 @@
-"""Which settings of a trial its data rule out, said before anything is trained."""
+"""Checks a trial's settings against its data, before anything is trained."""
 
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.model.passt import PATCH, patch_stride
 
 
-def check_fit(trial: TrialConfig, frames: int, n_classes: int) -> None:
-    """Hold the settings against clips of ``frames`` frames, of ``n_classes`` classes.
+def check_settings(trial: TrialConfig, frames: int, n_classes: int) -> None:
+    """Check the settings against clips of ``frames`` frames and ``n_classes`` classes.
 
     Raises:
-        ConfigError: all settings that do not fit.
+        ConfigError: every setting that does not fit.
     """
     model, augment = trial.model, trial.augment
     problems = []

@@ -1,0 +1,51 @@
+"""Reports what a trial does to its caller, and records it in the trial's folder."""
+
+from collections.abc import Callable
+from typing import Any
+
+from focusnet.errors import ReportNotDelivered
+from focusnet.training.epoch_record import EpochRecord
+from focusnet.trial.folder import TrialFolder
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Reporter:
+    """Calls the callbacks of ``focusnet.pipeline.run_trial``."""
+
+    def __init__(
+        self,
+        folder: TrialFolder,
+        report: Report | None,
+        while_waiting: Callable[[str], None] | None,
+    ) -> None:
+        self.folder = folder
+        self._report = report
+        self._while_waiting = while_waiting
+
+    def report(self, record: EpochRecord) -> None:
+        """Call the caller's ``report``, if there is one."""
+        if self._report is not None:
+            self._report(record.flat())
+
+    def report_and_record(self, record: EpochRecord) -> None:
+        """Report an epoch, then record that it was reported: also if the report ends the trial."""
+        try:
+            self.report(record)
+        except ReportNotDelivered:
+            raise
+        except BaseException:
+            self.folder.add(record)
+            raise
+        self.folder.add(record)
+
+    def wait(self, at: str, key: str, seconds: float) -> None:
+        """Tell what the trial has been doing for ``seconds`` instead of reporting epochs.
+
+        Args:
+            at: such as 'waiting for template'. key: of that template.
+        """
+        if not seconds:
+            self.folder.wait(at, key)
+        if self._while_waiting is not None:
+            self._while_waiting(at)
