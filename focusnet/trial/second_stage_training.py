@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from focusnet.arms import MASKED, settings_of_arm
 from focusnet.config import FocusConfig, TemplateConfig
 from focusnet.model.passt import Passt
+from focusnet.store import WEIGHTS
 from focusnet.system.atomic import replacing
 from focusnet.training.checkpoint import Checkpoints
 from focusnet.training.epoch_record import EpochRecord
@@ -68,7 +69,7 @@ class SecondStageTraining:
             half: predict_split(stages, trained, half, rows)
             for half, rows in stages.data.halves.items()
         }
-        with replacing(self.out_dir / "weights.safetensors") as part:
+        with replacing(self.out_dir / WEIGHTS) as part:
             state = trained.model.state_dict()
             save_file({name: value.contiguous() for name, value in state.items()}, part)
         last = trained.records[-1]
