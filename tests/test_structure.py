@@ -20,6 +20,7 @@ TORCH_FREE = {
     "focusnet.arms",
     "focusnet.config",
     "focusnet.location_interval",
+    "focusnet.statistics",
     "focusnet.winner",
 }
 MODULES_IN_A_FOLDER = 15
