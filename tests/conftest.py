@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 ESC10 = ROOT.parent / "shared" / "esc10"
 
 # A busy machine is no reason to fail, and in CI the same tree gives the same outcome.
@@ -27,6 +27,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two test processes on two cores: torch's own threads would only fight.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that run whole studies, so that both processes end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    whole_studies = (ROOT / "tests" / "study", ROOT / "tests" / "benchmarks")
+
+    def turn(item: pytest.Item) -> int:
+        runs_studies = any(item.path.is_relative_to(folder) for folder in whole_studies)
+        return 2 - (item.path in slow) - (item.path in slow and runs_studies)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session", autouse=True)
