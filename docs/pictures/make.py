@@ -8,6 +8,7 @@ of its report in a browser (Chromium or Chrome must be installed).
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -19,21 +20,22 @@ from rich.text import Text
 
 FOLDER = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTH, HEIGHT = 1100, 900  # pixels of the report's picture
-FIRST, LAST = 34, 26  # lines of the console
+WIDTH, HEIGHT = 1200, 900  # pixels of the report's picture
+COLUMNS, FIRST, LAST = 112, 34, 34  # of the console: width, lines at the beginning and the end
 
 
 def console_picture(text: str, path: Path) -> None:
     """Write the first and the last lines of ``text`` as SVG."""
-    lines = text.rstrip().splitlines()
+    lines = text.replace(str(Path.home()), "~").rstrip().splitlines()
     if len(lines) > FIRST + LAST:
         lines = [*lines[:FIRST], "...", *lines[-LAST:]]
     with open("/dev/null", "w") as nowhere:
-        console = Console(record=True, width=112, file=nowhere, highlight=False)
-        console.print(Text.from_ansi("$ python study/run.py --space demo.yaml"))
-        for line in lines:
-            console.print(Text.from_ansi(line[:112]))
+        console = Console(record=True, width=COLUMNS, file=nowhere, highlight=False)
+        for line in ["$ python study/run.py --space demo.yaml", *lines]:
+            console.print(Text.from_ansi(line[:COLUMNS]))
     console.save_svg(str(path), title="python study/run.py --space demo.yaml")
+    # Without its fonts, which a page would have to fetch: readers have one of their own.
+    path.write_text(re.sub(r"@font-face {.*?}", "", path.read_text(), flags=re.DOTALL))
 
 
 def report_picture(page: Path, path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_trial_that_died_goes_on_from_its_last_epoch(stage, tiny_dataset, tmp_
 
     whole = settings(tiny_dataset, precision="fp32")
     whole["template"]["reuse"] = False
-    expected = run_trial(whole, tmp_path / "undisturbed")
+    expected = run_trial(whole, tmp_path / "uninterrupted")
     with pytest.raises(Killed):
         run_trial(whole, tmp_path / "killed", die)
     told = []

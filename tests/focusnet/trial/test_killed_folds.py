@@ -32,18 +32,18 @@ def cross_fitted(root: Path, cache: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
+def uninterrupted(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
     """Results of a trial that is not killed, and a cache with nothing but its audio."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     result = run_trial(cross_fitted(tiny_dataset, folder / "cache"), folder / "out")
     shutil.rmtree(folder / "cache" / "templates")
     return content(result, folder / "out"), folder / "cache"
 
 
 @pytest.fixture
-def trial(tiny_dataset: Path, undisturbed, tmp_path: Path) -> dict:
+def trial(tiny_dataset: Path, uninterrupted, tmp_path: Path) -> dict:
     """The settings of that trial with a cache of its own."""
-    shutil.copytree(undisturbed[1], tmp_path / "cache")
+    shutil.copytree(uninterrupted[1], tmp_path / "cache")
     return cross_fitted(tiny_dataset, tmp_path / "cache")
 
 
@@ -61,12 +61,12 @@ def kill_at(moment: str, trial: dict, out: Path) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_trial_killed_in_its_folds_resumes_to_the_same_result(
-    moment, trial, undisturbed, tmp_path
+    moment, trial, uninterrupted, tmp_path
 ):
     out = tmp_path / "out"
     kill_at(moment, trial, out)
     before = (out / "trial.log").read_text()
-    assert content(run_trial(trial, out), out) == undisturbed[0]
+    assert content(run_trial(trial, out), out) == uninterrupted[0]
     log = (out / "trial.log").read_text()[len(before) :]
     assert ("training fold 1 of 2" in log) == ("fold 1" in moment)
     assert ("fold 1 of 2: resumes after epoch 2" in log) == ("fold 1" in moment)
@@ -75,16 +75,16 @@ def test_a_trial_killed_in_its_folds_resumes_to_the_same_result(
     assert not {name for name in left if "checkpoint" in name or "building" in name}
 
 
-def test_another_trial_takes_over_from_the_killed_builder_of_a_fold(trial, undisturbed, tmp_path):
+def test_another_trial_takes_over_from_the_killed_builder_of_a_fold(trial, uninterrupted, tmp_path):
     kill_at("fold 1, amid epoch 3", trial, tmp_path / "killed")
     result = run_trial(trial, tmp_path / "out")
     assert "fold 1 of 2: resumes after epoch 2" in (tmp_path / "out" / "trial.log").read_text()
     metrics, _, predictions, weights, reused, _ = content(result, tmp_path / "out")
-    assert (metrics, predictions, weights) == tuple(undisturbed[0][i] for i in (0, 2, 3))
+    assert (metrics, predictions, weights) == tuple(uninterrupted[0][i] for i in (0, 2, 3))
     assert reused, "the template itself was complete"
 
 
-def test_trials_side_by_side_train_each_fold_once(trial, undisturbed, tmp_path):
+def test_trials_side_by_side_train_each_fold_once(trial, uninterrupted, tmp_path):
     outs = [tmp_path / "first", tmp_path / "second"]
     processes = [start(run_trial, trial, out) for out in outs]
     for process in processes:
@@ -95,11 +95,11 @@ def test_trials_side_by_side_train_each_fold_once(trial, undisturbed, tmp_path):
         assert sum(log.count(fold) for log in logs) == 1
     for out in outs:
         result = TrialResult(**json.loads((out / "result.json").read_text()))
-        assert content(result, out)[:4] == undisturbed[0][:4]
+        assert content(result, out)[:4] == uninterrupted[0][:4]
 
 
 def test_a_trial_can_be_stopped_after_any_epoch_of_a_fold_and_says_where_it_is(
-    trial, undisturbed, tmp_path
+    trial, uninterrupted, tmp_path
 ):
     out = tmp_path / "out"
     heard: list[str] = []
@@ -115,6 +115,6 @@ def test_a_trial_can_be_stopped_after_any_epoch_of_a_fold_and_says_where_it_is(
         run_trial(trial, out, while_waiting=stop_in_fold_2)
     assert heard == [at(1)] * 4 + [at(2)] * 3
     assert json.loads((out / "waiting.json").read_text())["at"] == at(2)
-    assert content(run_trial(trial, out), out) == undisturbed[0]
+    assert content(run_trial(trial, out), out) == uninterrupted[0]
     assert "fold 2 of 2: resumes after epoch 2" in (out / "trial.log").read_text()
     assert not (out / "waiting.json").exists()

@@ -29,9 +29,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
+def uninterrupted(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
     """Results of a trial that is not killed, and a cache with nothing but its audio."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     result = run_trial(settings(tiny_dataset, folder / "cache"), folder / "out")
     expected = content(result, folder / "out")
     shutil.rmtree(folder / "cache" / "templates")
@@ -39,9 +39,9 @@ def undisturbed(tiny_dataset: Path, tmp_path_factory) -> tuple[tuple, Path]:
 
 
 @pytest.fixture
-def trial(tiny_dataset: Path, undisturbed, tmp_path: Path) -> dict:
+def trial(tiny_dataset: Path, uninterrupted, tmp_path: Path) -> dict:
     """The settings of that trial with a cache of its own."""
-    shutil.copytree(undisturbed[1], tmp_path / "cache")
+    shutil.copytree(uninterrupted[1], tmp_path / "cache")
     return settings(tiny_dataset, tmp_path / "cache")
 
 
@@ -104,11 +104,11 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_trial_resumes_to_the_same_result(moment, trial, undisturbed, tmp_path):
+def test_a_killed_trial_resumes_to_the_same_result(moment, trial, uninterrupted, tmp_path):
     out = tmp_path / "out"
     kill_at(moment, trial, out)
     result = run_trial(trial, out, teller(out))
-    assert content(result, out) == undisturbed[0]
+    assert content(result, out) == uninterrupted[0]
     twice = MOMENTS[moment][4]
     expected = ONCE + Counter([twice] if twice else [])
     if moment == "focus, epoch 2 saved, not told":
@@ -121,7 +121,7 @@ def test_a_killed_trial_resumes_to_the_same_result(moment, trial, undisturbed, t
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_trial_killed_many_times_resumes_to_the_same_result(seed, trial, undisturbed, tmp_path):
+def test_a_trial_killed_many_times_resumes_to_the_same_result(seed, trial, uninterrupted, tmp_path):
     moments, out, kills = random.Random(seed), tmp_path / "out", 0
     while kills < 40:
         process = start(run_trial, trial, out)
@@ -136,18 +136,18 @@ def test_a_trial_killed_many_times_resumes_to_the_same_result(seed, trial, undis
     assert process.exitcode == 0
     assert kills > 0
     result = TrialResult(**json.loads((out / "result.json").read_text()))
-    assert content(result, out) == undisturbed[0]
+    assert content(result, out) == uninterrupted[0]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_trial_as_other_programs_and_the_trial_resumes(
-    number, status, trial, undisturbed, tmp_path
+    number, status, trial, uninterrupted, tmp_path
 ):
     out = tmp_path / "out"
     process = start(run_until_signal, trial, out, number)
     process.join(60)
     assert process.exitcode == status
-    assert content(run_trial(trial, out), out) == undisturbed[0]
+    assert content(run_trial(trial, out), out) == uninterrupted[0]
     assert "template: resumes after epoch 2" in (out / "trial.log").read_text()
 
 
@@ -166,7 +166,7 @@ def signal_in_epoch_2(number: int, record: dict) -> None:
         os.kill(os.getpid(), number)
 
 
-def test_a_waiting_trial_resumes_the_template_of_a_killed_builder(trial, undisturbed, tmp_path):
+def test_a_waiting_trial_resumes_the_template_of_a_killed_builder(trial, uninterrupted, tmp_path):
     reached = tmp_path / "reached"
     builder = start(run_trial, trial, tmp_path / "a", partial(pause_in_epoch_2, reached))
     wait_until(reached.exists)
@@ -179,12 +179,12 @@ def test_a_waiting_trial_resumes_the_template_of_a_killed_builder(trial, undistu
     assert waiter.exitcode == 0
     assert "template: resumes after epoch 2" in log.read_text()
     result = TrialResult(**json.loads((tmp_path / "b" / "result.json").read_text()))
-    assert content(result, tmp_path / "b") == undisturbed[0]
+    assert content(result, tmp_path / "b") == uninterrupted[0]
     assert told(tmp_path / "b") == Counter(["template 3", "focus 1", "focus 2", "focus 3"])
 
 
 def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide(
-    trial, undisturbed, tmp_path
+    trial, uninterrupted, tmp_path
 ):
     outs = [tmp_path / study / "trials" / "one" / "out" for study in ("first", "second")]
     for out in outs:
@@ -199,12 +199,12 @@ def test_two_studies_that_share_a_store_train_a_template_once_and_do_not_collide
     for out in outs:
         result = TrialResult(**json.loads((out / "result.json").read_text()))
         got = content(result, out)
-        assert got[:4] == undisturbed[0][:4]
+        assert got[:4] == uninterrupted[0][:4]
         reused.append(result.template_reused)
     assert sorted(reused) == [False, True]
 
 
-def test_a_checkpoint_of_other_settings_is_not_used(trial, undisturbed, tmp_path):
+def test_a_checkpoint_of_other_settings_is_not_used(trial, uninterrupted, tmp_path):
     def stop(record: dict) -> None:
         if (record["stage"], record["epoch"]) == ("focus", 2):
             raise SystemExit
@@ -215,13 +215,13 @@ def test_a_checkpoint_of_other_settings_is_not_used(trial, undisturbed, tmp_path
         run_trial(other, out, stop)
     assert (out / focusnet.training.checkpoint.CHECKPOINT).exists()
     result = run_trial(trial, out)
-    assert content(result, out)[:4] == undisturbed[0][:4]
+    assert content(result, out)[:4] == uninterrupted[0][:4]
     assert "checkpoint.pt is of other settings and not used" in (out / "trial.log").read_text()
 
 
 @pytest.mark.parametrize(("kind", "again"), [(SystemExit, 0), (ReportNotDelivered, 1)])
 def test_an_epoch_whose_report_was_not_delivered_is_reported_again(
-    kind, again, trial, undisturbed, tmp_path
+    kind, again, trial, uninterrupted, tmp_path
 ):
     def stop(record: dict) -> None:
         if (record["stage"], record["epoch"]) == ("focus", 2):
@@ -232,7 +232,7 @@ def test_an_epoch_whose_report_was_not_delivered_is_reported_again(
         run_trial(trial, out, stop)
     recorded = [json.loads(line) for line in (out / "epochs.jsonl").read_text().splitlines()]
     assert sum(record["stage"] == "focus" for record in recorded) == 2 - again
-    assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
+    assert content(run_trial(trial, out, teller(out)), out) == uninterrupted[0]
     assert told(out)["focus 2"] == again
     assert told(out)["focus 1"] == 0
 
@@ -251,10 +251,10 @@ def test_a_non_finite_loss_leaves_no_checkpoint(trial, tmp_path, monkeypatch):
     assert not left.exists()
 
 
-def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, undisturbed, tmp_path):
+def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, uninterrupted, tmp_path):
     out = tmp_path / "out"
     trial = trial | {"compute": {"device": "cpu", "checkpoint_epochs": 0}}
     kill_at("focus, amid epoch 3", trial, out)
-    assert content(run_trial(trial, out, teller(out)), out) == undisturbed[0]
+    assert content(run_trial(trial, out, teller(out)), out) == uninterrupted[0]
     assert told(out)["template 3"] == 1
     assert told(out)["focus 2"] == 2

@@ -63,8 +63,8 @@ def run(tiny_dataset: Path, tmp_path: Path):
 
 def test_a_stage_is_retried_from_its_last_good_epoch_with_other_random_numbers(run, spoil):
     spoil(10**9)
-    undisturbed, key = run("undisturbed")
-    assert run("allowed", non_finite_retries=3) == (undisturbed, key)
+    uninterrupted, key = run("uninterrupted")
+    assert run("allowed", non_finite_retries=3) == (uninterrupted, key)
     spoil(BATCHES + 2)
     with pytest.raises(TrainingError, match="became nan in epoch 2; a smaller") as error:
         run("refused")
@@ -80,8 +80,8 @@ def test_a_stage_is_retried_from_its_last_good_epoch_with_other_random_numbers(r
     assert with_retry == key
     names = [(record["stage"], record["epoch"]) for record in epochs]
     assert names == [("template", 1), ("template", 2), ("template", 3), ("focus", 1)]
-    assert epochs[0] == undisturbed[0]
-    assert epochs[1]["template/train/loss"] != undisturbed[1]["template/train/loss"]
+    assert epochs[0] == uninterrupted[0]
+    assert epochs[1]["template/train/loss"] != uninterrupted[1]["template/train/loss"]
     assert [record.get("non_finite_retries") for record in epochs] == [None, 1, 1, None]
 
 
@@ -128,7 +128,7 @@ def test_after_the_last_retry_the_message_says_how_often_it_was_tried(run, spoil
 
 def test_a_trial_that_died_after_a_retry_resumes_with_its_random_numbers_and_its_count(run, spoil):
     spoil(BATCHES + 2)
-    expected = run("undisturbed", non_finite_retries=1)
+    expected = run("uninterrupted", non_finite_retries=1)
 
     def die(record: dict) -> None:
         if record["epoch"] == 2:
