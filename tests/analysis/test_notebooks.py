@@ -70,7 +70,7 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
         assert kinds == {"display_data"}
     shown = texts(done["1_overview"])
     assert "gain over its own template in 1 of 2 (subset 25)" in shown
-    assert "FocusNet, placebo masks" in shown
+    assert "FocusNet with placebo masks" in shown
     assert "trained again with 3 fresh seeds (pooled)" in texts(done["2_confusions"])
     assert "focus.weight and focus.threshold" in texts(done["3_sensitivity"])
     last = texts(done["4_is_the_gain_real"])

@@ -120,8 +120,8 @@ def test_auto_is_chosen_where_the_trials_run_and_recorded(tmp_path):
         "precision": {"value": "fp32", "why": "no GPU"},
         "compile": {"value": False, "why": "no GPU"},
     }
-    assert "  precision    fp32 (no GPU)\n" in done.stdout
-    assert "  compile      false (no GPU)\n" in done.stdout
+    assert "] precision fp32 (no GPU)\n" in done.stdout
+    assert "] compile  false (no GPU)\n" in done.stdout
     plan = run(FAKE, tmp_path, *auto, *small, "--plan", "--no-measure")
     assert "  precision    fp32\n" in plan.stdout
     assert "  compile " not in plan.stdout
