@@ -14,7 +14,7 @@ from focusnet.trial.folder import WAITING
 from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Phase, Trial
 from study.outputs.provenance import FILE as PROVENANCE
-from study.search.winners import winners
+from study.search.winners import best_trials
 from study.space.space import Space
 from study.space.validation import validate_space
 
@@ -172,7 +172,7 @@ def _waiting(path: Path) -> str:
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
-    best = winners(trials, metric)
+    best = best_trials(trials, metric)
     for stratum in space.strata:
         own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)

@@ -7,7 +7,7 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from study.ledger.ledger import ENDED, Ledger
-from study.search.follow_up import ended_searches
+from study.search.winners import ended_searches
 from study.space.space import Space
 from study.space.validation import validate_space
 

@@ -9,9 +9,10 @@ from ray.tune.search import Searcher
 from study.ledger.ledger import ARM, Ledger, Trial
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
-from study.search.follow_up import all_follow_ups, ended_searches
+from study.search.follow_up import all_follow_ups
 from study.search.no_snapshot import NoSnapshot
 from study.search.past_trial import past_trial
+from study.search.winners import ended_searches
 from study.space.space import Space
 
 
