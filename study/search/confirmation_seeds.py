@@ -18,7 +18,6 @@ from study.ledger.ledger import ARM, Half, Trial
 from study.space.space import Space
 
 _NUMBERS = 2**32
-OTHER: dict[Half, Half] = {"select": "report", "report": "select"}
 
 
 def seeds_of_winner(

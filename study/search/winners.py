@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from focusnet.winner import is_candidate, position_of_best
-from study.ledger.ledger import ARM, ENDED, Trial
+from study.ledger.ledger import ARM, ENDED, Half, Trial
 from study.ledger.trial_id import trial_id
 from study.space.space import Space
-
-Half = Literal["select", "report"]
 
 
 @dataclass(frozen=True)
