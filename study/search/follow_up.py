@@ -33,7 +33,7 @@ def follow_ups(space: Space, winner: Trial) -> list[Trial]:
                 id=trial_id(arm, parameters, seed, show_seed=True),
                 arm=arm,
                 stratum=winner.stratum,
-                index=space.trials_per_stratum + len(found),
+                index=space.trials_of(winner.stratum) + len(found),
                 seed=seed,
                 parameters=parameters,
                 phase=phase,
@@ -51,7 +51,7 @@ def follow_ups(space: Space, winner: Trial) -> list[Trial]:
 
 def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
     """The strata in which all trials of the search have ended."""
-    left = dict.fromkeys(space.strata, space.trials_per_stratum)
+    left = {stratum: space.trials_of(stratum) for stratum in space.strata}
     for trial in trials:
         if trial.searched and trial.status in ENDED and trial.stratum in left:
             left[trial.stratum] -= 1
