@@ -9,6 +9,7 @@ from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.system.units import rough_time
+from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import Trial
 from study.search.tune_types import Report
 from study.search.winners import Winner
@@ -120,7 +121,7 @@ class Progress:
             where = f"trials/{trial.id}/error.txt and trial.log"
             self._log("FAILED", f"{trial.id}: {trial.error} (see {where})", logging.WARNING)
         self._log("study", self.summary())
-        self._log_winner(trial)
+        self._log_winners(trial)
 
     def _record_times(self, trial: Trial, seconds: float) -> None:
         typical = seconds
@@ -130,7 +131,7 @@ class Progress:
         self._template_seconds.setdefault(trial.stratum, []).append(template)
         self._durations.setdefault(trial.stratum, []).append(typical)
 
-    def _log_winner(self, last: Trial) -> None:
+    def _log_winners(self, last: Trial) -> None:
         """Name the winners that are known since ``last`` ended the search of its stratum."""
         own = [one for one in self._ended if one.searched and one.stratum == last.stratum]
         if not last.searched or len(own) != self._searches.get(last.stratum):
@@ -139,10 +140,17 @@ class Progress:
             where = self._search_of(last.stratum)
             self._log("winner", f"{where}: none, because no trial finished; nothing follows it")
         for stratum, winner in self._winners(self._ended).items():
-            if stratum not in self._named and self._to_come.get(stratum):
-                where = self._search_of(stratum)
-                self._log("winner", f"{where}: {winner.name}; its controls and confirmation follow")
+            if stratum not in self._named:
+                self._log_winner(stratum, winner)
             self._named.add(stratum)
+
+    def _log_winner(self, stratum: Any, winner: Winner) -> None:
+        where, follow = self._search_of(stratum), self._to_come.get(stratum)
+        if follow or winner.rule == POSTERIOR_MEAN:
+            rest = "; its controls and confirmation follow" if follow else ""
+            self._log("winner", f"{where}: {winner.described}{rest}")
+        if winner.doubt:
+            self._log("winner", f"{where}: {winner.doubt}", logging.WARNING)
 
     def _search_of(self, stratum: Any) -> str:
         return " ".join(filter(None, ["search of", self._label(stratum)]))

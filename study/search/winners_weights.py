@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Iterable
 
 from focusnet.store import CHECKPOINT, WEIGHTS
+from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import ARM, ENDED, Ledger, Trial
-from study.search.winners import Winner, best_trials, winners
+from study.search.winners import Winner, best_trials, rule_of, winners
 from study.space.space import Space
 
 
@@ -49,8 +50,9 @@ def trials_with_weights(space: Space, trials: Iterable[Trial]) -> Iterable[str]:
     """Names of the trials that hold or may come to hold the weights of a winner.
 
     Once a winner is known, that is its trial; of a winner that the search has not trained, its
-    first training with a fresh seed. Until then it is each stratum's best trial so far, and every
-    repeated training of an earlier winner, which may win again.
+    first training with a fresh seed. Until then it is each stratum's best trial so far, or, where
+    trials are not judged alone, each that has finished; and every repeated training of an earlier
+    winner, which may win again.
     """
     trials = list(trials)
     decided = winners(space, trials)
@@ -66,7 +68,8 @@ def trials_with_weights(space: Space, trials: Iterable[Trial]) -> Iterable[str]:
         if stratum in best:
             yield best[stratum].id
         for trial in trials:
-            if trial.stratum == stratum and trial.phase == "confirm" and trial.arm == ARM:
+            may_win = trial.phase == "confirm" or rule_of(space) == POSTERIOR_MEAN
+            if trial.stratum == stratum and trial.arm == ARM and may_win:
                 yield trial.id
 
 
