@@ -180,11 +180,11 @@ def _remote_runner(space: Space, ledger: Ledger) -> "RemoteRunner | None":
 def _summarize(space: Space, ledger: Ledger, command: Command) -> int:
     from study.console.summary import print_summary  # imports Optuna, which --plan does without
 
-    trials = ledger.trials()
+    trials, looks = ledger.trials(), ledger.looks()
     if ledger.address is None:
-        print_summary(space, trials, ledger.folder, command)
+        print_summary(space, trials, ledger.folder, command, looks)
     else:  # with the commands that read them where fetch.py puts them
-        print_summary(space, trials, command.folder / "results" / space.name, command)
+        print_summary(space, trials, command.folder / "results" / space.name, command, looks)
         print(f"The results are at {ledger.address}. To copy them here:")
         print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]

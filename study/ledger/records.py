@@ -1,9 +1,10 @@
 """Types of the small JSON files that a trial's folder holds."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 Status = Literal["finished", "stopped", "failed", "running", "pending"]
 Phase = Literal["search", "controls", "confirm"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 Half = Literal["select", "report"]  # of the test split
 
 

@@ -82,7 +82,7 @@ def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
 def _controls(space: Space) -> Iterator[str]:
     yield ", ".join(space.control_arms) or "none"
     count = len(space.strata) * len(space.control_arms) * len(space.control_seeds)
-    if count:
+    if count and not space.looks_planned:
         yield f"{count} trials with the parameters of the winners, {_seeds(space.control_seeds)}"
 
 
@@ -105,7 +105,7 @@ def _templates(space: Space) -> Iterator[str]:
     elif space.searched_by_template:
         names = ", ".join(space.searched_by_template)
         yield f"up to {most}, because the search changes {names}"
-    elif space.fresh_seeds:
+    elif any(map(space.fresh_templates_of, space.strata)):
         yield f"{most}, one per stratum and seed, shared by all arms and focus.* settings"
     else:
         yield f"{most}, shared by the trials that differ in focus.* only"

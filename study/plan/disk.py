@@ -59,7 +59,7 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     trials = ledger.trials()
     # Weights of the winners, and of trials that have just finished and are not winners.
     weights = _weights(space)
-    members = len(space.confirm_seeds) * len(space.strata) if space.confirmed_weights else 0
+    members = sum(map(space.seeds_of, space.strata)) if space.confirmed_weights else 0
     kept = len(space.strata) + slots + members
     if rule_of(space) == POSTERIOR_MEAN:  # each trial may win until all searches have ended
         kept += space.trials_searched

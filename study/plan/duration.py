@@ -41,7 +41,7 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
     shared = own = Work(0, 0)
     folds = space.folds_at_most() / space.templates_at_most()
     for stratum in space.strata:
-        trials = space.trials_of(stratum) + space.follow_ups_per_stratum
+        trials = space.trials_of(stratum) + space.follow_ups_of(stratum)
         templates = space.templates_of(stratum)
         template, fold, focus = _stages(space, data, stratum)
         template += fold * folds

@@ -139,9 +139,7 @@ def _next_look(
         level = 0.0
     else:
         level = look_levels(sequence, alpha, tuple(record["level"] for record in own))[len(own)]
-    return NextLook(
-        len(own) + 1, len(own) + len(left), left[0], sequence[len(own)], alpha, level
-    )
+    return NextLook(len(own) + 1, len(own) + len(left), left[0], sequence[len(own)], alpha, level)
 
 
 def _alpha(space: Space) -> float:
@@ -191,9 +189,7 @@ def _with_trials(
     return replace(look, trials=counted, winners=chosen)
 
 
-def _controls(
-    follow: Mapping[Any, Sequence[Trial]], last: LookRecord
-) -> dict[Any, list[Trial]]:
+def _controls(follow: Mapping[Any, Sequence[Trial]], last: LookRecord) -> dict[Any, list[Trial]]:
     """The controls with the seeds of the look that found a gain."""
     seeds = {
         one["stratum"]: {seed for of_half in one["seeds"].values() for seed in of_half}

@@ -45,9 +45,7 @@ def all_follow_ups(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Tria
     }
 
 
-def with_winners(
-    space: Space, trials: Iterable[Trial]
-) -> dict[Any, list[tuple[Trial, Winner]]]:
+def with_winners(space: Space, trials: Iterable[Trial]) -> dict[Any, list[tuple[Trial, Winner]]]:
     """As ``all_follow_ups``, each trial with the winner that it follows."""
     trials = list(trials)
     chosen = winners_by_half(space, trials)

@@ -4,7 +4,6 @@ A pure function of the trials' records and predictions, through ``focusnet.stati
 """
 
 import io
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from study.ledger.looks import LookRecord, StratumRecord
 from study.search.confirmation import CLOSING, NextLook
 from study.search.winners import Winner
 from study.space.space import Space
-
-logger = logging.getLogger(__name__)
 
 Read = Callable[[str], bytes | None]  # a trial's Parquet file of predictions
 
@@ -169,8 +166,6 @@ def _interval(effect: Effect | None, *, locations: bool) -> list[float] | None:
 
 def describe_look(space: Space, record: LookRecord) -> list[str]:
     """What a look has found and what follows, one line each, for the study's log."""
-    strata = [one for one in record["strata"] if one["counted"]]
-    where = "" if space.search.stratify is None else f" on average of {len(strata)} strata"
     lines = []
     for one in record["strata"]:
         name = space.label(one["stratum"]) or "the study"
@@ -178,17 +173,21 @@ def describe_look(space: Space, record: LookRecord) -> list[str]:
             lines.append(f"{name} is left out: too few of its trainings have a result")
         elif one["left_out"]:
             lines.append(f"{name}: without {', '.join(one['left_out'])}, which have no result")
+    return [*lines, headline(space, record), _FOLLOWS[record["follows"]]]
+
+
+def headline(space: Space, record: LookRecord) -> str:
+    """What a look has found, in a sentence."""
+    counted = sum(one["counted"] for one in record["strata"])
+    where = "" if space.search.stratify is None else f" on average of {counted} strata"
     head = f"look {record['look']} of {record['of']}"
     if record["estimate"] is None:
-        lines.append(f"{head}: nothing can be judged, because no stratum has enough trainings")
-    else:
-        lines.append(
-            f"{head}: FocusNet {record['estimate']:+.2f} points over its template{where} (95 %: "
-            f"{_range(record['interval'])} at new locations, {_range(record['interval_here'])} on "
-            f"these; {_p(record)}): {record['verdict']}"
-        )
-    lines.append(_FOLLOWS[record["follows"]])
-    return lines
+        return f"{head}: nothing can be judged, because no stratum has enough trainings"
+    return (
+        f"{head}: FocusNet {record['estimate']:+.2f} points over its template{where} (95 %: "
+        f"{_range(record['interval'])} at new locations, {_range(record['interval_here'])} on "
+        f"these; {_p(record)}): {record['verdict']}"
+    )
 
 
 _FOLLOWS = {

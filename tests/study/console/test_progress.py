@@ -100,7 +100,7 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
         slots=1,
         to_come={25: 4},
         templates_shared=True,
-        seeds=(0, 1, 2),
+        templates={25: 3},
         clock=clock,
     )
     progress.started(trial("a", 25))

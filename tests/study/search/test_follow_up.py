@@ -59,7 +59,7 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
         ("confirm", 8, "cross_entropy"),
         ("confirm", 8, "placebo"),
     ]
-    assert len(found) == space.follow_ups_per_stratum
+    assert len(found) == space.follow_ups_of(25)
     for trial in found:
         uses_all = trial.arm != "cross_entropy"
         assert trial.parameters == (winner().parameters if uses_all else {"data.subset": 25})
@@ -92,7 +92,7 @@ def test_winners_share_controls_that_ignore_what_differs_between_them(space):
 def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space):
     space = make_space(ARMS, (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3))
     assert space.confirm_seeds == (2, 4, 5)
-    assert space.fresh_seeds == (1, 3, 2, 4, 5)
+    assert space.fresh_templates_of(25) == 5
     last = 2**32 - 1
     assert make_space((("search", "seed"), last), (("confirm", "seeds"), 2)).confirm_seeds == (0, 1)
 
