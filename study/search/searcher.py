@@ -39,9 +39,10 @@ class LedgerSearch(NoSnapshot, Searcher):
 
     New configurations come first, over all strata. Controls and confirmation of a stratum come when
     the searches have ended that decide its winner; with planned looks, when the look before them
-    has been taken. ``on_look`` is called with the record of each look. The search reads the ledger each
-    time it is asked and keeps no state that a crash could lose, so it ignores the results that Tune
-    passes to it.
+    has been taken. The search reads the ledger each time it is asked and keeps no state that a
+    crash could lose, so it ignores the results that Tune passes to it.
+
+    ``on_look`` is called with the record of each look.
     """
 
     def __init__(self, space: Space, ledger: Ledger) -> None:
