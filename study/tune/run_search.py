@@ -9,13 +9,13 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
+from study.console.look_text import describe_look
 from study.console.progress import Progress
 from study.ledger.ledger import ENDED, Half, Ledger, Trial
 from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
 from study.search.follow_up import winners_by_half
-from study.search.look import describe_look
 from study.search.no_snapshot import NoSnapshot
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
