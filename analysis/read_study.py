@@ -96,13 +96,12 @@ class Study:
         every = read_parameters(self.space["space"])
         return {path: one for path, one in every.items() if path != self.stratify}
 
-    @property
-    def trials_asked(self) -> int:
-        """Trials that the study asks for in each stratum's search."""
+    def trials_asked(self, stratum: Any) -> int:
+        """Trials that the study asks for in the search of ``stratum`` (its value)."""
         trials = self.search.get("trials")
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
-        return int(trials)
+        return int(trials[stratum] if isinstance(trials, dict) else trials)
 
     def arms_asked(self, phase: str) -> dict[str, int]:
         """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``."""

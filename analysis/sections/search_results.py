@@ -91,7 +91,7 @@ def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ..
     before, after, gain = _accuracies(stratum, effect)
     return (
         *stratum_cell(study, stratum),
-        f"{stratum.finished}/{study.trials_asked}",
+        f"{stratum.finished}/{study.trials_asked(stratum.value)}",
         *(MISSING if winner is None else show(winner.get(path)) for path in study.parameters),
         percent(before),
         percent(after),

@@ -15,8 +15,8 @@ from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Phase, Trial
 from study.outputs.provenance import FILE as PROVENANCE
 from study.search.winners import best_trials
+from study.space.recorded import validate_recorded
 from study.space.space import Space
-from study.space.validation import validate_space
 
 # In the order in which a person looks for them. 'left': started by an earlier driver, not ended.
 _COUNTED = ("finished", "stopped", "failed", "running", "left", "pending")
@@ -33,7 +33,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     if not ledger.exists():
         state = "is preparing its data" if alive else "ended before the study began"
         return f"Study {folder.name}: {driver or 'its process'} {state}; no trial yet"
-    space = validate_space(ledger.space(), str(ledger.space_path))
+    space = validate_recorded(ledger.space(), str(ledger.space_path))
     since = driver.since if driver and alive else None
     trials = ledger.trials()
     in_state: dict[str, list[Trial]] = {}
@@ -95,7 +95,7 @@ def _phases(space: Space, trials: list[Trial]) -> str:
     """How many trials have ended of the search and of what follows it."""
     arms, strata = len(space.control_arms), len(space.strata)
     planned: dict[Phase, int] = {
-        "search": strata * space.trials_per_stratum,
+        "search": space.trials_searched,
         "controls": strata * arms * len(space.control_seeds),
         "confirm": strata * (1 + arms) * len(space.confirm_seeds),
     }
@@ -177,7 +177,7 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
         own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
         label = space.label(stratum) or "all"
-        text = f"  {label}: {finished} of {space.trials_per_stratum} finished"
+        text = f"  {label}: {finished} of {space.trials_of(stratum)} finished"
         if stratum in best:
             trial = best[stratum]
             text += f", best {100 * trial.metrics[metric]:.1f} %"

@@ -33,7 +33,7 @@ def follow_ups(space: Space, winner: Winner) -> list[Trial]:
                 id=trial_id(arm, parameters, seed, show_seed=True),
                 arm=arm,
                 stratum=winner.stratum,
-                index=space.trials_per_stratum + len(found),
+                index=space.trials_of(winner.stratum) + len(found),
                 seed=seed,
                 parameters=parameters,
                 phase=phase,

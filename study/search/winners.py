@@ -61,7 +61,7 @@ def on_half(metric: str, half: Half) -> str:
 
 def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
     """The strata in which all trials of the search have ended."""
-    left = dict.fromkeys(space.strata, space.trials_per_stratum)
+    left = {stratum: space.trials_of(stratum) for stratum in space.strata}
     for trial in trials:
         if trial.searched and trial.status in ENDED and trial.stratum in left:
             left[trial.stratum] -= 1
@@ -69,8 +69,8 @@ def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
 
 
 def rule_of(space: Space) -> Rule:
-    """The rule that the study chooses its winners by; studies older than rules have the first."""
-    return getattr(space.search, "winner", None) or BEST_OBSERVED
+    """The rule that the study chooses its winners by."""
+    return space.search.winner or BEST_OBSERVED
 
 
 def winners(space: Space, trials: Iterable[Trial], half: Half = "select") -> dict[Any, Winner]:

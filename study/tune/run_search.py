@@ -137,7 +137,7 @@ def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slot
         slots=slots,
         templates_shared=space.templates_shared(),
         to_come=search.to_come(),
-        searches=dict.fromkeys(space.strata, space.trials_per_stratum),
+        searches={stratum: space.trials_of(stratum) for stratum in space.strata},
         seeds=(space.search.seed, *space.fresh_seeds),
         winners=partial(winners, space),
     )
