@@ -45,7 +45,7 @@ WRONG = [
         "search.winner: should be 'posterior_mean' or 'best_observed', received 'best'",
     ),
     (("search", "seed"), -1, "search.seed: should be greater than or equal to 0, received -1"),
-    (("search", "algorithm"), "tpee", "search.algorithm: should be 'tpe', 'random' or 'grid'"),
+    (("search", "algorithm"), "tpee", "search.algorithm: should be 'sobol', 'random', 'grid', "),
     (("search", "scheduler"), "ashaa", "search.scheduler.name: should be 'asha' or 'none'"),
     (
         ("search", "scheduler"),
