@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focusnet.config import cache_folder
+from focusnet.errors import ConfigError
 from focusnet.system.logs import log_to_file, log_to_terminal
 from study.console.command import Command
 from study.console.failure import explain
@@ -20,6 +21,7 @@ from study.ledger.ledger import Ledger
 from study.outputs.provenance import Provenance, command_line
 from study.plan.data import check_data, prepare_data, shared_settings
 from study.plan.describe import describe_plan
+from study.plan.detection import ASSUMED, ExpectedNoise, noise_of_study
 from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.remote.ledger import open_ledger
@@ -71,8 +73,12 @@ def main(
 
             # 3. Show what would run, and stop there with --plan.
             if options.plan:
-                print(_plan(space, ledger, measure=not options.no_measure))
+                noise = _noise(options.noise, ledger)
+                measure = not options.no_measure
+                print(_plan(space, ledger, measure=measure, noise=noise, detect=options.detect))
                 return DONE
+            if options.noise or options.detect:
+                raise ConfigError("--detect and --noise: only with --plan")
 
             return _run_study(space, ledger, options, command, run_trial, prepare)
         except (Exception, KeyboardInterrupt) as error:
@@ -148,8 +154,19 @@ def _open_ledger(space: Space, results: str) -> Ledger:
     return open_ledger(results, space.name, cache_folder(space.base.data.cache))
 
 
-def _plan(space: Space, ledger: Ledger, measure: bool = False) -> str:
-    plan = describe_plan(space, ledger.folder, measure=measure)
+def _noise(study: str | None, ledger: Ledger) -> ExpectedNoise:
+    return noise_of_study(study, ledger.folder.parent) if study else ASSUMED
+
+
+def _plan(
+    space: Space,
+    ledger: Ledger,
+    *,
+    measure: bool = False,
+    noise: ExpectedNoise = ASSUMED,
+    detect: float | None = None,
+) -> str:
+    plan = describe_plan(space, ledger.folder, measure=measure, noise=noise, detect=detect)
     if ledger.address:
         plan += f"\n  {'address':<12} {ledger.address} (the folder above is a working copy)"
     return plan
@@ -180,11 +197,11 @@ def _remote_runner(space: Space, ledger: Ledger) -> "RemoteRunner | None":
 def _summarize(space: Space, ledger: Ledger, command: Command) -> int:
     from study.console.summary import print_summary  # imports Optuna, which --plan does without
 
-    trials = ledger.trials()
+    trials, looks = ledger.trials(), ledger.looks()
     if ledger.address is None:
-        print_summary(space, trials, ledger.folder, command)
+        print_summary(space, trials, ledger.folder, command, looks)
     else:  # with the commands that read them where fetch.py puts them
-        print_summary(space, trials, command.folder / "results" / space.name, command)
+        print_summary(space, trials, command.folder / "results" / space.name, command, looks)
         print(f"The results are at {ledger.address}. To copy them here:")
         print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]

@@ -7,8 +7,10 @@ from pathlib import Path
 from focusnet.config import TrialConfig
 from focusnet.system.units import size_text
 from study.ledger.ledger import Ledger
+from study.plan.confirmation import describe_confirmation
 from study.plan.data import data_roots
 from study.plan.data_size import data_known
+from study.plan.detection import ASSUMED, ExpectedNoise
 from study.plan.disk import free, needs, slots_here
 from study.plan.duration import describe_duration
 from study.space.objectives import direction
@@ -20,16 +22,26 @@ _WINNER = {
 }
 
 
-def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
+def describe_plan(
+    space: Space,
+    results: Path,
+    *,
+    measure: bool = False,
+    noise: ExpectedNoise = ASSUMED,
+    detect: float | None = None,
+) -> str:
     """Strata, trials, templates, parameters, stages, resources, data, results and disk.
 
-    With ``measure`` also time and memory, from some seconds of training on noise.
+    Args:
+        measure: also time and memory, from some seconds of training on noise.
+        noise: that the confirmation has to see an effect through.
+        detect: points; also which look detects such an effect.
     """
     parts: list[tuple[str, Iterable[str]]] = [
         *_search(space),
         ("parameters", (f"{path}: {domain}" for path, domain in space.searched.items())),
         ("controls", _controls(space)),
-        ("confirm", [_confirmation(space)]),
+        ("confirm", describe_confirmation(space, noise, detect)),
         ("templates", _templates(space)),
         *_trial(space),
         ("data", [", ".join(_root(root) for root in data_roots(space))]),
@@ -38,7 +50,8 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
     ]
     if measure:
         parts.append(("time", describe_duration(space)))
-    lines = [f"Study {space.name}: {space.trials_in_all} trials"]
+    most = "up to " if space.looks_planned else ""
+    lines = [f"Study {space.name}: {most}{space.trials_in_all} trials"]
     for heading, texts in parts:
         for text in texts:
             lines.append(f"  {heading:<12} {text}")
@@ -82,16 +95,8 @@ def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
 def _controls(space: Space) -> Iterator[str]:
     yield ", ".join(space.control_arms) or "none"
     count = len(space.strata) * len(space.control_arms) * len(space.control_seeds)
-    if count:
+    if count and not space.looks_planned:
         yield f"{count} trials with the parameters of the winners, {_seeds(space.control_seeds)}"
-
-
-def _confirmation(space: Space) -> str:
-    if not space.confirm_seeds:
-        return "none, so the report cannot make claims about FocusNet"
-    count = len(space.strata) * (1 + len(space.control_arms)) * len(space.confirm_seeds)
-    who = "each winner and its controls" if space.control_arms else "each winner"
-    return f"{count} trials: {who} retrained, {_seeds(space.confirm_seeds)}"
 
 
 def _seeds(numbers: tuple[int, ...]) -> str:
@@ -105,7 +110,7 @@ def _templates(space: Space) -> Iterator[str]:
     elif space.searched_by_template:
         names = ", ".join(space.searched_by_template)
         yield f"up to {most}, because the search changes {names}"
-    elif space.fresh_seeds:
+    elif any(map(space.fresh_templates_of, space.strata)):
         yield f"{most}, one per stratum and seed, shared by all arms and focus.* settings"
     else:
         yield f"{most}, shared by the trials that differ in focus.* only"

@@ -8,7 +8,7 @@ from typing import Any
 
 from focusnet.errors import ConfigError
 from study.ledger.ledger import ENDED, Ledger
-from study.search.follow_up import ended_searches
+from study.search.winners import ended_searches
 from study.space.per_stratum import number_of
 from study.space.recorded import validate_recorded
 from study.space.space import Space
@@ -23,6 +23,7 @@ _MAY_CHANGE = (
     "controls.",
     "confirm.",
 )
+_MAY_NOT = ("confirm.cross_fit",)  # a seed would be judged on another half than before
 _MAY_GROW = "search.trials"
 
 
@@ -67,7 +68,7 @@ def check_search_ended(ledger: Ledger, space: Space, how_to_resume: str) -> None
     if not ledger.exists():
         raise ConfigError(f"--confirm: {ledger.folder} holds no study; run without --confirm first")
     problems = []
-    if not space.follow_ups_per_stratum:
+    if not space.follow_ups:
         problems.append("--confirm: nothing to run: confirm.seeds is 0 and there are no controls")
     trials = [trial for trial in ledger.trials() if trial.searched]
     open_strata = [s for s in space.strata if s not in ended_searches(space, trials)]
@@ -87,7 +88,7 @@ def describe_state(ledger: Ledger, space: Space) -> str:
     trials = ledger.trials()
     count = Counter(trial.status for trial in trials)
     searched = sum(_trials_asked(begun).values())
-    total = searched + space.follow_ups_per_stratum * len(space.strata)
+    total = searched + space.follow_ups
     text = f"{count['finished']} of {total} trials finished"
     for status in ("stopped", "failed"):
         if count[status]:
@@ -101,6 +102,9 @@ def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     problems = [*_shrunk(begun, now)]
     for path in [*before, *(path for path in after if path not in before)]:
         old, new = before.get(path, "nothing"), after.get(path, "nothing")
+        if path in _MAY_NOT and old != new:
+            problems.append(f"  {path}: was {old!r}, now {new!r} (it stays as it was begun)")
+            continue
         if path.startswith((*_MAY_CHANGE, _MAY_GROW)) or old == new:
             continue
         problems.append(f"  {path}: was {old!r}, now {new!r}")

@@ -12,7 +12,10 @@ from study.space.space import Space
 from study.space.validation import validate_space
 
 # What studies did before these settings existed.
-_BEFORE: dict[tuple[str, str], Any] = {("search", "winner"): "best_observed"}
+_BEFORE: dict[tuple[str, str], Any] = {
+    ("search", "winner"): "best_observed",
+    ("confirm", "cross_fit"): False,
+}
 
 
 def validate_recorded(content: Mapping[str, Any], source: str) -> Space:
@@ -31,7 +34,7 @@ def as_begun(content: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[st
     """
     filled = dict(copy.deepcopy(content))
     for (section, name), before in _BEFORE.items():
-        stated = filled.get(section, {})
+        stated = {} if filled.get(section) is None else filled[section]
         if isinstance(stated, dict) and stated.get(name) is None:
             was = (recorded.get(section) or {}).get(name, before)
             filled[section] = {**stated, name: was}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from focusnet.system.validation import nearest
+from study.space.confirm_rules import confirm_problems
 from study.space.domains import Choice, Domain, Range
 from study.space.per_stratum import stratum_problems
 from study.space.settings import SpaceSettings
@@ -15,7 +16,7 @@ def section_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> 
     """Rules that need no valid trial: strata, algorithm, seeds, arms, ``auto`` and GPUs."""
     yield from _stratify_problems(settings, domains)
     yield from _algorithm_problems(settings, domains)
-    yield from _confirm_problems(settings)
+    yield from confirm_problems(settings, domains)
     yield from _placebo_problems(settings, domains)
     yield from _compute_problems(settings, domains)
 
@@ -56,17 +57,6 @@ def _by_stratum_problems(
         yield from stratum_problems(path, setting, None)
     elif isinstance(domain := domains.get(stratify), Choice):
         yield from stratum_problems(path, setting, domain.values)
-
-
-def _confirm_problems(settings: SpaceSettings) -> Iterator[str]:
-    fresh = settings.confirm.seeds
-    used = {settings.search.seed, *(settings.controls.seeds or [])}
-    stale = [seed for seed in fresh if seed in used] if isinstance(fresh, list) else []
-    if stale:
-        yield (
-            "confirm.seeds: must be fresh, neither search.seed nor in controls.seeds, received "
-            f"{stale[0]}"
-        )
 
 
 def _placebo_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.system.validation import describe, validate
+from study.space.confirm_rules import cross_fits, strata_of
 from study.space.domains import Domain, parse_domain
 from study.space.rules import budget_problems, section_problems
 from study.space.setting_paths import unknown_path, with_absolute_paths
@@ -64,6 +65,10 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
 def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfig) -> Space:
     seed = settings.search.seed
     control_seeds = [seed] if settings.controls.seeds is None else settings.controls.seeds
+    confirm, crosswise = settings.confirm, cross_fits(settings, domains)
+    looks = confirm.counts(strata_of(settings, domains) or ())
+    by_stratum = confirm.looks is not None or isinstance(confirm.seeds, dict) or crosswise
+    shared = not by_stratum or not sum(looks[-1].values())
     return Space(
         settings.name,
         settings.search.resolved(),
@@ -72,8 +77,12 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
         base.model_copy(update={"seed": seed}),
         control_arms=tuple(settings.controls.arms),
         control_seeds=tuple(control_seeds),
-        confirm_seeds=tuple(settings.confirm.resolved({seed, *control_seeds})),
-        confirmed_weights=settings.confirm.keep_weights,
+        confirm_seeds=tuple(confirm.shared_seeds({seed, *control_seeds})) if shared else (),
+        confirm_looks=() if shared else tuple(looks),
+        looks_planned=confirm.looks is not None,
+        cross_fit=crosswise,
+        confirm_margin=confirm.margin,
+        confirmed_weights=confirm.keep_weights,
     )
 
 

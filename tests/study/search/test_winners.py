@@ -1,97 +1,56 @@
-"""Only each stratum's winner keeps its weights, even if the driver dies at any time."""
+"""The winner of each stratum, by the rules of focusnet.winner."""
 
-import json
+from dataclasses import replace
 
 import pytest
 
-from study.ledger.ledger import Ledger, Trial, record_end, record_start
-from study.search.winners import WinnersWeights, winners
+from study.ledger.ledger import Trial
+from study.search.winners import best_trials, winners
 
 METRIC = "focus/select/macro_accuracy"
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "small")
+def trial(name, value, subset=25, index=0, metric=METRIC, **fields):
+    result = {"metrics": {metric: value, METRIC.replace("select", "report"): 1 - value}}
+    parameters = {"data.subset": subset, "focus.weight": 1.0 + index}
+    record = Trial(name, "focusnet", subset, index, 0, parameters, "finished", result=result)
+    return replace(record, **fields)
 
 
-def begin(ledger, name, subset=25, index=0):
-    """A trial that has written its weights and not its results."""
-    ledger.hand_out(Trial(name, "focusnet", subset, index, 0, {}))
-    folder = ledger.trial_folder(name)
-    record_start(folder)
-    (folder / "weights.safetensors").write_bytes(b"weights")
-    (folder / "checkpoint.pt").write_bytes(b"checkpoint")
-    return folder
+TRIALS = [
+    trial("a", 0.5),
+    trial("b", 0.6, index=1),
+    trial("equal", 0.6, index=2),
+    trial("c", 0.1, subset=100),
+    trial("without", 0.9, subset=100, index=1, metric="another"),
+    trial("control", 0.9, subset=100, index=2, arm="cross_entropy"),
+    trial("again", 0.9, subset=100, index=3, phase="confirm"),
+]
 
 
-def finish(folder, value, metric=METRIC):
-    (folder / "result.json").write_text(json.dumps({"metrics": {metric: value}}))
+def test_the_best_of_each_stratum_wins_by_the_metric_of_the_search(make_space):
+    best = best_trials(TRIALS, METRIC)
+    assert {stratum: one.id for stratum, one in best.items()} == {25: "b", 100: "c"}
+    space = make_space((("search", "trials"), 2))
+    for order in (TRIALS, TRIALS[::-1]):
+        won = winners(space, order)
+        assert {s: (one.stratum, one.name, one.estimate) for s, one in won.items()} == {
+            25: (25, "b", 0.6),
+            100: (100, "c", 0.1),
+        }
+        assert won[25].trial == TRIALS[1]
+        assert won[25].parameters == {"data.subset": 25, "focus.weight": 2.0}
+        assert won[25].half == "select"
 
 
-def kept(ledger, name="weights.safetensors"):
-    return {path.parent.name for path in ledger.folder.glob(f"trials/*/{name}")}
+def test_each_half_has_its_winner(make_space):
+    won = winners(make_space(), TRIALS, "report")
+    assert (won[25].name, won[25].half) == ("a", "report")
+    assert won[25].estimate == pytest.approx(0.5)
 
 
-def test_the_best_of_each_stratum_wins_by_the_metric_of_the_search(ledger):
-    finish(begin(ledger, "a"), 0.5)
-    finish(begin(ledger, "b", index=1), 0.6)
-    finish(begin(ledger, "equal", index=2), 0.6)
-    finish(begin(ledger, "c", subset=100), 0.1)
-    finish(begin(ledger, "without", subset=100, index=1), 0.9, metric="another")
-    control = Trial("control", "cross_entropy", 100, 2, 0, {})
-    ledger.hand_out(control)
-    finish(ledger.trial_folder("control"), 0.9)
-    best = winners(ledger.trials(), METRIC)
-    assert {stratum: trial.id for stratum, trial in best.items()} == {25: "b", 100: "c"}
-
-
-def test_a_winner_keeps_its_weights_until_a_better_trial_is_finished(ledger):
-    weights = WinnersWeights(ledger, METRIC)
-    finish(begin(ledger, "first"), 0.5)
-    better = begin(ledger, "better", index=1)
-    finish(begin(ledger, "other", subset=100), 0.1)
-    weights.remove_others()
-    assert kept(ledger) == {"first", "better", "other"}
-    finish(better, 0.6)
-    weights.remove_others()
-    assert kept(ledger) == {"better", "other"}
-    finish(begin(ledger, "worse", index=2), 0.4)
-    weights.remove_others()
-    assert kept(ledger) == {"better", "other"}
-
-
-def test_members_of_an_ensemble_keep_their_weights_beside_the_winners(ledger):
-    for index, value in enumerate((0.6, 0.4, 0.5)):
-        finish(begin(ledger, f"t{index}", index=index), value)
-
-    def members(trials):
-        return {"t2"} if len(trials) == 3 else {}
-
-    WinnersWeights(ledger, METRIC, members).remove_others()
-    assert kept(ledger) == {"t0", "t2"}
-    assert kept(ledger, "checkpoint.pt") == set()
-
-
-def test_another_driver_continues_from_the_ledger(ledger):
-    for index, value in enumerate((0.4, 0.6, 0.5)):
-        finish(begin(ledger, f"t{index}", index=index), value)
-    record_end(begin(ledger, "failed", index=3), "failed", "why")
-    record_end(begin(ledger, "stopped", index=4), "stopped")
-    begin(ledger, "running", index=5)
-    WinnersWeights(Ledger(ledger.folder), METRIC).remove_others()
-    assert kept(ledger) == {"t1", "running"}
-
-
-def test_only_running_trials_keep_checkpoints_and_half_written_files(ledger):
-    running = begin(ledger, "running", index=1)
-    ended = begin(ledger, "ended")
-    own = ended / "template" / ".key.x.part"
-    own.mkdir(parents=True)
-    for folder in (running, ended, own):
-        (folder / ".checkpoint.pt.x.part").write_bytes(b"half")
-    record_end(ended, "stopped")
-    WinnersWeights(ledger, METRIC).remove_others()
-    assert kept(ledger, "checkpoint.pt") == {"running"}
-    assert kept(ledger, ".checkpoint.pt.x.part") == {"running"}
-    assert not own.exists()
+def test_a_stratum_has_no_winner_before_its_search_has_ended(make_space):
+    assert set(winners(make_space(), TRIALS)) == {25}
+    assert set(winners(make_space((("search", "trials"), 4)), TRIALS)) == set()
+    failed = [replace(one, status="failed", result={}) for one in TRIALS]
+    assert winners(make_space(), failed) == {}
