@@ -47,6 +47,7 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
                     f"--resume: the study in {ledger} was begun with another space. Only "
                     "search.trials may grow, and resources, controls and confirm may change:",
                     *problems,
+                    f"To go on as it was begun: --space {ledger.space_path} --resume",
                 ]
             )
     elif ledger.folder.is_dir():

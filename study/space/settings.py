@@ -14,7 +14,7 @@ from study.space.per_stratum import CountByStratum, number_of
 MOST_SEEDS = 1000  # of a stratum
 MOST_LOOKS = 20
 DEFAULT_SEEDS = 5
-FIXED = ("random", "grid")  # algorithms whose configurations no result decides
+FIXED = ("sobol", "random", "grid")  # algorithms whose configurations no result decides
 Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
 
 
@@ -55,13 +55,17 @@ class SchedulerSettings(Settings):
 class SearchSettings(Settings):
     """How configurations are chosen."""
 
-    algorithm: Literal["tpe", "random", "grid"] = "tpe"
-    """Search algorithm; `tpe` is Optuna's multivariate TPE."""
+    algorithm: Literal["sobol", "random", "grid", "tpe", "gp"] = "tpe"
+    """Search algorithm. `sobol`: a scrambled Sobol sequence, the same configurations in each
+    stratum. `tpe`: Optuna's multivariate TPE; `gp`: its Gaussian process, which learns from
+    finished trials only. Both begin with 10 random trials. Only with the first three, and without a
+    scheduler, can both halves of the test locations be used to choose and to judge."""
     trials: CountByStratum | None = None
     """Trials per stratum; `null` (for `grid` only): one for each grid point."""
     winner: Literal["posterior_mean", "best_observed"] | None = None
     """How a stratum's winner is chosen: by a model of all trials of all strata, or by the best
-    trial; `null`: `posterior_mean`, but `best_observed` with `tpe` or a scheduler."""
+    trial; `null`: `posterior_mean`, but `best_observed` with
+    `tpe`, `gp` or a scheduler."""
     stratify: str | None = None
     """Searched parameter whose values (strata) get a search each; `null`: a single search."""
     metric: Metric = METRICS[0]

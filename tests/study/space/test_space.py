@@ -45,7 +45,7 @@ WRONG = [
         "search.winner: should be 'posterior_mean' or 'best_observed', received 'best'",
     ),
     (("search", "seed"), -1, "search.seed: should be greater than or equal to 0, received -1"),
-    (("search", "algorithm"), "tpee", "search.algorithm: should be 'tpe', 'random' or 'grid'"),
+    (("search", "algorithm"), "tpee", "search.algorithm: should be 'sobol', 'random', 'grid', "),
     (("search", "scheduler"), "ashaa", "search.scheduler.name: should be 'asha' or 'none'"),
     (
         ("search", "scheduler"),
@@ -306,3 +306,23 @@ def test_the_recorded_space_of_every_shipped_file_validates_to_itself(file: Path
     resolved = space.content()
     assert validate_space(resolved, "space.yaml").content() == resolved
     assert resolved["trial"]["template"]["label_smoothing"] == 0.0  # a default, filled in
+
+
+@pytest.mark.parametrize("name", ["focus", "quick", "demo"])
+def test_the_searches_that_answer_the_question_are_fixed_in_advance(name):
+    space = validate_space(read_yaml(SHIPPED / f"{name}.yaml"), name)
+    assert space.search.algorithm == "sobol"
+    assert space.search.is_fixed
+    assert space.search.winner == "posterior_mean"
+    assert space.base.template.keep == "last"
+    if name == "focus":
+        assert [space.trials_of(stratum) for stratum in space.strata] == [24, 24, 16, 8, 8]
+
+
+def test_adaptive_searches_are_told_from_fixed_ones(make_space):
+    def fixed(algorithm, scheduler="none"):
+        changes = {"algorithm": algorithm, "scheduler": scheduler}
+        return make_space(*((("search", n), v) for n, v in changes.items())).search.is_fixed
+
+    assert [fixed(name) for name in ("sobol", "random", "tpe", "gp")] == [True, True, False, False]
+    assert not fixed("sobol", {"name": "asha", "grace_epochs": 2})
