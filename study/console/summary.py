@@ -25,8 +25,8 @@ def print_summary(
     trials: Iterable[Trial],
     folder: Path,
     command: Command,
-    looks: Sequence[LookRecord] = (),
     stream: TextIO | None = None,
+    looks: Sequence[LookRecord] = (),
 ) -> None:
     """Print the best trials on ``select`` and the commands that show more.
 
