@@ -20,7 +20,7 @@ def confirm_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> 
             "confirm.seeds: must be fresh, neither search.seed nor in controls.seeds, received "
             f"{stale[0]}"
         )
-    if confirm.looks is not None and confirm.seeds is not None:
+    if confirm.looks is not None and confirm.seeds not in (None, 0):
         yield (
             f"confirm.seeds: confirm.looks states the seeds already, received {confirm.seeds!r}: "
             "give one of them, the other as null"
@@ -100,6 +100,8 @@ def _count_problems(
                 f"confirm.looks.{place}: seeds must increase from look to look in every stratum, "
                 f"received {_look(confirm, place)!r} after {_look(confirm, place - 1)!r}"
             )
+    if confirm.seeds == 0:
+        return
     crosswise = cross_fits(settings, domains)
     fewest = FEWEST_SEEDS if crosswise else FEWEST_SEEDS - 1
     if confirm.looks is not None and min(counts[0].values()) < fewest:

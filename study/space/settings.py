@@ -163,7 +163,8 @@ class ConfirmSettings(Settings):
 
     seeds: SeedCount | list[Seed] | dict[Any, LookCount] | None = None
     """Fresh seeds of each stratum: their number, as one for all or by stratum, or the seeds
-    themselves, the same in all strata; 0 disables; `null`: as `looks` say, else 5."""
+    themselves, the same in all strata; 0 disables, whatever `looks` say; `null`: as `looks` say,
+    else 5."""
     looks: list[LookCount | dict[Any, LookCount]] | None = None
     """Planned looks: the number of seeds up to each of them, as one for all or by stratum. After a
     look that shows a gain, a loss or that the effect is small, no further seeds are trained, and
@@ -215,7 +216,7 @@ class ConfirmSettings(Settings):
         """The number of seeds of each stratum up to each look; of valid settings."""
         if isinstance(self.seeds, list):
             given: list[Any] = [len(self.seeds)]
-        elif self.looks is not None:
+        elif self.looks is not None and self.seeds != 0:
             given = self.looks
         else:
             given = [DEFAULT_SEEDS if self.seeds is None else self.seeds]

@@ -68,7 +68,7 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
     confirm, crosswise = settings.confirm, cross_fits(settings, domains)
     looks = confirm.counts(strata_of(settings, domains) or ())
     by_stratum = confirm.looks is not None or isinstance(confirm.seeds, dict) or crosswise
-    shared = not by_stratum or not sum(looks[-1].values())
+    shared = not by_stratum or not max(looks[-1].values(), default=0)
     return Space(
         settings.name,
         settings.search.resolved(),
@@ -79,7 +79,7 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
         control_seeds=tuple(control_seeds),
         confirm_seeds=tuple(confirm.shared_seeds({seed, *control_seeds})) if shared else (),
         confirm_looks=() if shared else tuple(looks),
-        looks_planned=confirm.looks is not None,
+        looks_planned=confirm.looks is not None and not shared,
         cross_fit=crosswise,
         confirm_margin=confirm.margin,
         confirmed_weights=confirm.keep_weights,

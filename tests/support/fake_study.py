@@ -28,10 +28,7 @@ def fake_predictions(config):
     frames = []
     gains = {"template": 0.0, "focus": GAIN if config["arm"] == "focusnet" else 0.0}
     for half in ("select", "report"):
-        for stage, gain in (
-            ("template", 0.0),
-            ("focus", GAIN if config["arm"] == "focusnet" else 0),
-        ):
+        for stage, gain in gains.items():
             for scene in SCENES:
                 for place in range(LOCATIONS):
                     count = round(CLIPS * (0.5 + gain / 100)) + luck.integers(-1, 2)
