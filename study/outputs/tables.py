@@ -56,6 +56,7 @@ def trials_table(
             "arm": trial.arm,
             "seed": trial.seed,
             "winner": winner.get(trial.id),
+            "tuning": trial.tuning,
             "judged_on": trial.judged_on,
             "look": trial.look,
             "status": trial.status,
@@ -71,7 +72,7 @@ def trials_table(
         }
         row |= {f"clips/{split}": n for split, n in trial.result.get("clips", {}).items()}
         rows.append(row)
-    first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look"]
+    first = ["trial", "phase", "arm", "seed", "tuning", "winner", "judged_on", "look"]
     first += ["status", "error", *parameters]
     last = ["template_key", "template_reused", "skipped_clips", "attempts", "started", "ended"]
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
