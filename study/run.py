@@ -199,9 +199,10 @@ def _summarize(space: Space, ledger: Ledger, command: Command) -> int:
 
     trials, looks = ledger.trials(), ledger.looks()
     if ledger.address is None:
-        print_summary(space, trials, ledger.folder, command, looks)
+        print_summary(space, trials, ledger.folder, command, looks=looks)
     else:  # with the commands that read them where fetch.py puts them
-        print_summary(space, trials, command.folder / "results" / space.name, command, looks)
+        folder = command.folder / "results" / space.name
+        print_summary(space, trials, folder, command, looks=looks)
         print(f"The results are at {ledger.address}. To copy them here:")
         print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]

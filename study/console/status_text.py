@@ -11,11 +11,11 @@ from pathlib import Path
 
 from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
+from study.console.look_text import headline
 from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Trial
 from study.ledger.records import PHASES
 from study.outputs.provenance import FILE as PROVENANCE
-from study.search.look import headline
 from study.search.to_come import ToCome, to_come
 from study.search.winners import best_trials
 from study.space.recorded import validate_recorded

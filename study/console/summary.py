@@ -11,11 +11,11 @@ from rich.table import Table
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.config import short_names
 from study.console.command import Command
+from study.console.look_text import headline
 from study.ledger.ledger import ARM, Trial
 from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
-from study.search.look import headline
 from study.search.winners import best_trials
 from study.space.space import Space
 
@@ -25,8 +25,8 @@ def print_summary(
     trials: Iterable[Trial],
     folder: Path,
     command: Command,
-    looks: Sequence[LookRecord] = (),
     stream: TextIO | None = None,
+    looks: Sequence[LookRecord] = (),
 ) -> None:
     """Print the best trials on ``select`` and the commands that show more.
 

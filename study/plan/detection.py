@@ -14,14 +14,12 @@ import numpy as np
 from scipy import special
 
 from focusnet.errors import ConfigError
-from focusnet.statistics.noise import noise_components
 from focusnet.statistics.pooled import FEWEST_SEEDS, Effect
 from focusnet.statistics.verdict import AVERAGE_ALPHA
 from study.ledger.ledger import ARM, Ledger, Trial
 from study.plan.data_size import largest_data
 from study.search.confirmation import planned_looks
 from study.search.follow_up import seeds_on_half
-from study.search.look import collect
 from study.space.recorded import validate_recorded
 from study.space.settings import MOST_SEEDS
 from study.space.space import Space
@@ -150,6 +148,9 @@ def noise_of_study(name: str, results: Path) -> ExpectedNoise:
     Raises:
         ConfigError: there is no such study, or its confirmation shows no noise.
     """
+    from focusnet.statistics.noise import noise_components  # imports pandas, as collect does
+    from study.search.look import collect
+
     folder = next((f for f in (results / name, Path(name)) if Ledger(f).exists()), None)
     if folder is None:
         raise ConfigError(f"--noise {name}: no such study in {results.absolute()}, nor a folder")
@@ -195,5 +196,5 @@ def _most_repeated(trials: Sequence[Trial]) -> list[Trial]:
         for trial in trials:
             if trial.judged_on == half and trial.status == "finished":
                 groups.setdefault(str(trial.parameters), []).append(trial)
-        chosen += max(groups.values(), key=lambda own: len(own), default=[])
+        chosen += sorted(groups.values(), key=len)[-1] if groups else []
     return chosen

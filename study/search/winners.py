@@ -67,8 +67,8 @@ def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
 
 
 def rule_of(space: Space) -> Rule:
-    """The rule that the study chooses its winners by; studies older than rules have the first."""
-    return getattr(space.search, "winner", None) or BEST_OBSERVED
+    """The rule that the study chooses its winners by."""
+    return space.search.winner or BEST_OBSERVED
 
 
 def winners(space: Space, trials: Iterable[Trial], half: Half = "select") -> dict[Any, Winner]:

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Collection, Iterable
 
 from focusnet.store import CHECKPOINT, WEIGHTS
-from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import ARM, ENDED, Ledger, Trial
-from study.search.winners import Winner, best_trials, rule_of, winners
+from study.search.winners import best_trials, winners
 from study.space.space import Space
 
 
@@ -47,43 +46,21 @@ class WinnersWeights:
 
 
 def trials_with_weights(space: Space, trials: Iterable[Trial]) -> Iterable[str]:
-    """Names of the trials that hold or may come to hold the weights of a winner.
+    """Names of the trials that hold the weights of a winner, or may come to hold them.
 
-    Once a winner is known, that is its trial; of a winner that the search has not trained, its
-    first training with a fresh seed. Until then it is each stratum's best trial so far, or, where
-    trials are not judged alone, each that has finished; and every repeated training of an earlier
-    winner, which may win again.
+    Each stratum's best trial keeps its weights. A winner that is another one, or that the search
+    has not trained, has those of its first training with a fresh seed: to keep the weights of every
+    trial that might be estimated best would fill the disk. While the winner of a stratum is not
+    decided, all its trainings with fresh seeds keep theirs, for an earlier winner may win again.
     """
     trials = list(trials)
+    best = {trial.id for trial in best_trials(trials, space.search.metric).values()}
+    yield from best
     decided = winners(space, trials)
+    repeated = [trial for trial in trials if trial.phase == "confirm" and trial.arm == ARM]
+    yield from (trial.id for trial in repeated if trial.stratum not in decided)
     for winner in decided.values():
-        if winner.trial is not None:
-            yield winner.trial.id
-        else:
-            yield from (trial.id for trial in first_confirmation(winner, trials))
-    best = best_trials(trials, space.search.metric)
-    for stratum in space.strata:
-        if stratum in decided:
-            continue
-        if stratum in best:
-            yield best[stratum].id
-        for trial in trials:
-            may_win = trial.phase == "confirm" or rule_of(space) == POSTERIOR_MEAN
-            if trial.stratum == stratum and trial.arm == ARM and may_win:
-                yield trial.id
-
-
-def first_confirmation(winner: Winner, trials: Iterable[Trial]) -> list[Trial]:
-    """The winner's first finished training with a fresh seed; empty if there is none yet.
-
-    Of trials in the order of the ledger.
-    """
-    repeated = (
-        trial
-        for trial in trials
-        if trial.phase == "confirm"
-        and trial.arm == ARM
-        and trial.parameters == winner.parameters
-        and trial.status == "finished"
-    )
-    return list(repeated)[:1]
+        if winner.name not in best:
+            own = [trial for trial in repeated if trial.parameters == winner.parameters]
+            # In the order of the ledger.
+            yield from [trial.id for trial in own if trial.status == "finished"][:1]

@@ -9,6 +9,7 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
+from study.console.look_text import describe_look
 from study.console.progress import Progress
 from study.ledger.ledger import ENDED, Half, Ledger, Trial
 from study.ledger.looks import LookRecord

@@ -128,12 +128,13 @@ def test_a_space_read_back_from_its_file_has_not_changed(ledger, make_space):
 
 
 def test_resume_fills_settings_that_did_not_exist_with_their_defaults(ledger, make_space):
-    space = make_space()
+    one_way = (("confirm", "cross_fit"), False)
+    space = make_space(one_way)
     begun = space.content()
     del begun["search"]["second_metric"], begun["confirm"], begun["trial"]["focus"]["distillation"]
     ledger.begin(begun)
     check_folder(ledger, space, resume=True, how_to_resume="")
-    other = make_space((("trial", "focus"), {"distillation": {"weight": 0.1}}))
+    other = make_space(one_way, (("trial", "focus"), {"distillation": {"weight": 0.1}}))
     with pytest.raises(
         ConfigError, match=r"trial\.focus\.distillation\.weight: was 0\.5, now 0\.1"
     ):

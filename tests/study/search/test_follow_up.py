@@ -90,7 +90,9 @@ def test_winners_share_controls_that_ignore_what_differs_between_them(space):
 
 
 def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space):
-    space = make_space(ARMS, (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3))
+    one_way = (("confirm", "cross_fit"), False)
+    seeds = (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3)
+    space = make_space(ARMS, one_way, *seeds)
     assert space.confirm_seeds == (2, 4, 5)
     assert space.fresh_templates_of(25) == 5
     last = 2**32 - 1
@@ -104,7 +106,7 @@ def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space
         (("confirm", "seeds"), [1, 1], "confirm.seeds.*: each may be given once, received 1"),
         (("confirm", "seeds"), -1, r"confirm\.seeds: must be .* from 0 .* received -1"),
         (("confirm", "seeds"), "x", r"^small.yaml: confirm\.seeds: must be .* received 'x'$"),
-        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds or a list"),
+        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds up to 1000"),
         (("controls", "arms"), ["focusnet"], r"controls\.arms.*cross_entropy.*received 'focusnet'"),
         (("controls", "arms"), ["placebo", "placebo"], "received 'placebo' twice"),
         (("space", "seed"), {"choice": [0, 1]}, "space.seed: .*confirm.seeds"),

@@ -224,7 +224,8 @@ def test_templates_by_stratum_are_no_more_than_its_trials(make_space):
     ],
 )
 def test_the_rule_for_the_winner_follows_from_the_search(make_space, changes, winner):
-    space = make_space(*((("search", name), value) for name, value in changes))
+    default = ("search", "winner"), None
+    space = make_space(default, *((("search", name), value) for name, value in changes))
     assert space.search.winner == winner
     assert space.content()["search"]["winner"] == winner
     assert f"({winner})" in describe_plan(space, Path("r"))

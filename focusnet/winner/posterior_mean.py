@@ -1,73 +1,23 @@
-"""Picks the winners of a search: the rules that the study, its report and its export follow.
+"""Estimates which settings are best in each stratum of a search, tried or not.
 
-A candidate is a finished FocusNet trial of the search that has the metric. Controls and trials that
-confirm a winner never win. By the rule ``best_observed`` the candidate with the highest value wins,
-the first one of equals. By ``posterior_mean`` those settings win in a stratum that a Gaussian
-process, fitted to the candidates of all strata jointly, estimates best there. They need not have
-been tried: they are among the settings tried in any stratum, which come first of equals, and
-``FURTHER`` ones that cover the space evenly.
+A Gaussian process is fitted to the finished trials of all strata jointly. The candidates of each
+stratum are the settings tried in any stratum, which come first of equals, and ``FURTHER`` ones that
+cover the space evenly: in simulated searches the winner then came a little closer to the best.
 """
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
-from focusnet.arms import FOCUSNET
 from focusnet.statistics.surface import Surface, fit_surface
-from focusnet.statistics.unit_cube import UnitCube, stratum_distances
+from focusnet.winner.unit_cube import UnitCube, stratum_distances
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Rule = Literal["posterior_mean", "best_observed"]
-POSTERIOR_MEAN: Rule = "posterior_mean"
-BEST_OBSERVED: Rule = "best_observed"
-SEARCH = "search"  # the phase of a study whose trials can win
 FURTHER = 256  # settings that have not been tried, a power of 2
-FEWEST_TRIALS = 8  # of a stratum; with fewer, the choice is nearly luck
-NEVER_TRAINED = "setting estimated best, never trained in the search"
 _EQUAL = 1e-9  # estimates of an accuracy that differ by less are equal: rounding decides
-
-
-def is_candidate(*, arm: str, phase: str, status: str, value: float | None) -> bool:
-    """Whether a trial can win; ``value`` is its metric, None or NaN where it has none."""
-    if value is None or math.isnan(value):
-        return False
-    return arm == FOCUSNET and phase == SEARCH and status == "finished"
-
-
-def position_of_best(values: Iterable[float]) -> int:
-    """Position of the highest value, the first one of equals; ``values`` of candidates only."""
-    values = list(values)
-    return values.index(max(values))
-
-
-def candidate_rows(trials: "pd.DataFrame", metric: str) -> "pd.DataFrame":
-    """The rows of ``trials.parquet`` that can win.
-
-    Tables of studies older than controls and confirmation have no ``phase``: all was search.
-    """
-    if metric not in trials:
-        return trials.iloc[:0]
-    phases = trials["phase"] if "phase" in trials else [SEARCH] * len(trials)
-    facts = zip(trials["arm"], phases, trials["status"], trials[metric], strict=True)
-    return trials.iloc[
-        [
-            position
-            for position, (arm, phase, status, value) in enumerate(facts)
-            if is_candidate(arm=arm, phase=phase, status=status, value=value)
-        ]
-    ]
-
-
-def winning_row(candidates: "pd.DataFrame", metric: str) -> "pd.Series":
-    """The best observed of ``candidate_rows``, of which there must be one at least."""
-    return candidates.iloc[position_of_best(candidates[metric])]
 
 
 @dataclass(frozen=True)
@@ -95,6 +45,10 @@ class SearchSpace:
         only = {self.stratify: self.domains[self.stratify]}
         return UnitCube(only).settings_of(parameters)[self.stratify]
 
+    def plain(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters among ``values``, such as a row of a table, as the space file has them."""
+        return self.parameters(self.stratum_of(values), self.cube.settings_of(values))
+
     def parameters(self, stratum: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings and the stratum, in the order of the space file."""
         return {p: stratum if p == self.stratify else settings[p] for p in self.domains}
@@ -112,7 +66,8 @@ class Landscape:
     ) -> None:
         of = [space.stratum_of(parameters) for parameters, _ in observed]
         self.space = space
-        self.strata = list({_key(one): one for one in of}.values())
+        by_key: dict[str, Any] = {_key(one): one for one in of}
+        self.strata = list(by_key.values())
         self.settings = [space.cube.settings_of(parameters) for parameters, _ in observed]
         self._values = np.array([value for _, value in observed], float)
         places = {_key(one): place for place, one in enumerate(self.strata)}
@@ -165,14 +120,9 @@ def estimated_best(
         None if there are too few trials for an estimate.
     """
     facts = [space.domains, space.stratify, space.seed]
-    pairs = [[_plain(space, parameters), float(value)] for parameters, value in observed]
+    pairs = [[space.plain(parameters), float(value)] for parameters, value in observed]
     # The fit takes a while, and a study asks for its winners often.
-    return _estimated_best(json.dumps([*facts, pairs, [_plain(space, one) for one in failed]]))
-
-
-def _plain(space: SearchSpace, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    own = space.cube.settings_of(parameters)
-    return space.parameters(space.stratum_of(parameters), own)
+    return _estimated_best(json.dumps([*facts, pairs, [space.plain(one) for one in failed]]))
 
 
 @lru_cache(maxsize=16)
@@ -195,29 +145,6 @@ def _estimated_best(facts: str) -> list[Estimated] | None:
         mean, sd = float(means[best]), float(surface.sd[place, best])
         found.append(Estimated(stratum, parameters[best], mean, sd, landscape.finished(stratum)))
     return found
-
-
-def doubt(wanted: str, used: str, finished: int) -> str | None:
-    """What is to be said against a winner that was chosen from few trials; None if nothing is.
-
-    Args:
-        wanted: the rule of the study.
-        used: the rule by which the winner was chosen.
-        finished: trials of its stratum.
-    """
-    if wanted != POSTERIOR_MEAN:
-        return None
-    if used != wanted:
-        return (
-            f"{finished} finished trials in its search, too few for an estimate: it is the best "
-            "observed one, and the choice is nearly luck"
-        )
-    if finished < FEWEST_TRIALS:
-        return (
-            f"{finished} finished trials in its search, fewer than {FEWEST_TRIALS}: the choice is "
-            "nearly luck"
-        )
-    return None
 
 
 def _key(value: Any) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 Floats = NDArray[np.float64]
 
@@ -59,9 +58,11 @@ class UnitCube:
         ``count`` is a power of 2. Where only choices or few whole numbers are searched, settings
         repeat.
         """
-        free = [path for path, (kind, ends) in self._domains.items() if len(ends) > 1]
+        free = [path for path, (_, ends) in self._domains.items() if len(ends) > 1]
         if not free:
             return []
+        from scipy.stats import qmc  # takes a second to import
+
         # Not the seed alone, which a search by a Sobol sequence may have used.
         generator = np.random.default_rng((seed, count))
         shares = qmc.Sobol(len(free), rng=generator).random(count)
