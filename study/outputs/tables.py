@@ -72,9 +72,17 @@ def trials_table(
         }
         row |= {f"clips/{split}": n for split, n in trial.result.get("clips", {}).items()}
         rows.append(row)
-    first = ["trial", "phase", "arm", "seed", "tuning", "winner", "judged_on", "look"]
+    first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look"]
     first += ["status", "error", *parameters]
-    last = ["template_key", "template_reused", "skipped_clips", "attempts", "started", "ended"]
+    last = [
+        "tuning",
+        "template_key",
+        "template_reused",
+        "skipped_clips",
+        "attempts",
+        "started",
+        "ended",
+    ]
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
@@ -83,7 +91,12 @@ def trials_table(
     types = dict.fromkeys(
         ("winner", "judged_on", "error", "template_key", "started", "ended"), "str"
     )
-    types |= {"template_reused": "boolean", "skipped_clips": "Int64", "look": "Int64"}
+    types |= {
+        "tuning": "boolean",
+        "template_reused": "boolean",
+        "skipped_clips": "Int64",
+        "look": "Int64",
+    }
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
     return table.astype(types)
 

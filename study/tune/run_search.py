@@ -16,7 +16,6 @@ from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
 from study.search.follow_up import winners_by_half
-from study.search.look import describe_look
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
 from study.search.tune_types import NoSnapshot
