@@ -59,6 +59,8 @@ def _missing_follow_ups(study: Study, stratum: Stratum) -> Iterable[str]:
         if parts := _unfinished(trials, asked):
             yield f"{stratum.label}: of {asked} {name} trials: {parts}."
         former = every[(every["phase"] == phase) & ~every["trial"].isin(trials["trial"])]
+        if "tuning" in former:
+            former = former[former["tuning"] != True]  # noqa: E712 (of an arm's own search)
         if len(former):
             yield (
                 f"{stratum.label}: {counted(len(former), f'{name} trial')} of an earlier winner "

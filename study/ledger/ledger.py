@@ -61,6 +61,7 @@ class Trial:
     result: ResultRecord = field(default_factory=ResultRecord)  # of a finished trial
     epochs: list[dict[str, Any]] = field(default_factory=list)  # as reported, in order
     phase: Phase = "search"
+    tuning: bool = False  # of a control arm's own search
     judged_on: Half | None = None  # of a confirmation: the half that its winner was not chosen on
     look: int | None = None  # of a confirmation: the first planned look that counts it, from 1
 
@@ -154,6 +155,8 @@ class Ledger:
             "seed": trial.seed,
             "parameters": trial.parameters,
         }
+        if trial.tuning:
+            record["tuning"] = True
         if trial.phase == "confirm":
             record |= {"judged_on": trial.judged_on, "look": trial.look}
         write_json(self.trial_folder(trial.id) / "trial.json", record)
@@ -244,6 +247,7 @@ def read_trial(folder: Path) -> Trial:
         seed=about["seed"],
         parameters=about["parameters"],
         phase=about.get("phase", "search"),
+        tuning=about.get("tuning", False),
         # Older studies judge every confirmation on report, at one look.
         judged_on=about.get("judged_on", "report" if confirms else None),
         look=about.get("look", 1 if confirms else None),

@@ -18,6 +18,7 @@ class TrialRecord(TypedDict):
     index: int
     seed: int
     parameters: dict[str, Any]
+    tuning: NotRequired[bool]  # of a control arm's own search
     judged_on: NotRequired[Half | None]  # of a confirmation; older studies lack it
     look: NotRequired[int | None]  # likewise
 

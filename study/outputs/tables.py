@@ -56,6 +56,7 @@ def trials_table(
             "arm": trial.arm,
             "seed": trial.seed,
             "winner": winner.get(trial.id),
+            "tuning": trial.tuning,
             "judged_on": trial.judged_on,
             "look": trial.look,
             "status": trial.status,
@@ -73,7 +74,15 @@ def trials_table(
         rows.append(row)
     first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look"]
     first += ["status", "error", *parameters]
-    last = ["template_key", "template_reused", "skipped_clips", "attempts", "started", "ended"]
+    last = [
+        "tuning",
+        "template_key",
+        "template_reused",
+        "skipped_clips",
+        "attempts",
+        "started",
+        "ended",
+    ]
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
@@ -82,7 +91,12 @@ def trials_table(
     types = dict.fromkeys(
         ("winner", "judged_on", "error", "template_key", "started", "ended"), "str"
     )
-    types |= {"template_reused": "boolean", "skipped_clips": "Int64", "look": "Int64"}
+    types |= {
+        "tuning": "boolean",
+        "template_reused": "boolean",
+        "skipped_clips": "Int64",
+        "look": "Int64",
+    }
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
     return table.astype(types)
 

@@ -57,9 +57,10 @@ def _looks(space: Space, found: Sequence[Detection]) -> Iterator[str]:
         before = total
     first = sum(found[0].seeds.values())
     arms = len(space.control_arms)
-    controls = arms * (before + len(space.strata) * len(space.control_seeds))
+    tuning = sum(map(space.tunings_of, space.strata))
+    controls = tuning + arms * (before + len(space.strata) * len(space.control_seeds))
     if arms:
-        yield f"after a gain: controls, {arms * first} to {controls} second stages"
+        yield f"after a gain: controls, {tuning + arms * first} to {controls} second stages"
     yield f"in all {first} to {before} trainings, and up to {controls} second stages of controls"
 
 

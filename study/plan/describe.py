@@ -98,6 +98,11 @@ def _controls(space: Space) -> Iterator[str]:
     if count and not space.looks_planned:
         yield f"{count} trials with the parameters of the winners, {_seeds(space.control_seeds)}"
 
+    for arm, domains in space.control_searches.items():
+        of_arm = space.of_control(arm)
+        each = ", ".join(f"{path} {domain}" for path, domain in domains.items())
+        yield f"{arm}: a search of its own, {of_arm.trials_searched} trials: {each}"
+
 
 def _seeds(numbers: tuple[int, ...]) -> str:
     return ("seed " if len(numbers) == 1 else "seeds ") + ", ".join(map(str, numbers))

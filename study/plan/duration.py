@@ -82,7 +82,8 @@ def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
         ends.append(work)
     arms = len(space.control_arms)
     for stratum, (_, _, focus) in stages.items():
-        controls += focus * (arms * (space.seeds_of(stratum) + len(space.control_seeds)))
+        trained = arms * (space.seeds_of(stratum) + len(space.control_seeds))
+        controls += focus * (space.tunings_of(stratum) + trained)
     return ends, controls
 
 

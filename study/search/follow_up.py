@@ -1,6 +1,7 @@
 """Lists the trials that follow a search: controls of its winners, and confirmation.
 
-Controls are other arms with a winner's parameters. Confirmation retrains the winners and their
+Controls are other arms with a winner's parameters, or with those that a search of their own has
+found best, whose trials come first. Confirmation retrains the winners and their
 controls with fresh seeds. All of it follows from the space and the ledger; no other state is kept.
 """
 
@@ -12,35 +13,38 @@ from focusnet.arms import uses
 from study.ledger.ledger import ARM, Half, Phase, Trial
 from study.ledger.trial_id import trial_id
 from study.search.confirmation_seeds import seeds_of_winner
+from study.search.control_search import Tuned, tuned, tuning_trials
 from study.search.winners import Winner, winners
 from study.space.space import Space
 
 OTHER: dict[Half, Half] = {"select": "report", "report": "select"}
+_NONE: Tuned = {}
 # After a gain, the arms that can explain it run first.
 _ARMS_IN_ORDER = ("placebo", "label_smoothing", "distillation")
 
 
-def follow_ups(space: Space, winner: Winner) -> list[Trial]:
+def follow_ups(space: Space, winner: Winner, best: Tuned = _NONE) -> list[Trial]:
     """Controls and confirmation of a ``winner`` where all strata share the fresh seeds.
 
     In the order in which they should run. Each arm has those of the winner's parameters that it
     uses. Trials with the seed of the search share the winner's template; with any other seed all
-    arms share a new template.
+    arms share a new template. ``best`` has the settings of arms with a search of their own.
     """
-    found = _controls(space, winner)
+    found = _controls(space, winner, best)
     for seed in space.confirm_seeds:
-        for arm in (ARM, *space.control_arms):
-            found.append(_follow_up(space, winner, "confirm", arm, seed))
+        for arm in (ARM, *_ready(space, winner, best)):
+            found.append(_follow_up(space, winner, "confirm", arm, seed, best))
     return _numbered(space, found)
 
 
 def all_follow_ups(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Trial]]:
     """All that may follow in each stratum whose search has ended and has a winner.
 
-    Planned looks may end a confirmation before all of it has run; see ``confirmation``.
+    Planned looks may end a confirmation before all of it has run; see ``confirmation``. The trials
+    of a control arm with a search of its own are known when that search is decided.
     """
     return {
-        stratum: [trial for trial, _ in pairs]
+        stratum: [*_numbered(space, tuning_trials(space, stratum)), *(trial for trial, _ in pairs)]
         for stratum, pairs in with_winners(space, trials).items()
     }
 
@@ -49,10 +53,11 @@ def with_winners(space: Space, trials: Iterable[Trial]) -> dict[Any, list[tuple[
     """As ``all_follow_ups``, each trial with the winner that it follows."""
     trials = list(trials)
     chosen = winners_by_half(space, trials)
+    best = tuned(space, trials, chosen)
     if space.confirm_looks:
-        return {s: _with_own_seeds(space, trials, own) for s, own in chosen.items()}
+        return {s: _with_own_seeds(space, trials, own, best) for s, own in chosen.items()}
     return {
-        s: [(trial, own["select"]) for trial in follow_ups(space, own["select"])]
+        s: [(trial, own["select"]) for trial in follow_ups(space, own["select"], best)]
         for s, own in chosen.items()
     }
 
@@ -77,7 +82,7 @@ def seeds_on_half(space: Space, half: Half, count: int) -> int:
 
 
 def _with_own_seeds(
-    space: Space, trials: Sequence[Trial], own: Mapping[Half, Winner]
+    space: Space, trials: Sequence[Trial], own: Mapping[Half, Winner], best: Tuned
 ) -> list[tuple[Trial, Winner]]:
     """What follows in one stratum, whose seeds are its own."""
     winner_of = {OTHER[half]: winner for half, winner in own.items()}  # by the half to judge on
@@ -89,15 +94,17 @@ def _with_own_seeds(
     pairs.sort(key=lambda pair: (pair[2], pair[1]))  # by look, then by number
 
     def confirm(arm: str, half: Half, seed: int, look: int) -> tuple[Trial, Winner]:
-        trial = _follow_up(space, winner_of[half], "confirm", arm, seed)
+        trial = _follow_up(space, winner_of[half], "confirm", arm, seed, best)
         return replace(trial, judged_on=half, look=look), winner_of[half]
 
-    found = [(trial, own["select"]) for trial in _controls(space, own["select"])]
+    ready = {half: (ARM, *_ready(space, winner, best)) for half, winner in winner_of.items()}
+    found = [(trial, own["select"]) for trial in _controls(space, own["select"], best)]
     if space.looks_planned:
         found = [confirm(ARM, *pair) for pair in pairs] + found
-        found += [confirm(arm, *pair) for arm in arms_in_order(space) for pair in pairs]
+        arms: Sequence[str] = arms_in_order(space)
+        found += [confirm(arm, *pair) for arm in arms for pair in pairs if arm in ready[pair[0]]]
     else:
-        found += [confirm(arm, *pair) for pair in pairs for arm in (ARM, *space.control_arms)]
+        found += [confirm(arm, *pair) for pair in pairs for arm in ready[pair[0]]]
     numbered = _numbered(space, [trial for trial, _ in found])
     return [(trial, winner) for trial, (_, winner) in zip(numbered, found, strict=True)]
 
@@ -111,7 +118,7 @@ def _seeds(
         space,
         trials,
         stratum=winner.stratum,
-        parameters=parameters_of(space, ARM, winner),
+        parameters=parameters_of(space, ARM, winner, _NONE),
         judged_on=half,
         count=counts[-1],
     )
@@ -125,8 +132,19 @@ def arms_in_order(space: Space) -> tuple[str, ...]:
     return (*first, *(arm for arm in space.control_arms if arm not in first))
 
 
-def parameters_of(space: Space, arm: str, winner: Winner) -> dict[str, Any]:
-    """Those of the winner's parameters that ``arm`` uses."""
+def _ready(space: Space, winner: Winner, best: Tuned) -> list[str]:
+    """The control arms whose settings are known."""
+    return [
+        arm
+        for arm in space.control_arms
+        if arm not in space.control_searches or (arm, winner.stratum, winner.half) in best
+    ]
+
+
+def parameters_of(space: Space, arm: str, winner: Winner, best: Tuned) -> dict[str, Any]:
+    """Those of the winner's parameters that ``arm`` uses, or those of its own search."""
+    if arm in space.control_searches:
+        return dict(best[arm, winner.stratum, winner.half])
     return {
         path: value
         for path, value in winner.parameters.items()
@@ -134,16 +152,18 @@ def parameters_of(space: Space, arm: str, winner: Winner) -> dict[str, Any]:
     }
 
 
-def _controls(space: Space, winner: Winner) -> list[Trial]:
+def _controls(space: Space, winner: Winner, best: Tuned) -> list[Trial]:
     return [
-        _follow_up(space, winner, "controls", arm, seed)
+        _follow_up(space, winner, "controls", arm, seed, best)
         for seed in space.control_seeds
-        for arm in space.control_arms
+        for arm in _ready(space, winner, best)
     ]
 
 
-def _follow_up(space: Space, winner: Winner, phase: Phase, arm: str, seed: int) -> Trial:
-    parameters = parameters_of(space, arm, winner)
+def _follow_up(
+    space: Space, winner: Winner, phase: Phase, arm: str, seed: int, best: Tuned
+) -> Trial:
+    parameters = parameters_of(space, arm, winner, best)
     return Trial(
         id=trial_id(arm, parameters, seed, show_seed=True),
         arm=arm,
@@ -158,11 +178,13 @@ def _follow_up(space: Space, winner: Winner, phase: Phase, arm: str, seed: int) 
 
 
 def _numbered(space: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials of one stratum with their positions in it, after those of its search."""
-    return [
-        replace(trial, index=space.trials_of(trial.stratum) + place)
-        for place, trial in enumerate(trials)
-    ]
+    """The trials of one stratum with their positions in it, after those of its searches."""
+
+    def first(trial: Trial) -> int:
+        before = space.trials_of(trial.stratum)
+        return before if trial.tuning else before + space.tunings_of(trial.stratum)
+
+    return [replace(trial, index=first(trial) + place) for place, trial in enumerate(trials)]
 
 
 def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:

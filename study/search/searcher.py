@@ -11,10 +11,11 @@ from study.ledger.looks import LookRecord
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
 from study.search.confirmation import Stage, stage
+from study.search.control_search import is_open
 from study.search.look import take_look
-from study.search.no_snapshot import NoSnapshot
 from study.search.past_trial import past_trial
 from study.search.to_come import ToCome, to_come
+from study.search.tune_types import NoSnapshot
 from study.search.winners import ended_searches
 from study.space.space import Space
 
@@ -104,7 +105,10 @@ class LedgerSearch(NoSnapshot, Searcher):
             return False
         if len(ended_searches(space, known)) < len(space.strata):
             return True
-        return space.looks_planned and stage(space, known, self._ledger.looks()).look is not None
+        now = stage(space, known, self._ledger.looks())
+        if any(is_open(due) for due in now.due.values()):
+            return True
+        return space.looks_planned and now.look is not None
 
     def _new_trial(self) -> Trial | None:
         known = self._ledger.trials()

@@ -110,7 +110,10 @@ def _rule(schema: dict[str, Any]) -> str:
         return f"`{_yaml(schema['const'])}`"
     kind = schema.get("type", "")
     if kind == "object":
-        return f"mapping of strata to {_rule(schema['additionalProperties'])}"
+        values = schema["additionalProperties"]
+        if values.get("type") == "object":
+            return "mapping of arms to parameters"
+        return f"mapping of strata to {_rule(values)}"
     if kind == "array":
         return f"list of {_rule(schema['items']).replace('number', 'numbers', 1)}"
     words = {
@@ -141,6 +144,8 @@ def _yaml(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(one) for one in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)

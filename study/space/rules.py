@@ -1,11 +1,11 @@
 """Rules across the sections of a space file; each function yields one message a broken rule."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from focusnet.system.validation import nearest
 from study.space.confirm_rules import confirm_problems
+from study.space.control_rules import control_budget_problems, control_search_problems
 from study.space.domains import Choice, Domain, Range
 from study.space.per_stratum import stratum_problems
 from study.space.settings import SpaceSettings
@@ -17,6 +17,7 @@ def section_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> 
     yield from _stratify_problems(settings, domains)
     yield from _algorithm_problems(settings, domains)
     yield from confirm_problems(settings, domains)
+    yield from control_search_problems(settings, domains)
     yield from _placebo_problems(settings, domains)
     yield from _compute_problems(settings, domains)
 
@@ -89,13 +90,14 @@ def _stated(trial: Mapping[str, Any], section: str, name: str) -> Any:
 
 def budget_problems(space: Space) -> Iterator[str]:
     """Rules on the number of trials and epochs, which follow from a valid space."""
-    points = math.prod(domain.size() for domain in space.searched.values())
+    points = space.points
     most = max(space.trials_of(stratum) for stratum in space.strata)
     if most > points:
         yield (
             f"search.trials: the space has {int(points)} distinct configurations per stratum, "
             f"received {most}"
         )
+    yield from control_budget_problems(space)
     scheduler = space.search.scheduler
     if scheduler.name != "asha":
         return

@@ -140,13 +140,17 @@ class ControlSettings(Settings):
     """Control arms: second stages with less information than FocusNet, but the same budget.
 
     Each stratum's winner gets its controls when the search of the stratum has ended. They use the
-    winner's parameters, and with the same seed its template.
+    winner's parameters, or those that a search of their own has found best, and with the same seed
+    the winner's template.
     """
 
     arms: list[Control] = Field(default_factory=lambda: list(get_args(Control)))
     """Which control arms to train."""
     seeds: list[Seed] | None = None
     """Seeds of the controls; `null`: `search.seed`."""
+    search: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arms that get a search of their own, with as many trials as FocusNet's: for each, the
+    settings of `focus` to search, written as in `space`. Other arms get the winner's settings."""
 
     @field_validator("arms", "seeds")
     @classmethod

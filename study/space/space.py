@@ -3,8 +3,8 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from focusnet.config import TrialConfig
@@ -30,6 +30,8 @@ class Space:
     that value.
     """
     control_arms: tuple[str, ...] = ()
+    control_searches: dict[str, dict[str, Domain]] = field(default_factory=dict)
+    """Parameters that control arms are searched over, by arm; the others get the winner's."""
     control_seeds: tuple[int, ...] = ()
     """Seeds of the controls beside the winner of the search."""
     confirm_seeds: tuple[int, ...] = ()
@@ -66,7 +68,32 @@ class Space:
         """Trials of the search of ``stratum``."""
         if self.search.trials is not None:
             return number_of(self.search.trials, stratum)
-        return int(math.prod(domain.size() for domain in self.searched.values()))
+        return int(self.points)
+
+    @property
+    def points(self) -> float:
+        """Distinct configurations of a stratum; infinite with a range of real numbers."""
+        return math.prod(domain.size() for domain in self.searched.values())
+
+    def of_control(self, arm: str, strata: Collection[Any] | None = None) -> "Space":
+        """The search of a control arm as a space of its own, in all ``strata`` or in some."""
+        domains = dict(self.control_searches[arm])
+        points = math.prod(domain.size() for domain in domains.values())
+        trials = {s: int(min(points, self.trials_of(s))) for s in self.strata}
+        if self.search.stratify is not None:
+            own = Choice(tuple(s for s in self.strata if strata is None or s in strata))
+            domains = {self.search.stratify: own, **domains}
+        return replace(
+            self,
+            search=self.search.model_copy(update={"trials": trials}),
+            domains=domains,
+            control_arms=(),
+            control_searches={},
+        )
+
+    def tunings_of(self, stratum: Any) -> int:
+        """Trials of the searches of control arms in ``stratum``."""
+        return sum(self.of_control(arm).trials_of(stratum) for arm in self.control_searches)
 
     @property
     def trials_searched(self) -> int:
@@ -80,7 +107,11 @@ class Space:
     def follow_ups_of(self, stratum: Any) -> int:
         """Trials after the search of ``stratum``, at most: controls and confirmation."""
         arms = len(self.control_arms)
-        return arms * len(self.control_seeds) + (1 + arms) * self.seeds_of(stratum)
+        return (
+            self.tunings_of(stratum)
+            + arms * len(self.control_seeds)
+            + (1 + arms) * self.seeds_of(stratum)
+        )
 
     @property
     def follow_ups(self) -> int:
@@ -180,7 +211,14 @@ class Space:
             "name": self.name,
             "search": self.search.model_dump(),
             "resources": self.resources.model_dump(),
-            "controls": {"arms": list(self.control_arms), "seeds": list(self.control_seeds)},
+            "controls": {
+                "arms": list(self.control_arms),
+                "seeds": list(self.control_seeds),
+                "search": {
+                    arm: {path: domain.content() for path, domain in domains.items()}
+                    for arm, domains in self.control_searches.items()
+                },
+            },
             "confirm": self._confirm_content(),
             "space": {path: domain.content() for path, domain in self.domains.items()},
             "trial": trial,

@@ -19,8 +19,7 @@ from study.ledger.ledger import ENDED, Ledger, record_end
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tables import write_tables
 from study.search.follow_up import ensemble_members
-from study.search.no_snapshot import NoSnapshot
-from study.search.tune_types import FailedTuneTrial, Report, TuneTrial
+from study.search.tune_types import FailedTuneTrial, NoSnapshot, Report, TuneTrial
 from study.search.winners_weights import WinnersWeights
 from study.space.space import Space
 

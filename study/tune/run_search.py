@@ -16,9 +16,9 @@ from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
 from study.search.follow_up import winners_by_half
-from study.search.no_snapshot import NoSnapshot
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
+from study.search.tune_types import NoSnapshot
 from study.search.winners import Winner
 from study.space.space import Space
 from study.tune.callback import StudyCallback
