@@ -36,8 +36,8 @@ class SearchSpace:
 
     @cached_property
     def cube(self) -> UnitCube:
-        """Of the parameters that a stratum's search varies."""
-        return UnitCube({p: one for p, one in self.domains.items() if p != self.stratify})
+        """Of the parameters that a stratum's search varies, whatever their order in the file."""
+        return UnitCube({p: self.domains[p] for p in sorted(self.domains) if p != self.stratify})
 
     def stratum_of(self, parameters: Mapping[str, Any]) -> Any:
         if self.stratify is None:

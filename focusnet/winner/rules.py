@@ -6,7 +6,7 @@ Rule = Literal["posterior_mean", "best_observed"]
 POSTERIOR_MEAN: Rule = "posterior_mean"
 BEST_OBSERVED: Rule = "best_observed"
 FEWEST_TRIALS = 8  # of a stratum; with fewer, the choice is nearly luck
-NEVER_TRAINED = "setting estimated best, never trained in the search"
+NEVER_TRAINED = "setting estimated best (never trained in the search)"
 
 
 def doubt(wanted: str, used: str, finished: int) -> str | None:

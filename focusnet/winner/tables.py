@@ -61,9 +61,11 @@ def table_winners(
     """
     metric = str(space["search"]["metric"]).replace("/select/", f"/{half}/")
     candidates = candidate_rows(trials, metric)
+    if candidates.empty:
+        return []
     wanted: Rule = space["search"].get("winner") or BEST_OBSERVED
     decided = wanted == BEST_OBSERVED
-    if not decided and not candidates.empty:
+    if not decided:
         search = search_space(space)
         decided = _all_ended(trials, space, search)
         found = _estimated(trials, candidates, metric, search) if decided else None
@@ -157,7 +159,7 @@ def _best_observed(
     decided: bool,
 ) -> Iterator[TableWinner]:
     stratify, wanted = space["search"].get("stratify"), space["search"].get("winner")
-    groups = [(None, candidates)] if stratify is None and len(candidates) else []
+    groups = [(None, candidates)]
     if stratify is not None:
         groups = list(candidates.groupby(stratify, sort=False, dropna=False))
     for stratum, own in groups:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
+from focusnet.winner import POSTERIOR_MEAN
 from study.console.look_text import headline
 from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Trial
 from study.ledger.records import PHASES
 from study.outputs.provenance import FILE as PROVENANCE
 from study.search.to_come import ToCome, to_come
-from study.search.winners import best_trials
+from study.search.winners import best_trials, winners
 from study.space.recorded import validate_recorded
 from study.space.space import Space
 
@@ -178,7 +179,7 @@ def _waiting(path: Path) -> str:
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
-    best = best_trials(trials, metric)
+    best, decided = best_trials(trials, metric), winners(space, trials)
     for stratum in space.strata:
         own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
@@ -192,6 +193,11 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
                 text += f" (gain {100 * gain:+.1f})"
             text += f", {trial.id}"
         yield text
+        winner = decided.get(stratum)
+        if winner is not None and winner.rule == POSTERIOR_MEAN:
+            yield f"    winner: {winner.described}, estimated {100 * winner.estimate:.1f} %"
+        if winner is not None and winner.doubt:
+            yield f"    {winner.doubt}"
 
 
 def _ago(moment: str | None, now: datetime) -> str:

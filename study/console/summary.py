@@ -10,13 +10,14 @@ from rich.table import Table
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.config import short_names
+from focusnet.winner import POSTERIOR_MEAN
 from study.console.command import Command
 from study.console.look_text import headline
 from study.ledger.ledger import ARM, Trial
 from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
-from study.search.winners import best_trials
+from study.search.winners import best_trials, winners
 from study.space.space import Space
 
 
@@ -41,6 +42,9 @@ def print_summary(
     best = _best(space, searched)
     if best is not None:
         console.print(best)
+        estimated = _estimated(space, trials)
+        if estimated is not None:
+            console.print(estimated)
         console.print(
             "Accuracies on the half of the test split that the search sees: the best of many "
             "trials always\nlooks better there than it is. The report judges on the other half."
@@ -86,6 +90,26 @@ def _best(space: Space, searched: list[Trial]) -> Table | None:
         cells.append("" if gain is None else f"{100 * gain:+.1f}")
         warm = trial.metrics.get("focus/warm_classes")
         cells.append("" if warm is None else f"{warm:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def _estimated(space: Space, trials: list[Trial]) -> Table | None:
+    """The settings that all trials together estimate best; None if the best trials win."""
+    won = [one for one in winners(space, trials).values() if one.rule == POSTERIOR_MEAN]
+    if not won:
+        return None
+    names = short_names(space.searched)
+    table = Table(title="Winners: the settings estimated best", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in (*names.values(), "estimate %"):
+        table.add_column(name, justify="right")
+    table.add_column("trained in the search")
+    for one in won:
+        cells = [] if space.search.stratify is None else [str(one.stratum)]
+        cells += [_cell(one.parameters[path]) for path in names]
+        cells += [_percent(one.estimate), "never" if one.trial is None else "yes"]
         table.add_row(*cells)
     return table
 

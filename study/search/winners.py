@@ -49,7 +49,7 @@ class Winner:
     @property
     def described(self) -> str:
         """Its name, and what is special about it."""
-        return self.name if self.trial else f"{self.name} ({NEVER_TRAINED})"
+        return self.name if self.trial else f"{self.name}, {NEVER_TRAINED}"
 
 
 def on_half(metric: str, half: Half) -> str:

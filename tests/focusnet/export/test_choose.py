@@ -177,7 +177,9 @@ def test_an_estimated_winner_that_was_never_trained_is_its_first_confirmation(st
     won = {one.stratum: one for one in table_winners(rows, content)}[100]
     assert (won.row, won.name, won.rule) == (None, None, "posterior_mean")
     assert 0.4 < won.parameters["focus.weight"] < 0.6
-    with pytest.raises(ConfigError, match=r"never trained in the search, and no training .* --tri"):
+    with pytest.raises(
+        ConfigError, match=r"\(never trained in the search\), and no training .* --tri"
+    ):
         choose(folder, stratum="100")
     again = [
         row(f"again{seed}", 0.5, phase="confirm", winner="named", seed=seed, **won.parameters)
