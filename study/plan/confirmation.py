@@ -40,7 +40,7 @@ def _who(space: Space) -> Iterator[str]:
     else:
         yield (
             f"{len(space.confirm_looks)} planned looks; a gain, a loss or an effect surely below "
-            f"{space.confirm_margin:g} points ends it"
+            f"{points_text(space.confirm_margin)} ends it"
         )
     if space.cross_fit:
         yield "cross-fitted: two winners a stratum, each judged on the half that did not choose it"
@@ -68,24 +68,29 @@ def _points(found: Detection) -> str:
     return "nothing" if math.isinf(found.points) else f"{found.points:.2g} points"
 
 
+def points_text(points: float) -> str:
+    """Such as ``1 point``."""
+    return f"{points:g} point{'' if points == 1 else 's'}"
+
+
 def _answer(space: Space, found: Sequence[Detection], noise: ExpectedNoise, points: float) -> str:
     for number, look in enumerate(found, 1):
         if look.points <= points:
             which = f"look {number} of {len(found)}" if space.looks_planned else "this confirmation"
             return (
-                f"to detect {points:g} points (80 %): {which}, after "
+                f"to detect {points_text(points)} (80 %): {which}, after "
                 f"{sum(look.seeds.values())} trainings ({_each(space, look.seeds)})"
             )
     if not found:
-        return f"to detect {points:g} points (80 %): more seeds are needed"
+        return f"to detect {points_text(points)} (80 %): more seeds are needed"
     seeds = seeds_to_detect(space, points, noise)
     if seeds is None:
         return (
-            f"to detect {points:g} points (80 %): not with any number of seeds, because locations "
+            f"to detect {points_text(points)} (80 %): not with any number of seeds, because locations "
             "alone differ too much"
         )
     return (
-        f"to detect {points:g} points (80 %): not planned; it would take "
+        f"to detect {points_text(points)} (80 %): not planned; it would take "
         f"{sum(seeds.values())} trainings ({_each(space, seeds)})"
     )
 

@@ -93,7 +93,7 @@ def test_the_plan_names_looks_costs_and_the_look_that_detects(make_space):
     space = make_space(SEEDS, LOOKS, arms, (("controls", "seeds"), []))
     found = detections(space)
     text = "\n".join(describe_confirmation(space, ASSUMED, found[1].points))
-    assert "3 planned looks; a gain, a loss or an effect surely below 1 points ends it" in text
+    assert "3 planned looks; a gain, a loss or an effect surely below 1 point ends it" in text
     assert "look 1: 8 trainings of template and FocusNet, 8 in all (4 seeds a stratum)" in text
     assert "look 2: 6 trainings of template and FocusNet, 14 in all (8, 6 seeds by stratum)" in text
     assert "after a gain: controls, 16 to 64 second stages" in text

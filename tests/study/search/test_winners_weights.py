@@ -106,7 +106,7 @@ def test_a_winner_that_the_search_has_not_trained_keeps_its_first_confirmation(l
     space = make_space(
         (("search", "winner"), "posterior_mean"),
         (("search", "trials"), 5),
-        (("confirm", "seeds"), 3),
+        (("confirm",), {"seeds": 3, "cross_fit": False}),
         (("controls", "arms"), ["placebo"]),
         (("space",), {"focus.weight": {"uniform": [0.0, 1.0]}}),
         (("search", "stratify"), None),
