@@ -86,8 +86,8 @@ def _answer(space: Space, found: Sequence[Detection], noise: ExpectedNoise, poin
     seeds = seeds_to_detect(space, points, noise)
     if seeds is None:
         return (
-            f"to detect {points_text(points)} (80 %): not with any number of seeds, because locations "
-            "alone differ too much"
+            f"to detect {points_text(points)} (80 %): not with any number of seeds, because "
+            "locations alone differ too much"
         )
     return (
         f"to detect {points_text(points)} (80 %): not planned; it would take "

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -53,7 +54,7 @@ def test_a_study_killed_between_looks_takes_the_same_decisions(tmp_path, gain):
     first, _ = outcome(parts)
     assert len(first) == 1
     status = subprocess.run(
-        ["python", str(ROOT / "study" / "status.py"), str(parts / "demo")],
+        [sys.executable, str(ROOT / "study" / "status.py"), str(parts / "demo")],
         capture_output=True,
         text=True,
         check=True,
@@ -67,3 +68,27 @@ def test_a_study_killed_between_looks_takes_the_same_decisions(tmp_path, gain):
     assert [look["verdict"] for look in looks] == (["gain"] if gain == "20" else ["undecided"] * 3)
     assert len(trials) == 4 + (8 * 3 if gain == "20" else 16)
     assert f"look 1 of 3: FocusNet {looks[0]['estimate']:+.2f} points" in resumed.stdout
+
+
+@pytest.mark.slow
+def test_looks_of_a_study_at_an_address_read_the_predictions_there(tmp_path):
+    address = f"file://{tmp_path}/store"
+    (tmp_path / "store").mkdir()
+    done = subprocess.run(
+        [sys.executable, str(FAKE), f"--results={address}", *PLAN],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "FAKE_GAIN": "20",
+            "FAKE_EPOCH_SECONDS": "0.01",
+            "FOCUSNET_CACHE": str(tmp_path / "cache"),
+        },
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    looks, trials = outcome(tmp_path / "store")
+    assert [look["verdict"] for look in looks] == ["gain"]
+    assert [one["left_out"] for one in looks[0]["strata"]] == [[], []]
+    assert len(trials) == 4 + 8 * 3
