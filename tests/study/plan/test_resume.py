@@ -139,3 +139,15 @@ def test_resume_fills_settings_that_did_not_exist_with_their_defaults(ledger, ma
         ConfigError, match=r"trial\.focus\.distillation\.weight: was 0\.5, now 0\.1"
     ):
         check_folder(ledger, other, resume=True, how_to_resume="")
+
+
+def test_resume_keeps_the_halves_that_judge_but_takes_other_seeds_and_looks(make_space):
+    seeds = (("confirm", "seeds"), None)
+    begun = make_space(seeds, (("confirm", "looks"), [3, 6]))
+    for other in (begun, make_space(seeds, (("confirm", "looks"), [3, 6, 9]))):
+        assert changes(begun.content(), other.content()) == []
+    assert changes(begun.content(), make_space((("confirm", "seeds"), 8)).content()) == []
+    one_way = make_space(seeds, (("confirm", "cross_fit"), False))
+    assert changes(begun.content(), one_way.content()) == [
+        "  confirm.cross_fit: was True, now False (it stays as it was begun)"
+    ]
