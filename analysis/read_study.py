@@ -16,7 +16,7 @@ from analysis.inference.confirmation import Confirmation, read_confirmation
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
-from focusnet.winner import SEARCH, candidate_rows, winning_row
+from focusnet.winner import POSTERIOR_MEAN, SEARCH, TableWinner, table_winners
 
 SPACE = "space.yaml"
 # Columns that the tables have even where a study has just begun and has written none yet.
@@ -36,11 +36,12 @@ class Stratum:
         value: of the parameter that the study is stratified by; None in a study of one search.
         label: such as ``subset 25``.
         trials: of the search.
-        winner: the finished one that is best on select.
+        winner: its row; of one that the search has never trained, its parameters alone.
         clips: the winner's predictions on report, see ``predictions.paired_clips``.
         problem: why a winner has no clips.
         controls: trials of the other arms with the search's seeds.
         confirmation: winner and controls, trained again with fresh seeds.
+        choice: how the winner was chosen.
     """
 
     value: Any
@@ -51,6 +52,22 @@ class Stratum:
     problem: str | None
     controls: pd.DataFrame
     confirmation: Confirmation
+    choice: TableWinner | None = None
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether its winner is the setting that all trials together estimate best."""
+        return self.choice is not None and self.choice.rule == POSTERIOR_MEAN
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether its winner was never trained in the search."""
+        return self.choice is not None and self.choice.row is None
+
+    @property
+    def any_clips(self) -> pd.DataFrame | None:
+        """Predictions of the winner's trial, or else of its trainings with fresh seeds."""
+        return self.confirmation.pooled() if self.clips is None else self.clips
 
     @property
     def finished(self) -> int:
@@ -96,13 +113,12 @@ class Study:
         every = read_parameters(self.space["space"])
         return {path: one for path, one in every.items() if path != self.stratify}
 
-    @property
-    def trials_asked(self) -> int:
-        """Trials that the study asks for in each stratum's search."""
+    def trials_asked(self, stratum: Any) -> int:
+        """Trials that the study asks for in the search of ``stratum`` (its value)."""
         trials = self.search.get("trials")
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
-        return int(trials)
+        return int(trials[stratum] if isinstance(trials, dict) else trials)
 
     def arms_asked(self, phase: str) -> dict[str, int]:
         """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``."""
@@ -135,7 +151,7 @@ class Study:
     @property
     def largest(self) -> Stratum | None:
         """The stratum with the most data, of those whose winner has predictions."""
-        ready = [stratum for stratum in self.winners if stratum.clips is not None]
+        ready = [stratum for stratum in self.winners if stratum.any_clips is not None]
         if all(isinstance(stratum.value, int | float) for stratum in ready):
             ready.sort(key=lambda stratum: stratum.value)
         return ready[-1] if ready else None
@@ -176,7 +192,8 @@ def read_study(folder: Path) -> Study:
             epochs=_read_table(folder / "epochs.parquet", _EPOCH_COLUMNS),
             provenance=provenance,
         )
-        strata = tuple(_read_stratum(study, value) for value in _strata_values(study))
+        chosen = table_winners(study.trials, space)
+        strata = tuple(_read_stratum(study, value, chosen) for value in _strata_values(study))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise NotAStudy(f"{folder}: its files cannot be read ({reason})") from error
@@ -199,19 +216,21 @@ def _strata_values(study: Study) -> tuple[Any, ...]:
     return read_parameters(study.space["space"])[study.stratify].values
 
 
-def _read_stratum(study: Study, value: Any) -> Stratum:
+def _read_stratum(study: Study, value: Any, chosen: list[TableWinner]) -> Stratum:
     every = study.of_stratum(value)
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
     trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
-    candidates = candidate_rows(trials, study.metric)
-    winner = None if candidates.empty else winning_row(candidates, study.metric)
+    choice = next((one for one in chosen if _is_same(one.stratum, value)), None)
+    winner = None if choice is None else _row_of(choice)
     clips, problem = None, None
     followers = every.iloc[:0]  # trials that follow the current winner, not a former one
-    if winner is not None:
-        followers = every[every["winner"] == winner["trial"]]
+    if choice is not None and winner is not None:
+        followers = every[every["winner"] == choice.name]
         try:
+            if choice.row is None:
+                raise PredictionsError("it was never trained in the search")
             clips = read_clips(study.folder, str(winner["trial"]))
         except PredictionsError as error:
             problem = str(error)
@@ -228,7 +247,20 @@ def _read_stratum(study: Study, value: Any) -> Stratum:
             followers[followers["phase"] == "confirm"],
             asked=sum(study.arms_asked("confirm").values()),
         ),
+        choice=choice,
     )
+
+
+def _is_same(in_table: Any, value: Any) -> bool:
+    """Whether a table, in which null is NaN, means the stratum ``value``."""
+    return bool(pd.isna(in_table)) if value is None else in_table == value
+
+
+def _row_of(winner: TableWinner) -> pd.Series:
+    """The winner's row; of one that the search has never trained, what is known without one."""
+    if winner.row is not None:
+        return winner.row
+    return pd.Series({"trial": winner.name, "arm": FOCUSNET, **winner.parameters}, dtype=object)
 
 
 def value_of(trial: pd.Series | None, name: str) -> float:

@@ -189,12 +189,23 @@ class TemplateConfig(Settings):
 
 
 class DistillationConfig(Settings):
-    """The arm ``distillation``: (1 - weight) * cross-entropy + weight * distillation loss."""
+    """The arm ``distillation``: cross-entropy and distillation loss, weighted in one of two forms.
+
+    ``usual``: (1 - ``weight``) and ``weight``, with a distillation loss summed over classes.
+    ``field``: ``label_weight`` and ``teacher_weight``, with one averaged over classes, as the field
+    distils students.
+    """
 
     temperature: Positive = 2.0
     """Temperature of both softmaxes in the distillation loss."""
     weight: Probability = 0.5
-    """Weight of the distillation loss."""
+    """Weight of the distillation loss (form `usual`)."""
+    form: Literal["usual", "field"] = "usual"
+    """How both losses are weighted."""
+    label_weight: NonNegative = 0.02
+    """Weight of the cross-entropy (form `field`)."""
+    teacher_weight: NonNegative = 0.98
+    """Weight of the distillation loss (form `field`)."""
 
 
 class FocusConfig(Settings):

@@ -123,13 +123,22 @@ class FocusNetLoss(nn.Module):
         )
 
 
-def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    *,
+    mean_over_classes: bool = False,
+) -> Tensor:
     """Knowledge distillation: ``T^2 * KL(softmax(teacher / T) || softmax(student / T))``.
 
     Source: Hinton, Vinyals, Dean, arXiv:1503.02531. Logits are (B, C). Returns the mean over the
-    batch, a 0-d tensor; no gradient flows into the teacher.
+    batch, with ``mean_over_classes`` that divided by C, a 0-d tensor; no gradient flows into the
+    teacher.
     """
     student = F.log_softmax(student_logits / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=-1)
     divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+    if mean_over_classes:
+        divergence = divergence / student_logits.shape[-1]
     return divergence * temperature**2

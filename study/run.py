@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focusnet.config import cache_folder
+from focusnet.errors import ConfigError
 from focusnet.system.logs import log_to_file, log_to_terminal
 from study.console.command import Command
 from study.console.failure import explain
@@ -20,10 +21,12 @@ from study.ledger.ledger import Ledger
 from study.outputs.provenance import Provenance, command_line
 from study.plan.data import check_data, prepare_data, shared_settings
 from study.plan.describe import describe_plan
+from study.plan.detection import ASSUMED, ExpectedNoise, noise_of_study
 from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.remote.ledger import open_ledger
 from study.space.file import find_space_file, read_space_file
+from study.space.recorded import as_begun
 from study.space.space import Space
 from study.space.validation import validate_space
 from study.tune.auto_settings import resolve_auto, with_recorded
@@ -57,18 +60,25 @@ def main(
         try:
             # 1. Read the space file, changed by --set.
             path = find_space_file(options.space)
-            space = validate_space(read_space_file(path, options.set), path.name)
+            content = read_space_file(path, options.set)
+            space = validate_space(content, path.name)
 
             # 2. Open the study's ledger: its records in a folder or at a remote address. A study
-            #    that resumes keeps the precision and the compilation that it began with.
+            #    that resumes keeps the precision, the compilation and the rules that it began with.
             ledger = _open_ledger(space, options.results)
             folder = ledger.folder
+            if ledger.exists():
+                space = validate_space(as_begun(content, ledger.space()), path.name)
             space = with_recorded(space, ledger)
 
             # 3. Show what would run, and stop there with --plan.
             if options.plan:
-                print(_plan(space, ledger, measure=not options.no_measure))
+                noise = _noise(options.noise, ledger)
+                measure = not options.no_measure
+                print(_plan(space, ledger, measure=measure, noise=noise, detect=options.detect))
                 return DONE
+            if options.noise or options.detect:
+                raise ConfigError("--detect and --noise: only with --plan")
 
             return _run_study(space, ledger, options, command, run_trial, prepare)
         except (Exception, KeyboardInterrupt) as error:
@@ -144,8 +154,19 @@ def _open_ledger(space: Space, results: str) -> Ledger:
     return open_ledger(results, space.name, cache_folder(space.base.data.cache))
 
 
-def _plan(space: Space, ledger: Ledger, measure: bool = False) -> str:
-    plan = describe_plan(space, ledger.folder, measure=measure)
+def _noise(study: str | None, ledger: Ledger) -> ExpectedNoise:
+    return noise_of_study(study, ledger.folder.parent) if study else ASSUMED
+
+
+def _plan(
+    space: Space,
+    ledger: Ledger,
+    *,
+    measure: bool = False,
+    noise: ExpectedNoise = ASSUMED,
+    detect: float | None = None,
+) -> str:
+    plan = describe_plan(space, ledger.folder, measure=measure, noise=noise, detect=detect)
     if ledger.address:
         plan += f"\n  {'address':<12} {ledger.address} (the folder above is a working copy)"
     return plan
@@ -176,11 +197,12 @@ def _remote_runner(space: Space, ledger: Ledger) -> "RemoteRunner | None":
 def _summarize(space: Space, ledger: Ledger, command: Command) -> int:
     from study.console.summary import print_summary  # imports Optuna, which --plan does without
 
-    trials = ledger.trials()
+    trials, looks = ledger.trials(), ledger.looks()
     if ledger.address is None:
-        print_summary(space, trials, ledger.folder, command)
+        print_summary(space, trials, ledger.folder, command, looks=looks)
     else:  # with the commands that read them where fetch.py puts them
-        print_summary(space, trials, command.folder / "results" / space.name, command)
+        folder = command.folder / "results" / space.name
+        print_summary(space, trials, folder, command, looks=looks)
         print(f"The results are at {ledger.address}. To copy them here:")
         print(f"  python study/fetch.py {shlex.quote(ledger.address)}")
     failed = [trial for trial in trials if trial.status == "failed"]

@@ -2,7 +2,8 @@
 
 A confirmation is cross-fitted over the two halves of the test locations: the winner that was chosen
 on one half is judged on the other. Seeds 0, 2, ... of a stratum are judged on half 0, the others on
-half 1, so that every test location is used and none by who was chosen on it.
+half 1, so that every test location is used and none by who was chosen on it. Studies that judge on
+one half alone (adaptive searches) go by the same formulas with one half.
 
 Everything works on arrays of any number of studies at once; the calibration runs these very
 functions. Equations and how often they err: docs/statistics.md.
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
+Halves = Sequence[NDArray[np.integer]]
 FEWEST_SEEDS = 3  # of a stratum: with one a half the noise of trainings cannot be seen
 
 
@@ -89,18 +91,22 @@ def pooled_effect(
     scene: NDArray[np.integer],
     half: NDArray[np.integer],
     clips: NDArray[np.integer],
+    judged_on: Halves | None = None,
 ) -> tuple[Effect, list[Effect]]:
     """Effect of ``arm`` against ``against``, on average over strata and in each stratum.
 
     Args:
         arm, against: one array a stratum, (studies, seeds, locations): accuracy in points of each
-            training at each location. Of seed r only the locations of half ``r % 2`` are used.
+            training at each location. Of each seed only the locations of its half are used.
         scene, half, clips: (locations,) scene, half (0 or 1) and number of clips.
+        judged_on: for each stratum, (seeds,) the half of each seed; by default ``r % 2`` of seed r.
+            Where all seeds of all strata have the same half, the study has that half alone.
 
     Raises:
-        ValueError: a stratum with fewer than three seeds.
+        ValueError: a stratum has too few seeds (three; two where there is one half), or no seed
+            for one of the halves.
     """
-    parts, design = _parts(arm, against, scene, half, clips)
+    parts, design = _parts(arm, against, scene, half, clips, judged_on)
     count = len(parts)
     return (
         _contrast(parts, np.full(count, 1 / count), design),
@@ -115,12 +121,13 @@ def trend(
     half: NDArray[np.integer],
     clips: NDArray[np.integer],
     position: Sequence[float],
+    judged_on: Halves | None = None,
 ) -> Effect:
     """Slope of the strata's effects over ``position``, such as the logarithm of the data's share.
 
     The other arguments and the errors are those of ``pooled_effect``.
     """
-    parts, design = _parts(arm, against, scene, half, clips)
+    parts, design = _parts(arm, against, scene, half, clips, judged_on)
     centred = np.asarray(position, dtype=np.float64) - np.mean(position)
     return _contrast(parts, centred / (centred**2).sum(), design)
 
@@ -131,11 +138,17 @@ def _parts(
     scene: NDArray[np.integer],
     half: NDArray[np.integer],
     clips: NDArray[np.integer],
+    judged_on: Halves | None,
 ) -> tuple[list["_Part"], "_Design"]:
-    design = _Design(np.asarray(scene), np.asarray(half), np.asarray(clips))
+    if judged_on is None:
+        judged_on = [np.arange(np.shape(one)[1]) % 2 for one in arm]
+    used = np.unique(np.concatenate(judged_on))
+    here = np.isin(half, used)
+    # Locations of a half that no seed is judged on are left out.
+    design = _Design(np.asarray(scene)[here], np.asarray(half)[here], np.asarray(clips)[here])
     return [
-        _part(np.asarray(one, float) - np.asarray(other, float), design)
-        for one, other in zip(arm, against, strict=True)
+        _part((np.asarray(one, float) - np.asarray(other, float))[..., here], own, used, design)
+        for one, other, own in zip(arm, against, judged_on, strict=True)
     ], design
 
 
@@ -150,10 +163,11 @@ class _Design:
         _, self.group = np.unique(np.stack([half, scene]), axis=1, return_inverse=True)
         self.share = clips / np.bincount(self.group, clips)[self.group]  # of the group's clips
         scenes = np.array([len(np.unique(scene[half == h])) for h in (0, 1)])
-        self.weight = self.share / scenes[half]  # of a location in its half's macro accuracy
+        # Of a location in the macro accuracy: the mean over scenes, then over halves.
+        self.weight = self.share / scenes[half] / len(np.unique(half))
         self.alone = np.bincount(self.group)[self.group] == 1
         with np.errstate(divide="ignore"):
-            self.scale = np.where(self.alone, 0.0, self.weight / 2 / np.sqrt(1 - self.share))
+            self.scale = np.where(self.alone, 0.0, self.weight / np.sqrt(1 - self.share))
 
     def deviations(self, accuracy: Floats) -> Floats:
         """(..., locations) less the mean of the location's scene in its half."""
@@ -165,7 +179,7 @@ class _Design:
         """Variance of an effect from its locations, and its degrees of freedom."""
         squares = np.maximum((deviations**2).sum(axis=-1) - residual, 0.0)
         # A scene with a single location gets the others' variance per location.
-        spread = (self.weight / 2) ** 2
+        spread = self.weight**2
         seen = spread[~self.alone].sum()
         if not seen:
             unknown = np.full_like(squares, np.nan)
@@ -176,26 +190,31 @@ class _Design:
         return variance, np.full_like(variance, df)
 
 
-def _part(difference: Floats, design: _Design) -> _Part:
+def _part(
+    difference: Floats, judged_on: NDArray[np.integer], halves: NDArray[np.integer], design: _Design
+) -> _Part:
     studies, seeds, locations = difference.shape
-    if seeds < FEWEST_SEEDS:
-        raise ValueError(f"a stratum needs at least {FEWEST_SEEDS} seeds, received {seeds}")
+    fewest = FEWEST_SEEDS if len(halves) > 1 else FEWEST_SEEDS - 1
+    if seeds < fewest:
+        raise ValueError(f"a stratum needs at least {fewest} seeds, received {seeds}")
     effect, squares = np.zeros(studies), np.zeros(studies)
     precision = 0.0
     deviations, residual = np.zeros((studies, locations)), np.zeros(studies)
-    for half in (0, 1):
+    for half in halves:
         here = design.half == half
-        own = np.where(here, difference[:, half::2], 0.0)
+        own = np.where(here, difference[:, judged_on == half], 0.0)
         count = own.shape[1]
-        macro = own @ np.where(here, design.weight, 0.0)  # (studies, seeds of the half)
-        effect += macro.mean(axis=1) / 2
+        if not count:
+            raise ValueError(f"a stratum has no seed that is judged on half {half}")
+        macro = own @ np.where(here, design.weight, 0.0)  # (studies, seeds of the half), weighted
+        effect += macro.mean(axis=1)
         squares += ((macro - macro.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-        precision += 1 / count / 4
+        precision += 1 / count
         scaled = design.deviations(own) * np.where(here, design.scale, 0.0)
         deviations += scaled.mean(axis=1)
         if count > 1:
             residual += scaled.var(axis=1, ddof=1).sum(axis=-1) / count
-    df = seeds - 2
+    df = seeds - len(halves)
     return _Part(effect, squares / df * precision, df, deviations, residual)
 
 

@@ -49,15 +49,38 @@ class Distillation(_WithTemplate):
     ) -> None:
         super().__init__(template)
         self.temperature = temperature
-        self.weight = weight
+        self.label_weight = 1 - weight
+        self.teacher_weight = weight
+        self.mean_over_classes = False
 
     def forward(self, logits: Tensor, batch: Batch, spec: Tensor) -> dict[str, Tensor]:
         """Terms of one batch; ``loss`` is the one to minimise."""
-        logits = logits.float()
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
         classification = F.cross_entropy(logits, batch.labels)
-        taught = distillation_loss(logits, self.template_logits(batch, spec), self.temperature)
-        loss = (1 - self.weight) * classification + self.weight * taught
+        taught = distillation_loss(
+            logits,
+            self.template_logits(batch, spec),
+            self.temperature,
+            mean_over_classes=self.mean_over_classes,
+        )
+        loss = self.label_weight * classification + self.teacher_weight * taught
         return {"loss": loss, "classification": classification, "distillation": taught}
+
+
+class FieldDistillation(Distillation):
+    """Self-distillation as the field weights it: two free weights, a mean over classes."""
+
+    def __init__(
+        self,
+        temperature: float,
+        label_weight: float,
+        teacher_weight: float,
+        template: nn.Module | None = None,
+    ) -> None:
+        super().__init__(temperature, teacher_weight, template)
+        self.label_weight = label_weight
+        self.mean_over_classes = True
 
 
 class FocusObjective(_WithTemplate):

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from torch import Generator, nn
 
 from focusnet.arms import settings_of_arm
-from focusnet.config import FocusConfig
+from focusnet.config import DistillationConfig, FocusConfig
 from focusnet.loss import FocusNetLoss, warm_classes
-from focusnet.training.objectives import CrossEntropy, Distillation, FocusObjective
+from focusnet.training.objectives import (
+    CrossEntropy,
+    Distillation,
+    FieldDistillation,
+    FocusObjective,
+)
 
 
 def second_stage_objective(
@@ -30,7 +35,7 @@ def second_stage_objective(
     if arm == "label_smoothing":
         return CrossEntropy(focus.label_smoothing)
     if arm == "distillation":
-        return Distillation(focus.distillation.temperature, focus.distillation.weight, template)
+        return _distillation(focus.distillation, template)
     loss = FocusNetLoss(
         weight=focus.weight,
         entropy_weight=focus.entropy_weight,
@@ -39,6 +44,13 @@ def second_stage_objective(
         label_smoothing=focus.label_smoothing,
     )
     return FocusObjective(loss, template)
+
+
+def _distillation(settings: DistillationConfig, template: nn.Module | None) -> Distillation:
+    if settings.form == "usual":
+        return Distillation(settings.temperature, settings.weight, template)
+    weights = settings.label_weight, settings.teacher_weight
+    return FieldDistillation(settings.temperature, *weights, template)
 
 
 def shuffle_within_classes(

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
 
@@ -19,6 +19,8 @@ from focusnet.trial.reporter import Reporter
 from focusnet.trial.stage_training import StageTraining, predict_split
 from focusnet.trial.stages import Logits, Stages
 from focusnet.trial.templates import Template
+
+_LATER_OF_DISTILLATION = ("form", "label_weight", "teacher_weight")
 
 
 class SecondStageResult(NamedTuple):
@@ -51,7 +53,7 @@ class SecondStageTraining:
         checkpoint, resumed = self.checkpoints.open(
             "focus",
             self.out_dir,
-            {"template": template.key, "arm": trial.arm, "focus": focus.model_dump()},
+            stage_determinants(template.key, trial.arm, focus),
         )
         self._report_missed(template, resumed.records if resumed else [])
         trained = StageTraining(
@@ -112,6 +114,20 @@ class SecondStageTraining:
             return {f"focus/{name}": last.metrics[f"focus/train/{name}"] for name in names}
         labels = self.stages.data.labels(self.stages.data.train)
         return mask_statistics(stored, labels, focus.threshold, focus.temperature)
+
+
+def stage_determinants(template_key: str, arm: str, focus: FocusConfig) -> dict[str, Any]:
+    """What determines the second stage.
+
+    A setting that came later counts only where it is not the default, so that stages begun before
+    it existed go on.
+    """
+    settings = focus.model_dump()
+    default = FocusConfig().model_dump()["distillation"]
+    for name in _LATER_OF_DISTILLATION:
+        if settings["distillation"][name] == default[name]:
+            del settings["distillation"][name]
+    return {"template": template_key, "arm": arm, "focus": settings}
 
 
 def _training_settings(template: TemplateConfig, focus: FocusConfig) -> TemplateConfig:

@@ -47,6 +47,19 @@ def parser() -> argparse.ArgumentParser:
         "--no-measure", action="store_true", help="with --plan: at once, without the time"
     )
     options.add_argument(
+        "--detect",
+        type=_points,
+        metavar="POINTS",
+        help="with --plan: also say which look at the confirmation detects an average effect of "
+        "so many points with a probability of 80 %%",
+    )
+    options.add_argument(
+        "--noise",
+        metavar="STUDY",
+        help="with --plan: take the noise of trainings and of locations from the confirmation of "
+        "an earlier study, given by its folder or its name in the results folder",
+    )
+    options.add_argument(
         "--resume",
         action="store_true",
         help="go on with the study in the results folder; finished trials are not run again",
@@ -100,3 +113,10 @@ def parser() -> argparse.ArgumentParser:
     )
     options.set_defaults(level=logging.INFO)
     return options
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 100, received {text}")
+    return value

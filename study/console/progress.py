@@ -9,9 +9,10 @@ from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.system.units import rough_time
+from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import Trial
 from study.search.tune_types import Report
-from study.search.winners import winners
+from study.search.winners import Winner
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ class Progress:
         templates_shared: whether only the first trial of a stratum and seed trains the template,
             so that its training time does not count for the next ones.
         searches: for each stratum, the number of trials of its search.
-        seeds: the seeds of all trials; in each stratum a template is trained for each of them.
-        metric: what the search maximises.
+        at_most: whether looks may end the study before ``to_come`` has been started.
+        templates: for each stratum, how many seeds its trials have in all; each needs a template.
+        winners: gives the winners of the strata whose search is decided, given the ended trials.
         clock: gives seconds.
     """
 
@@ -53,8 +55,9 @@ class Progress:
         to_come: Mapping[Any, int],
         templates_shared: bool = False,
         searches: Mapping[Any, int] | None = None,
-        seeds: Collection[int] = (),
-        metric: str = "focus/select/macro_accuracy",
+        at_most: bool = False,
+        templates: Mapping[Any, int] | None = None,
+        winners: Callable[[Collection[Trial]], Mapping[Any, Winner]] = lambda trials: {},
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._label = label
@@ -65,9 +68,11 @@ class Progress:
         self._clock = clock
         self._templates_shared = templates_shared
         self._searches = dict(searches or {})
-        self._metric = metric
-        self._templates_left = {(s, seed) for s in self._to_come for seed in seeds}
-        self._templates_left -= {(trial.stratum, trial.seed) for trial in ended}
+        self._winners = winners
+        self._named = set(winners(self._ended))  # whom the log has named
+        self._at_most = at_most
+        self._templates = dict(templates or {})
+        self._seeds = {(trial.stratum, trial.seed) for trial in ended}
         self._template_seconds: dict[Any, list[float]] = {}
         self._running: dict[str, _Running] = {}
         self._durations: dict[Any, list[float]] = {}
@@ -82,7 +87,7 @@ class Progress:
         again = f" (attempt {trial.attempts + 1})" if trial.attempts else ""
         self._running[trial.id] = _Running(trial, self._clock())
         self._to_come[trial.stratum] = max(0, self._to_come.get(trial.stratum, 0) - 1)
-        self._templates_left.discard((trial.stratum, trial.seed))
+        self._seeds.add((trial.stratum, trial.seed))
         self._log("start", f"{trial.id}{again}")
 
     def reported(self, trial: str, report: Report) -> None:
@@ -95,6 +100,18 @@ class Progress:
             self._running[trial].at = report["at"]
         process = f"process {report.get('pid', '?')} on {report.get('hostname', '?')}"
         logger.debug("report   %s: %s, from %s", trial, self._running[trial].at, process)
+
+    def look_taken(
+        self, found: Collection[str], to_come: Mapping[Any, int], *, at_most: bool
+    ) -> None:
+        """A look has been taken, which decides how many trials are still to come."""
+        for line in found:
+            self._log("look", line)
+        if not at_most and self._at_most:  # the trials that are left reuse templates
+            self._templates = {}
+        self._at_most = at_most
+        self._to_come = dict(to_come)
+        self._total = len(self._ended) + len(self._running) + sum(to_come.values())
 
     def lost_worker(self, trial: Trial) -> None:
         self._running.pop(trial.id, None)
@@ -119,7 +136,7 @@ class Progress:
             where = f"trials/{trial.id}/error.txt and trial.log"
             self._log("FAILED", f"{trial.id}: {trial.error} (see {where})", logging.WARNING)
         self._log("study", self.summary())
-        self._log_winner(trial)
+        self._log_winners(trial)
 
     def _record_times(self, trial: Trial, seconds: float) -> None:
         typical = seconds
@@ -129,17 +146,31 @@ class Progress:
         self._template_seconds.setdefault(trial.stratum, []).append(template)
         self._durations.setdefault(trial.stratum, []).append(typical)
 
-    def _log_winner(self, last: Trial) -> None:
-        """Name the winner of the stratum of ``last``, if that ended the stratum's search."""
+    def _log_winners(self, last: Trial) -> None:
+        """Name the winners that are known since ``last`` ended the search of its stratum."""
         own = [one for one in self._ended if one.searched and one.stratum == last.stratum]
         if not last.searched or len(own) != self._searches.get(last.stratum):
             return
-        best = winners(own, self._metric).get(last.stratum)
-        where = " ".join(filter(None, ["search of", self._label(last.stratum)]))
-        if best is None:
+        if not any(one.status == "finished" for one in own):
+            where = self._search_of(last.stratum)
             self._log("winner", f"{where}: none, because no trial finished; nothing follows it")
-        elif self._to_come.get(last.stratum):
-            self._log("winner", f"{where}: {best.id}; its controls and confirmation follow")
+        for key, winner in self._winners(self._ended).items():
+            if key not in self._named:
+                self._log_winner(winner)
+            self._named.add(key)
+
+    def _log_winner(self, winner: Winner) -> None:
+        where, follow = self._search_of(winner.stratum), self._to_come.get(winner.stratum)
+        if winner.half == "report":
+            where += ", chosen on the other half"
+        if follow or winner.rule == POSTERIOR_MEAN:
+            rest = "; its controls and confirmation follow" if follow else ""
+            self._log("winner", f"{where}: {winner.described}{rest}")
+        if winner.doubt:
+            self._log("winner", f"{where}: {winner.doubt}", logging.WARNING)
+
+    def _search_of(self, stratum: Any) -> str:
+        return " ".join(filter(None, ["search of", self._label(stratum)]))
 
     def heartbeat(self) -> None:
         """Show that the study lives, if nothing else was logged for a while."""
@@ -150,7 +181,8 @@ class Progress:
     def summary(self) -> str:
         """Counts, the best gain of each stratum on ``select``, and the time left."""
         states = [trial.status for trial in self._ended]
-        parts = [f"{states.count('finished')} of {self._total} done"]
+        most = "up to " if self._at_most else ""
+        parts = [f"{states.count('finished')} of {most}{self._total} done"]
         if states.count("stopped"):
             parts.append(f"{states.count('stopped')} stopped early")
         parts.append(f"{len(self._running)} running")
@@ -183,7 +215,9 @@ class Progress:
         ]
         work = sum(rest) + sum(n * expected(stratum) for stratum, n in self._to_come.items())
         if self._templates_shared:
-            work += sum(self._template_time(stratum) for stratum, _ in self._templates_left)
+            for stratum, count in self._templates.items():
+                left = count - sum(begun == stratum for begun, _ in self._seeds)
+                work += max(0, left) * self._template_time(stratum)
         return max([work / max(1, self._slots), *rest])
 
     def _template_time(self, stratum: Any) -> float:

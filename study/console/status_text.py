@@ -11,12 +11,16 @@ from pathlib import Path
 
 from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
+from focusnet.winner import POSTERIOR_MEAN
+from study.console.look_text import headline
 from study.ledger.driver import Driver, last_driver
-from study.ledger.ledger import ENDED, Ledger, Phase, Trial
+from study.ledger.ledger import ENDED, Ledger, Trial
+from study.ledger.records import PHASES
 from study.outputs.provenance import FILE as PROVENANCE
-from study.search.winners import winners
+from study.search.to_come import ToCome, to_come
+from study.search.winners import best_trials, winners
+from study.space.recorded import validate_recorded
 from study.space.space import Space
-from study.space.validation import validate_space
 
 # In the order in which a person looks for them. 'left': started by an earlier driver, not ended.
 _COUNTED = ("finished", "stopped", "failed", "running", "left", "pending")
@@ -33,18 +37,21 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     if not ledger.exists():
         state = "is preparing its data" if alive else "ended before the study began"
         return f"Study {folder.name}: {driver or 'its process'} {state}; no trial yet"
-    space = validate_space(ledger.space(), str(ledger.space_path))
+    space = validate_recorded(ledger.space(), str(ledger.space_path))
     since = driver.since if driver and alive else None
     trials = ledger.trials()
     in_state: dict[str, list[Trial]] = {}
     for trial in trials:
         in_state.setdefault(_state(trial, since), []).append(trial)
-    total = space.trials_in_all
+    left = to_come(space, trials, ledger.looks())
+    total = len(trials) + sum(left.counts.values())
     count = Counter({state: len(those) for state, those in in_state.items()})
-    count["pending"] += max(0, total - len(trials))
-    lines = [f"Study {space.name}: {total} trials ({_counts(count)})"]
-    if space.follow_ups_per_stratum:
-        lines.append(_phases(space, trials))
+    count["pending"] += total - len(trials)
+    most = "up to " if left.at_most else ""
+    lines = [f"Study {space.name}: {most}{total} trials ({_counts(count)})"]
+    if space.follow_ups:
+        lines.append(_phases(trials, left))
+    lines += [f"  look    {line}" for line in (headline(space, one) for one in ledger.looks())]
     lines += _driver(driver, alive, count, folder, now)
 
     def section(heading: str, state: str, line: Callable[[Trial], str]) -> None:
@@ -91,16 +98,16 @@ def _counts(count: Counter[str]) -> str:
     return ", ".join(shown)
 
 
-def _phases(space: Space, trials: list[Trial]) -> str:
+def _phases(trials: list[Trial], left: ToCome) -> str:
     """How many trials have ended of the search and of what follows it."""
-    arms, strata = len(space.control_arms), len(space.strata)
-    planned: dict[Phase, int] = {
-        "search": strata * space.trials_per_stratum,
-        "controls": strata * arms * len(space.control_seeds),
-        "confirm": strata * (1 + arms) * len(space.confirm_seeds),
-    }
-    ended = Counter(trial.phase for trial in trials if trial.status in ENDED)
-    parts = [f"{phase} {ended[phase]} of {n}" for phase, n in planned.items() if n or ended[phase]]
+    parts = []
+    for phase in PHASES:
+        own = [trial for trial in trials if trial.phase == phase]
+        total = len(own) + left.of_phase(phase)
+        most = "up to " if left.at_most and phase != "search" else ""
+        if total:
+            ended = sum(trial.status in ENDED for trial in own)
+            parts.append(f"{phase} {ended} of {most}{total}")
     return f"  ended   {', '.join(parts)}"
 
 
@@ -172,12 +179,12 @@ def _waiting(path: Path) -> str:
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
-    best = winners(trials, metric)
+    best, decided = best_trials(trials, metric), winners(space, trials)
     for stratum in space.strata:
         own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
         label = space.label(stratum) or "all"
-        text = f"  {label}: {finished} of {space.trials_per_stratum} finished"
+        text = f"  {label}: {finished} of {space.trials_of(stratum)} finished"
         if stratum in best:
             trial = best[stratum]
             text += f", best {100 * trial.metrics[metric]:.1f} %"
@@ -186,6 +193,11 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
                 text += f" (gain {100 * gain:+.1f})"
             text += f", {trial.id}"
         yield text
+        winner = decided.get(stratum)
+        if winner is not None and winner.rule == POSTERIOR_MEAN:
+            yield f"    winner: {winner.described}, estimated {100 * winner.estimate:.1f} %"
+        if winner is not None and winner.doubt:
+            yield f"    {winner.doubt}"
 
 
 def _ago(moment: str | None, now: datetime) -> str:

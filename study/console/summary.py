@@ -1,7 +1,7 @@
 """Prints the end of a study: the best trial of each stratum, and where to look further."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -10,11 +10,14 @@ from rich.table import Table
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.config import short_names
+from focusnet.winner import POSTERIOR_MEAN
 from study.console.command import Command
+from study.console.look_text import headline
 from study.ledger.ledger import ARM, Trial
+from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
-from study.search.winners import winners
+from study.search.winners import best_trials, winners
 from study.space.space import Space
 
 
@@ -24,12 +27,14 @@ def print_summary(
     folder: Path,
     command: Command,
     stream: TextIO | None = None,
+    looks: Sequence[LookRecord] = (),
 ) -> None:
     """Print the best trials on ``select`` and the commands that show more.
 
     ``folder`` is the study's; ``command`` tells from where it is seen.
     """
     stream = stream or sys.stdout
+    trials = list(trials)
     finished = [trial for trial in trials if trial.status == "finished"]
     searched = [trial for trial in finished if trial.searched]
     console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
@@ -37,17 +42,23 @@ def print_summary(
     best = _best(space, searched)
     if best is not None:
         console.print(best)
+        estimated = _estimated(space, trials)
+        if estimated is not None:
+            console.print(estimated)
         console.print(
             "Accuracies on the half of the test split that the search sees: the best of many "
             "trials always\nlooks better there than it is. The report judges on the other half."
         )
-    confirmed = _confirmed(space, finished)
+    confirmed = _confirmed(space, trials)
     if confirmed is not None:
         console.print(confirmed)
         console.print(
-            "Means on the half of the test split that no search has seen. The report says, with "
-            "intervals,\nwhether a difference is more than noise."
+            "Means on the half of the test split that each training is judged on, where its "
+            "settings were not chosen.\nThe report says, with intervals, whether a difference is "
+            "more than noise."
         )
+    for look in looks:
+        console.print(headline(space, look))
     few = [t for t in searched if t.metrics.get("focus/warm_classes", 9.0) < FEW_WARM_CLASSES]
     if few:
         console.print(f"Note: in {len(few)} of {len(searched)} trials {FEW_WARM_NOTE}.")
@@ -61,7 +72,7 @@ def print_summary(
 def _best(space: Space, searched: list[Trial]) -> Table | None:
     """The best trial of each stratum; None if no trial of the search has finished."""
     metric = space.search.metric
-    by_stratum = winners(searched, metric)
+    by_stratum = best_trials(searched, metric)
     if not by_stratum:
         return None
     names = short_names(space.searched)
@@ -83,34 +94,62 @@ def _best(space: Space, searched: list[Trial]) -> Table | None:
     return table
 
 
-def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
+def _estimated(space: Space, trials: list[Trial]) -> Table | None:
+    """The settings that all trials together estimate best; None if the best trials win."""
+    won = [one for one in winners(space, trials).values() if one.rule == POSTERIOR_MEAN]
+    if not won:
+        return None
+    names = short_names(space.searched)
+    table = Table(title="Winners: the settings estimated best", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in (*names.values(), "estimate %"):
+        table.add_column(name, justify="right")
+    table.add_column("trained in the search")
+    for one in won:
+        cells = [] if space.search.stratify is None else [str(one.stratum)]
+        cells += [_cell(one.parameters[path]) for path in names]
+        cells += [_percent(one.estimate), "never" if one.trial is None else "yes"]
+        table.add_row(*cells)
+    return table
+
+
+def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
     """Mean accuracies of the winners and their controls with fresh seeds; None without any."""
-    belongs = winner_of(space, finished)
-    confirmed = [one for one in finished if one.phase == "confirm" and one.id in belongs]
+    belongs = winner_of(space, trials)
+    confirmed = [one for one in trials if one.phase == "confirm" and one.id in belongs]
+    confirmed = [one for one in confirmed if one.status == "finished"]
     by_stratum = {s: [one for one in confirmed if one.stratum == s] for s in space.strata}
-    by_stratum = {s: trials for s, trials in by_stratum.items() if trials}
+    by_stratum = {s: own for s, own in by_stratum.items() if own}
     if not by_stratum:
         return None
-    table = Table(title="Confirmation: macro accuracy on report, %", title_justify="left")
+    table = Table(title="Confirmation: macro accuracy, %", title_justify="left")
     table.add_column("")
     for stratum in by_stratum:
         table.add_column(space.label(stratum) or "all", justify="right")
 
-    def row(name: str, metric: str, arm: str) -> None:
+    def row(name: str, stage: str, arm: str) -> None:
         of_arm = [[one for one in trials if one.arm == arm] for trials in by_stratum.values()]
-        table.add_row(name, *(_mean(trials, metric) for trials in of_arm))
+        table.add_row(name, *(_mean(trials, stage) for trials in of_arm))
 
-    row("template", "template/report/macro_accuracy", ARM)
+    row("template", "template", ARM)
     for arm in (ARM, *space.control_arms):
-        row(label_of(arm), "focus/report/macro_accuracy", arm)
+        row(label_of(arm), "focus", arm)
     seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
     table.add_row("seeds", *map(str, seeds))
     return table
 
 
-def _mean(trials: list[Trial], metric: str) -> str:
-    values = [trial.metrics[metric] for trial in trials if metric in trial.metrics]
-    return f"{100 * sum(values) / len(values):.1f}" if values else ""
+def _mean(trials: list[Trial], stage: str) -> str:
+    """The mean accuracy of a stage: of each half the mean over its trainings, then over halves."""
+    halves: dict[str, list[float]] = {}
+    for trial in trials:
+        half = trial.judged_on or "report"
+        value = trial.metrics.get(f"{stage}/{half}/macro_accuracy")
+        if value is not None:
+            halves.setdefault(half, []).append(value)
+    means = [sum(values) / len(values) for values in halves.values()]
+    return f"{100 * sum(means) / len(means):.1f}" if means else ""
 
 
 def _percent(value: float | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any
 
 import yaml
 from filelock import Timeout
@@ -26,50 +26,20 @@ from focusnet.system.atomic import write_json, write_text
 from focusnet.system.locks import held
 from focusnet.system.yaml_file import read_yaml
 from study.ledger.driver import LOCK, is_running, last_driver, record_driver
+from study.ledger.looks import LookRecord, add_look, read_looks
+from study.ledger.records import (
+    EndRecord,
+    Half,
+    Phase,
+    ResultRecord,
+    StartRecord,
+    Status,
+    TrialRecord,
+)
 
-Status = Literal["finished", "stopped", "failed", "running", "pending"]
-Phase = Literal["search", "controls", "confirm"]
 ENDED = ("finished", "stopped", "failed")
+PREDICTIONS = "predictions"  # folder of all trials' logits; with a suffix, one trial's file
 ARM = FOCUSNET  # what is searched; trials of other arms are its controls
-
-
-class TrialRecord(TypedDict):
-    """``trial.json``."""
-
-    trial: str
-    phase: NotRequired[Phase]  # older studies lack it
-    arm: str
-    stratum: Any
-    index: int
-    seed: int
-    parameters: dict[str, Any]
-
-
-class StartRecord(TypedDict):
-    """``started.json``, of the last attempt."""
-
-    attempts: int
-    at: str
-    host: str
-    pid: int
-
-
-class EndRecord(TypedDict):
-    """``ended.json``."""
-
-    status: Status
-    error: str | None
-    at: str
-
-
-class ResultRecord(TypedDict, total=False):
-    """``result.json``, as ``focusnet.trial.result.TrialResult`` documents it."""
-
-    metrics: dict[str, float]
-    template_key: str
-    template_reused: bool
-    clips: dict[str, int]
-    skipped: list[str]
 
 
 @dataclass(frozen=True)
@@ -91,6 +61,9 @@ class Trial:
     result: ResultRecord = field(default_factory=ResultRecord)  # of a finished trial
     epochs: list[dict[str, Any]] = field(default_factory=list)  # as reported, in order
     phase: Phase = "search"
+    tuning: bool = False  # of a control arm's own search
+    judged_on: Half | None = None  # of a confirmation: the half that its winner was not chosen on
+    look: int | None = None  # of a confirmation: the first planned look that counts it, from 1
 
     @property
     def searched(self) -> bool:
@@ -182,6 +155,10 @@ class Ledger:
             "seed": trial.seed,
             "parameters": trial.parameters,
         }
+        if trial.tuning:
+            record["tuning"] = True
+        if trial.phase == "confirm":
+            record |= {"judged_on": trial.judged_on, "look": trial.look}
         write_json(self.trial_folder(trial.id) / "trial.json", record)
 
     def trials(self) -> list[Trial]:
@@ -201,6 +178,22 @@ class Ledger:
 
     def trial(self, name: str) -> Trial:
         return self._ended.get(name) or read_trial(self.trial_folder(name))
+
+    def looks(self) -> list[LookRecord]:
+        """The looks at the confirmation so far, in their order."""
+        return read_looks(self.folder)
+
+    def add_look(self, record: LookRecord) -> None:
+        """Record a look, before anything follows from it."""
+        add_look(self.folder, record)
+
+    def predictions(self, trial: str) -> bytes | None:
+        """The Parquet file of a finished trial's logits; None if there is none."""
+        places = (
+            self.folder / PREDICTIONS / f"{trial}.parquet",
+            self.trial_folder(trial) / f"{PREDICTIONS}.parquet",  # not collected yet
+        )
+        return next((path.read_bytes() for path in places if path.is_file()), None)
 
     def is_running(self) -> bool:
         """Whether a process runs the study now."""
@@ -240,6 +233,7 @@ def read_trial(folder: Path) -> Trial:
     started: StartRecord | None = _read_record(folder / "started.json")
     ended: EndRecord | None = _read_record(folder / "ended.json")
     result: ResultRecord | None = _read_record(folder / "result.json")
+    confirms = about.get("phase") == "confirm"
     status: Status = "running" if started else "pending"
     if result:
         status = "finished"  # whatever happened to its process afterwards
@@ -253,6 +247,10 @@ def read_trial(folder: Path) -> Trial:
         seed=about["seed"],
         parameters=about["parameters"],
         phase=about.get("phase", "search"),
+        tuning=about.get("tuning", False),
+        # Older studies judge every confirmation on report, at one look.
+        judged_on=about.get("judged_on", "report" if confirms else None),
+        look=about.get("look", 1 if confirms else None),
         status=status,
         error=ended["error"] if ended and status == "failed" else None,
         attempts=started["attempts"] if started else 0,

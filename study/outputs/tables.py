@@ -56,6 +56,9 @@ def trials_table(
             "arm": trial.arm,
             "seed": trial.seed,
             "winner": winner.get(trial.id),
+            "tuning": trial.tuning,
+            "judged_on": trial.judged_on,
+            "look": trial.look,
             "status": trial.status,
             "error": trial.error,
             **trial.parameters,
@@ -69,15 +72,31 @@ def trials_table(
         }
         row |= {f"clips/{split}": n for split, n in trial.result.get("clips", {}).items()}
         rows.append(row)
-    first = ["trial", "phase", "arm", "seed", "winner", "status", "error", *parameters]
-    last = ["template_key", "template_reused", "skipped_clips", "attempts", "started", "ended"]
+    first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look"]
+    first += ["status", "error", *parameters]
+    last = [
+        "tuning",
+        "template_key",
+        "template_reused",
+        "skipped_clips",
+        "attempts",
+        "started",
+        "ended",
+    ]
     columns = list(dict.fromkeys([*first, "seconds", *sorted(metrics), *last]))
     table = pd.DataFrame(rows)
     columns += [name for name in table.columns if name not in columns]
     table = table.reindex(columns=columns)
     # Columns with gaps keep their type, so that tables of several studies can be concatenated.
-    types = dict.fromkeys(("winner", "error", "template_key", "started", "ended"), "str")
-    types |= {"template_reused": "boolean", "skipped_clips": "Int64"}
+    types = dict.fromkeys(
+        ("winner", "judged_on", "error", "template_key", "started", "ended"), "str"
+    )
+    types |= {
+        "tuning": "boolean",
+        "template_reused": "boolean",
+        "skipped_clips": "Int64",
+        "look": "Int64",
+    }
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
     return table.astype(types)
 

@@ -16,11 +16,12 @@ _SYNTHETIC_RATE = 44_100  # Hz
 
 @dataclass(frozen=True)
 class DataSize:
-    """Clips of each split, and scenes; zeros if the tables do not exist."""
+    """Clips of each split, scenes and test locations; zeros if the tables do not exist."""
 
     train: int
     test: int
     scenes: int
+    locations: int = 0  # of all scenes in the test split
 
 
 def largest_data(space: Space) -> DataSize:
@@ -30,6 +31,7 @@ def largest_data(space: Space) -> DataSize:
         max(one.train for one in sizes),
         max(one.test for one in sizes),
         max(one.scenes for one in sizes),
+        max(one.locations for one in sizes),
     )
 
 
@@ -66,15 +68,22 @@ def _size(trial: TrialConfig) -> DataSize:
         return _size_of_tables(Path(trial.data.root))
     made = trial.data.synthetic
     each = _SYNTHETIC_SCENES * made.clips_per_location
-    return DataSize(each * made.train_locations, each * made.test_locations, _SYNTHETIC_SCENES)
+    return DataSize(
+        each * made.train_locations,
+        each * made.test_locations,
+        _SYNTHETIC_SCENES,
+        _SYNTHETIC_SCENES * made.test_locations,
+    )
 
 
 @cache
 def _size_of_tables(root: Path) -> DataSize:
-    scenes = {line.split("\t")[1] for line in _lines(root / "meta.csv") if "\t" in line}
+    rows = [line.split("\t") for line in _lines(root / "meta.csv") if "\t" in line]
     setup = root / "evaluation_setup"
-    train, test = (len(_lines(setup / f"fold1_{split}.csv")) for split in ("train", "evaluate"))
-    return DataSize(train, test, len(scenes))
+    train, test = (_lines(setup / f"fold1_{split}.csv") for split in ("train", "evaluate"))
+    tested = {line.partition("\t")[0] for line in test}
+    locations = {tuple(row[1:3]) for row in rows if row[0] in tested}
+    return DataSize(len(train), len(test), len({row[1] for row in rows}), len(locations))
 
 
 def _clip_bytes(root: Path, rate: int) -> int:

@@ -7,24 +7,41 @@ from pathlib import Path
 from focusnet.config import TrialConfig
 from focusnet.system.units import size_text
 from study.ledger.ledger import Ledger
+from study.plan.confirmation import describe_confirmation
 from study.plan.data import data_roots
 from study.plan.data_size import data_known
+from study.plan.detection import ASSUMED, ExpectedNoise
 from study.plan.disk import free, needs, slots_here
 from study.plan.duration import describe_duration
 from study.space.objectives import direction
 from study.space.space import Space
 
+_WINNER = {
+    "posterior_mean": "winners by a model of all trials of all strata (posterior_mean)",
+    "best_observed": "winners by the best trial of their stratum (best_observed)",
+}
 
-def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
+
+def describe_plan(
+    space: Space,
+    results: Path,
+    *,
+    measure: bool = False,
+    noise: ExpectedNoise = ASSUMED,
+    detect: float | None = None,
+) -> str:
     """Strata, trials, templates, parameters, stages, resources, data, results and disk.
 
-    With ``measure`` also time and memory, from some seconds of training on noise.
+    Args:
+        measure: also time and memory, from some seconds of training on noise.
+        noise: that the confirmation has to see an effect through.
+        detect: points; also which look detects such an effect.
     """
     parts: list[tuple[str, Iterable[str]]] = [
         *_search(space),
         ("parameters", (f"{path}: {domain}" for path, domain in space.searched.items())),
         ("controls", _controls(space)),
-        ("confirm", [_confirmation(space)]),
+        ("confirm", describe_confirmation(space, noise, detect)),
         ("templates", _templates(space)),
         *_trial(space),
         ("data", [", ".join(_root(root) for root in data_roots(space))]),
@@ -33,7 +50,8 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
     ]
     if measure:
         parts.append(("time", describe_duration(space)))
-    lines = [f"Study {space.name}: {space.trials_in_all} trials"]
+    most = "up to " if space.looks_planned else ""
+    lines = [f"Study {space.name}: {most}{space.trials_in_all} trials"]
     for heading, texts in parts:
         for text in texts:
             lines.append(f"  {heading:<12} {text}")
@@ -44,19 +62,26 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
 def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
     search = space.search
     if search.stratify is None:
-        first = f"{search.algorithm}, a single search, {space.trials_per_stratum} trials"
+        first = f"{search.algorithm}, a single search, {space.trials_searched} trials"
     else:
         yield "strata", [f"{search.stratify} = {', '.join(map(str, space.strata))}"]
-        first = f"{search.algorithm}, {space.trials_per_stratum} trials per stratum"
+        numbers = [space.trials_of(stratum) for stratum in space.strata]
+        if len(set(numbers)) == 1:
+            first = f"{search.algorithm}, {numbers[0]} trials per stratum"
+        else:
+            each = ", ".join(map(str, numbers))
+            first = f"{search.algorithm}, {sum(numbers)} trials: {each} in these strata"
     lines = [first]
     if search.algorithm == "grid":
         points = math.prod(int(domain.size()) for domain in space.searched.values())
-        if points > space.trials_per_stratum:
-            lines.append(f"the first {space.trials_per_stratum} of {points} grid points")
+        most = max(space.trials_of(stratum) for stratum in space.strata)
+        if points > most:
+            lines.append(f"the first {most} of {points} grid points")
     lines.append(f"maximises {search.metric}, seed {search.seed}")
     if search.second_metric is not None:
         verb = f"{direction(search.second_metric)[:-3]}ises"  # Optuna has American spelling
         lines.append(f"and {verb} {search.second_metric}; the first metric decides the winner")
+    lines.append(_WINNER[search.winner or "best_observed"])
     yield "search", lines
     scheduler = search.scheduler
     if scheduler.name == "none":
@@ -70,16 +95,13 @@ def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
 def _controls(space: Space) -> Iterator[str]:
     yield ", ".join(space.control_arms) or "none"
     count = len(space.strata) * len(space.control_arms) * len(space.control_seeds)
-    if count:
+    if count and not space.looks_planned:
         yield f"{count} trials with the parameters of the winners, {_seeds(space.control_seeds)}"
 
-
-def _confirmation(space: Space) -> str:
-    if not space.confirm_seeds:
-        return "none, so the report cannot make claims about FocusNet"
-    count = len(space.strata) * (1 + len(space.control_arms)) * len(space.confirm_seeds)
-    who = "each winner and its controls" if space.control_arms else "each winner"
-    return f"{count} trials: {who} retrained, {_seeds(space.confirm_seeds)}"
+    for arm, domains in space.control_searches.items():
+        of_arm = space.of_control(arm)
+        each = ", ".join(f"{path} {domain}" for path, domain in domains.items())
+        yield f"{arm}: a search of its own, {of_arm.trials_searched} trials: {each}"
 
 
 def _seeds(numbers: tuple[int, ...]) -> str:
@@ -93,7 +115,7 @@ def _templates(space: Space) -> Iterator[str]:
     elif space.searched_by_template:
         names = ", ".join(space.searched_by_template)
         yield f"up to {most}, because the search changes {names}"
-    elif space.fresh_seeds:
+    elif any(map(space.fresh_templates_of, space.strata)):
         yield f"{most}, one per stratum and seed, shared by all arms and focus.* settings"
     else:
         yield f"{most}, shared by the trials that differ in focus.* only"

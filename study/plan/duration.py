@@ -1,7 +1,7 @@
 """Estimates how long a study takes, from the training speed measured on this machine."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,18 +39,18 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
     Trials that are stopped early count in full.
     """
     shared = own = Work(0, 0)
-    trials = space.trials_per_stratum + space.follow_ups_per_stratum
-    templates = space.templates_at_most() / len(space.strata)
     folds = space.folds_at_most() / space.templates_at_most()
     for stratum in space.strata:
-        template, fold, focus = _stages(space, data, stratum)
+        trials = space.trials_of(stratum) + space.follow_ups_of(stratum)
+        templates = space.templates_of(stratum)
+        template, fold, focus = stage_work(space, data, stratum)
         template += fold * folds
         shared += template * templates + focus * trials
         own += (template + focus) * trials
     return shared, own
 
 
-def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
+def stage_work(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
     """Work for one template, one template of a fold, and one second stage."""
     values = space.first_values()
     if space.search.stratify is not None:
@@ -68,6 +68,33 @@ def _stages(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Wor
     evaluated = epochs * half if best else 0
     fold = Work(epochs * clips * (1 - share), evaluated + clips * share)
     return template, fold, Work(focus_epochs * clips, (focus_evaluations + 1) * half)
+
+
+def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
+    """Work up to each look, and of all controls at the most; templates included."""
+    ends = []
+    controls = Work(0, 0)
+    stages = {stratum: stage_work(space, data, stratum) for stratum in space.strata}
+    for look in space.confirm_looks:
+        work = Work(0, 0)
+        for stratum, (template, _, focus) in stages.items():
+            work += (template + focus) * look[stratum]
+        ends.append(work)
+    arms = len(space.control_arms)
+    for stratum, (_, _, focus) in stages.items():
+        trained = arms * (space.seeds_of(stratum) + len(space.control_seeds))
+        controls += focus * (space.tunings_of(stratum) + trained)
+    return ends, controls
+
+
+def _look_hours(space: Space, data: DataSize, seconds: Callable[[Work], float]) -> Iterator[str]:
+    """How long the confirmation takes up to each of its planned looks."""
+    if space.looks_planned:
+        ends, controls = confirmation_work(space, data)
+        times = (f"look {n} {rough_time(seconds(end))}" for n, end in enumerate(ends, 1))
+        yield f"of it the confirmation up to {', '.join(times)}"
+        if space.control_arms:
+            yield f"after a gain its controls, up to {rough_time(seconds(controls))}"
 
 
 def describe_duration(space: Space) -> Iterator[str]:
@@ -98,6 +125,9 @@ def describe_duration(space: Space) -> Iterator[str]:
     yield (
         f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
         f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"
+    )
+    yield from _look_hours(
+        space, data, lambda work: work.seconds(speed.train, speed.predict) / slots
     )
     if space.search.scheduler.name != "none":
         yield "less with early stopping"

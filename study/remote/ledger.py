@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from focusnet.errors import ConfigError
 from study.errors import Unreachable
 from study.ledger.driver import record_driver
 from study.ledger.ledger import Ledger, Trial
+from study.ledger.looks import FILE as LOOKS
+from study.ledger.looks import LookRecord
 from study.remote.files import RemoteFolder, check_access, open_folder, remove_partial_files
 from study.remote.lease import FILE as LEASE
 from study.remote.lease import Lease, is_alive
@@ -129,6 +132,17 @@ class RemoteLedger(Ledger):
     def hand_out(self, trial: Trial) -> None:
         super().hand_out(trial)
         self._push_now(f"trials/{trial.id}/trial.json")
+
+    def add_look(self, record: LookRecord) -> None:
+        super().add_look(record)
+        self._push_now(LOOKS)
+
+    def predictions(self, trial: str) -> bytes | None:
+        for name in (f"predictions/{trial}.parquet", f"trials/{trial}/{_PREDICTIONS}"):
+            content = self._retrier.retry(partial(self.remote.read, name))
+            if content is not None:
+                return content
+        return None
 
     def forget_failures(self) -> int:
         count = super().forget_failures()

@@ -1,4 +1,4 @@
-"""Converts the study's trials to Optuna's, for TPE and for optuna-dashboard."""
+"""Converts the study's trials to Optuna's, for its samplers and for optuna-dashboard."""
 
 import math
 from collections.abc import Mapping
@@ -43,10 +43,10 @@ def frozen_trial(
         "running": TrialState.RUNNING,
     }[trial.state]
     values: list[float] | None = None
-    if state == TrialState.COMPLETE:
-        values = [value for value in trial.values if value is not None and math.isfinite(value)]
-        if not values or len(values) < len(trial.values):
-            state, values = TrialState.FAIL, None
+    if trial.is_complete:
+        values = [value for value in trial.values if value is not None]
+    elif state == TrialState.COMPLETE:
+        state = TrialState.FAIL
     curve = {epoch: v for epoch, v in trial.curve.items() if math.isfinite(v)}
     return create_trial(
         state=state,
@@ -58,6 +58,6 @@ def frozen_trial(
     )
 
 
-def silence() -> None:
-    """Keep Optuna's log messages out of the console."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+def silence(below: int = optuna.logging.WARNING) -> None:
+    """Keep Optuna's log messages below a level out of the console."""
+    optuna.logging.set_verbosity(below)

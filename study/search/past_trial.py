@@ -1,5 +1,6 @@
 """Earlier trials of a stratum, as the search sees them when it chooses the next configuration."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +16,12 @@ class PastTrial:
     state: Literal["finished", "stopped", "failed", "running"]
     values: tuple[float | None, ...] = ()  # of a finished trial, one per objective
     curve: dict[int, float] = field(default_factory=dict)  # the metric by epoch
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has finished with a finite value of each objective."""
+        values = [value for value in self.values if value is not None and math.isfinite(value)]
+        return self.state == "finished" and 0 < len(self.values) == len(values)
 
 
 def past_trial(trial: Trial, metrics: Sequence[str]) -> PastTrial:

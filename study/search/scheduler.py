@@ -10,8 +10,7 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from study.search.no_snapshot import NoSnapshot
-from study.search.tune_types import Report, TuneTrial
+from study.search.tune_types import NoSnapshot, Report, TuneTrial
 
 
 class StratifiedAsha(NoSnapshot, FIFOScheduler):

@@ -1,17 +1,22 @@
 """Ray Tune search algorithm that hands out the study's trials, round-robin over the strata."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from study.ledger.ledger import ARM, Ledger, Trial
+from study.ledger.looks import LookRecord
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
-from study.search.follow_up import all_follow_ups, ended_searches
-from study.search.no_snapshot import NoSnapshot
+from study.search.confirmation import Stage, stage
+from study.search.control_search import is_open
+from study.search.look import take_look
 from study.search.past_trial import past_trial
+from study.search.to_come import ToCome, to_come
+from study.search.tune_types import NoSnapshot
+from study.search.winners import ended_searches
 from study.space.space import Space
 
 
@@ -34,15 +39,18 @@ class LedgerSearch(NoSnapshot, Searcher):
     """Hands out trials that were begun and not ended, then new ones, phase by phase.
 
     New configurations come first, over all strata. Controls and confirmation of a stratum come when
-    all trials of its search have ended, which decides its winner. The search reads the ledger each
-    time it is asked and keeps no state that a crash could lose, so it ignores the results that Tune
-    passes to it.
+    the searches have ended that decide its winner; with planned looks, when the look before them
+    has been taken. The search reads the ledger each time it is asked and keeps no state that a
+    crash could lose, so it ignores the results that Tune passes to it.
+
+    ``on_look`` is called with the record of each look.
     """
 
     def __init__(self, space: Space, ledger: Ledger) -> None:
         super().__init__()
         self._space = space
         self._ledger = ledger
+        self.on_look: Callable[[LookRecord], None] = lambda record: None
         self._begun = [trial for trial in ledger.trials() if trial.status in ("running", "pending")]
 
     def remaining(self) -> int:
@@ -50,30 +58,32 @@ class LedgerSearch(NoSnapshot, Searcher):
         return sum(self.to_come().values())
 
     def to_come(self) -> dict[Any, int]:
-        """How many trials of each stratum are still to be handed out, at most.
-
-        A search that has ended without a winner has no controls and no confirmation.
-        """
-        space, known = self._space, self._ledger.trials()
-        due = all_follow_ups(space, known)
-        ended = ended_searches(space, known)
-        names = {trial.id for trial in known}
+        """How many trials of each stratum are still to be handed out, at most."""
         count = Counter(trial.stratum for trial in self._begun)
-        for stratum, trials in self._by_stratum(known).items():
-            if stratum in ended:
-                after = sum(trial.id not in names for trial in due.get(stratum, ()))
-            else:
-                after = space.follow_ups_per_stratum
-            count[stratum] += max(0, space.trials_per_stratum - len(trials)) + after
+        count.update(self._left().by_stratum())
         return count
+
+    def looks_may_end_it(self) -> bool:
+        """Whether the confirmation may end before all these trials have been handed out."""
+        return self._left().at_most
+
+    def _left(self) -> ToCome:
+        return to_come(self._space, self._ledger.trials(), self._ledger.looks())
+
+    def take_looks(self) -> Stage:
+        """Take the looks whose trials have ended; returns where the confirmation stands then."""
+        while True:
+            now = stage(self._space, self._ledger.trials(), self._ledger.looks())
+            if now.look is None or not now.look.is_due():
+                return now
+            record = take_look(self._space, now.look, self._ledger.predictions)
+            self._ledger.add_look(record)
+            self.on_look(record)
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._begun.pop(0) if self._begun else self._new_trial()
         if trial is None:
-            waits = self._space.follow_ups_per_stratum and len(
-                ended_searches(self._space, self._ledger.trials())
-            ) < len(self._space.strata)
-            return None if waits else Searcher.FINISHED
+            return None if self._waits() else Searcher.FINISHED
         own = {"trial": trial.id, "phase": trial.phase, "arm": trial.arm, "seed": trial.seed}
         return {**own, **trial.parameters}
 
@@ -88,9 +98,21 @@ class LedgerSearch(NoSnapshot, Searcher):
     def restore(self, checkpoint_path: str) -> None:
         raise RuntimeError("resume a study with --resume, not with Tune's restore")
 
+    def _waits(self) -> bool:
+        """Whether trials that run now decide on others."""
+        space, known = self._space, self._ledger.trials()
+        if not space.follow_ups:
+            return False
+        if len(ended_searches(space, known)) < len(space.strata):
+            return True
+        now = stage(space, known, self._ledger.looks())
+        if any(is_open(due) for due in now.due.values()):
+            return True
+        return space.looks_planned and now.look is not None
+
     def _new_trial(self) -> Trial | None:
         known = self._ledger.trials()
-        trial = self._new_configuration(known) or self._new_follow_up(known)
+        trial = self._new_configuration(known) or self._new_follow_up()
         if trial is not None:
             self._ledger.hand_out(trial)
         return trial
@@ -98,7 +120,7 @@ class LedgerSearch(NoSnapshot, Searcher):
     def _new_configuration(self, known: list[Trial]) -> Trial | None:
         space = self._space
         begun = self._by_stratum(known)
-        open_strata = [s for s in begun if len(begun[s]) < space.trials_per_stratum]
+        open_strata = [s for s in begun if len(begun[s]) < space.trials_of(s)]
         if not open_strata:
             return None
         # A trial whose template is still being trained by another one would wait and hold its GPU,
@@ -120,15 +142,12 @@ class LedgerSearch(NoSnapshot, Searcher):
             parameters=parameters,
         )
 
-    def _new_follow_up(self, known: list[Trial]) -> Trial | None:
+    def _new_follow_up(self) -> Trial | None:
         """A control or confirmation trial; those whose template is in training come last."""
+        due = self.take_looks().due
+        known = self._ledger.trials()
         names = {trial.id for trial in known}
-        left = [
-            trial
-            for trials in all_follow_ups(self._space, known).values()
-            for trial in trials
-            if trial.id not in names
-        ]
+        left = [trial for trials in due.values() for trial in trials if trial.id not in names]
 
         def waits(new: Trial) -> bool:
             return _template_in_training(

@@ -1,7 +1,7 @@
-"""Types of what Ray Tune hands to a study's scheduler and callback."""
+"""Types of what Ray Tune hands to a study, and a base of what the study hands to Tune."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, Self, TypedDict
 
 
 class TuneTrial(Protocol):
@@ -32,3 +32,18 @@ class Report(TypedDict, total=False):
     # Added by Tune: where the trial runs.
     hostname: str
     pid: int
+
+
+class NoSnapshot:
+    """Mixin for what Tune is given: pickled, it is an empty shell; copied, it is itself.
+
+    Tune pickles its search algorithm, scheduler and callbacks every few seconds, so that it could
+    restore them. A study resumes from its ledger and never restores them, and they hold what cannot
+    be pickled (locks, open files).
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self

@@ -102,13 +102,18 @@ def _table(settings: type[BaseModel], leave_out: tuple[str, ...] = ()) -> str:
 
 def _rule(schema: dict[str, Any]) -> str:
     """What a JSON schema accepts, in words."""
-    if "anyOf" in schema:
-        return " or ".join(_rule(one) for one in schema["anyOf"])
+    if kinds := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_rule(one) for one in kinds)
     if "enum" in schema:
         return ", ".join(f"`{_yaml(value)}`" for value in schema["enum"])
     if "const" in schema:
         return f"`{_yaml(schema['const'])}`"
     kind = schema.get("type", "")
+    if kind == "object":
+        values = schema["additionalProperties"]
+        if values.get("type") == "object":
+            return "mapping of arms to parameters"
+        return f"mapping of strata to {_rule(values)}"
     if kind == "array":
         return f"list of {_rule(schema['items']).replace('number', 'numbers', 1)}"
     words = {
@@ -139,6 +144,8 @@ def _yaml(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(one) for one in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,11 +1,13 @@
 """Rules across the sections of a space file; each function yields one message a broken rule."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from focusnet.system.validation import nearest
+from study.space.confirm_rules import confirm_problems
+from study.space.control_rules import control_budget_problems, control_search_problems
 from study.space.domains import Choice, Domain, Range
+from study.space.per_stratum import stratum_problems
 from study.space.settings import SpaceSettings
 from study.space.space import Space
 
@@ -14,7 +16,8 @@ def section_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> 
     """Rules that need no valid trial: strata, algorithm, seeds, arms, ``auto`` and GPUs."""
     yield from _stratify_problems(settings, domains)
     yield from _algorithm_problems(settings, domains)
-    yield from _confirm_problems(settings)
+    yield from confirm_problems(settings, domains)
+    yield from control_search_problems(settings, domains)
     yield from _placebo_problems(settings, domains)
     yield from _compute_problems(settings, domains)
 
@@ -43,17 +46,18 @@ def _algorithm_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) 
                 yield f"space.{path}: a grid needs {{choice: [...]}}, received {domain.content()}"
     elif settings.search.trials is None:
         yield "search.trials: must be given, the number of trials per stratum"
+    yield from _by_stratum_problems("search.trials", settings.search.trials, settings, domains)
 
 
-def _confirm_problems(settings: SpaceSettings) -> Iterator[str]:
-    fresh = settings.confirm.seeds
-    used = {settings.search.seed, *(settings.controls.seeds or [])}
-    stale = [seed for seed in fresh if seed in used] if isinstance(fresh, list) else []
-    if stale:
-        yield (
-            "confirm.seeds: must be fresh, neither search.seed nor in controls.seeds, received "
-            f"{stale[0]}"
-        )
+def _by_stratum_problems(
+    path: str, setting: Any, settings: SpaceSettings, domains: Mapping[str, Domain]
+) -> Iterator[str]:
+    """Rules on the strata that a setting names, where the strata themselves are valid."""
+    stratify = settings.search.stratify
+    if stratify is None:
+        yield from stratum_problems(path, setting, None)
+    elif isinstance(domain := domains.get(stratify), Choice):
+        yield from stratum_problems(path, setting, domain.values)
 
 
 def _placebo_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) -> Iterator[str]:
@@ -86,12 +90,14 @@ def _stated(trial: Mapping[str, Any], section: str, name: str) -> Any:
 
 def budget_problems(space: Space) -> Iterator[str]:
     """Rules on the number of trials and epochs, which follow from a valid space."""
-    points = math.prod(domain.size() for domain in space.searched.values())
-    if space.trials_per_stratum > points:
+    points = space.points
+    most = max(space.trials_of(stratum) for stratum in space.strata)
+    if most > points:
         yield (
             f"search.trials: the space has {int(points)} distinct configurations per stratum, "
-            f"received {space.trials_per_stratum}"
+            f"received {most}"
         )
+    yield from control_budget_problems(space)
     scheduler = space.search.scheduler
     if scheduler.name != "asha":
         return

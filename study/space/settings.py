@@ -2,14 +2,19 @@
 
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from focusnet.config import Count, NonNegative, NonNegativeInt, Positive, Seed, Settings
 from study.space.objectives import METRICS, Metric, SecondMetric
+from study.space.per_stratum import CountByStratum, number_of
 
+MOST_SEEDS = 1000  # of a stratum
+MOST_LOOKS = 20
+DEFAULT_SEEDS = 5
+FIXED = ("sobol", "random", "grid")  # algorithms whose configurations no result decides
 Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
 
 
@@ -50,10 +55,17 @@ class SchedulerSettings(Settings):
 class SearchSettings(Settings):
     """How configurations are chosen."""
 
-    algorithm: Literal["tpe", "random", "grid"] = "tpe"
-    """Search algorithm; `tpe` is Optuna's multivariate TPE."""
-    trials: Count | None = None
+    algorithm: Literal["sobol", "random", "grid", "tpe", "gp"] = "tpe"
+    """Search algorithm. `sobol`: a scrambled Sobol sequence, the same configurations in each
+    stratum. `tpe`: Optuna's multivariate TPE; `gp`: its Gaussian process, which learns from
+    finished trials only. Both begin with 10 random trials. Only with the first three, and without a
+    scheduler, can both halves of the test locations be used to choose and to judge."""
+    trials: CountByStratum | None = None
     """Trials per stratum; `null` (for `grid` only): one for each grid point."""
+    winner: Literal["posterior_mean", "best_observed"] | None = None
+    """How a stratum's winner is chosen: by a model of all trials of all strata, or by the best
+    trial; `null`: `posterior_mean`, but `best_observed` with
+    `tpe`, `gp` or a scheduler."""
     stratify: str | None = None
     """Searched parameter whose values (strata) get a search each; `null`: a single search."""
     metric: Metric = METRICS[0]
@@ -89,6 +101,16 @@ class SearchSettings(Settings):
         return self
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether no result decides which configurations are tried, and for how long."""
+        return self.algorithm in FIXED and self.scheduler.name == "none"
+
+    def resolved(self) -> "SearchSettings":
+        """These settings with the default of ``winner`` filled in."""
+        default = "posterior_mean" if self.is_fixed else "best_observed"
+        return self.model_copy(update={"winner": self.winner or default})
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The objectives: one, or two."""
         return (self.metric,) if self.second_metric is None else (self.metric, self.second_metric)
@@ -118,13 +140,17 @@ class ControlSettings(Settings):
     """Control arms: second stages with less information than FocusNet, but the same budget.
 
     Each stratum's winner gets its controls when the search of the stratum has ended. They use the
-    winner's parameters, and with the same seed its template.
+    winner's parameters, or those that a search of their own has found best, and with the same seed
+    the winner's template.
     """
 
     arms: list[Control] = Field(default_factory=lambda: list(get_args(Control)))
     """Which control arms to train."""
     seeds: list[Seed] | None = None
     """Seeds of the controls; `null`: `search.seed`."""
+    search: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arms that get a search of their own, with as many trials as FocusNet's: for each, the
+    settings of `focus` to search, written as in `space`. Other arms get the winner's settings."""
 
     @field_validator("arms", "seeds")
     @classmethod
@@ -132,32 +158,87 @@ class ControlSettings(Settings):
         return _distinct(values)
 
 
-class ConfirmSettings(Settings):
-    """Confirmation: each stratum's winner and its controls are retrained with fresh seeds."""
+SeedCount = Annotated[int, Field(ge=0, le=MOST_SEEDS)]
+LookCount = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
 
-    seeds: NonNegativeInt | list[Seed] = 5
-    """Number of fresh seeds, or the seeds themselves; 0 disables."""
+
+class ConfirmSettings(Settings):
+    """Confirmation: each stratum's winners and their controls are retrained with fresh seeds."""
+
+    seeds: SeedCount | list[Seed] | dict[Any, LookCount] | None = None
+    """Fresh seeds of each stratum: their number, as one for all or by stratum, or the seeds
+    themselves, the same in all strata; 0 disables, whatever `looks` say; `null`: as `looks` say,
+    else 5."""
+    looks: list[LookCount | dict[Any, LookCount]] | None = None
+    """Planned looks: the number of seeds up to each of them, as one for all or by stratum. After a
+    look that shows a gain, a loss or that the effect is small, no further seeds are trained, and
+    controls are trained after a gain only. `null`: one look, when all have been trained."""
+    cross_fit: bool | None = None
+    """Whether each half of the test split names a winner that is judged on the other half, so that
+    all of the test split is used; else `select` names it and `report` judges it. `null`: `true`
+    for `sobol`, `random` and `grid` without scheduler, with 3 seeds or more and `keep: last`."""
+    margin: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Effect in points that matters: one that is smaller either way counts as small."""
     keep_weights: bool = False
     """Whether to keep the weights of the retrained winners, for an ensemble."""
 
     @field_validator("seeds", mode="before")
     @classmethod
-    def _number_or_list(cls, seeds: Any) -> Any:
-        # Before pydantic, which would report a wrong value once as a number and once as a list.
-        numbers = seeds if isinstance(seeds, list) else [seeds]
-        if not all(type(number) is int and 0 <= number < 2**32 for number in numbers):
-            raise ValueError(
-                "must be a number of seeds or a list of seeds, whole numbers from 0 below 2^32, "
-                f"received {seeds!r}"
-            )
-        return _distinct(seeds) if isinstance(seeds, list) else seeds
+    def _number_list_or_mapping(cls, seeds: Any) -> Any:
+        # Before pydantic, which would report a wrong value once for each kind.
+        if seeds is None or _is_number(seeds, 0, MOST_SEEDS):
+            return seeds
+        if isinstance(seeds, list):
+            if all(_is_number(seed, 0, 2**32 - 1) for seed in seeds) and len(seeds) <= MOST_SEEDS:
+                return _distinct(seeds)
+        elif isinstance(seeds, dict):
+            wrong = [s for s, n in seeds.items() if not _is_number(n, 1, MOST_SEEDS)]
+            if seeds and not wrong:
+                return seeds
+        raise ValueError(
+            f"must be a number of seeds up to {MOST_SEEDS}, a mapping of each stratum to such a "
+            f"number, or a list of seeds, whole numbers from 0 below 2^32, received {seeds!r}"
+        )
 
-    def resolved(self, taken: Collection[int]) -> list[int]:
-        """The seeds; where only their number is given, the first ones that are not ``taken``."""
-        if not isinstance(self.seeds, int):
+    @field_validator("looks", mode="before")
+    @classmethod
+    def _numbers_of_seeds(cls, looks: Any) -> Any:
+        def valid(look: Any) -> bool:
+            numbers = list(look.values()) if isinstance(look, dict) else [look]
+            return bool(numbers) and all(_is_number(n, 1, MOST_SEEDS) for n in numbers)
+
+        if looks is None or (
+            isinstance(looks, list) and 0 < len(looks) <= MOST_LOOKS and all(map(valid, looks))
+        ):
+            return looks
+        raise ValueError(
+            f"must be a list of up to {MOST_LOOKS} looks, each the number of seeds up to it (1 to "
+            f"{MOST_SEEDS}) or a mapping of each stratum to such a number, received {looks!r}"
+        )
+
+    def counts(self, strata: Iterable[Any]) -> list[dict[Any, int]]:
+        """The number of seeds of each stratum up to each look; of valid settings."""
+        if isinstance(self.seeds, list):
+            given: list[Any] = [len(self.seeds)]
+        elif self.looks is not None and self.seeds != 0:
+            given = self.looks
+        else:
+            given = [DEFAULT_SEEDS if self.seeds is None else self.seeds]
+        strata = list(strata)
+        return [{stratum: number_of(one, stratum) for stratum in strata} for one in given]
+
+    def shared_seeds(self, taken: Collection[int]) -> list[int]:
+        """The seeds of all strata; where their number is given, the first not ``taken``."""
+        if isinstance(self.seeds, list):
             return self.seeds
+        count = DEFAULT_SEEDS if self.seeds is None else self.seeds
         seeds = (seed % 2**32 for seed in itertools.count(min(taken, default=0) + 1))
-        return list(itertools.islice((seed for seed in seeds if seed not in taken), self.seeds))
+        free = (seed for seed in seeds if seed not in taken)
+        return list(itertools.islice(free, count if isinstance(count, int) else 0))
+
+
+def _is_number(value: Any, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
 
 
 class SpaceSettings(Settings):

@@ -3,12 +3,13 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from focusnet.config import TrialConfig
 from study.space.domains import Choice, Domain
+from study.space.per_stratum import number_of
 from study.space.settings import ResourceSettings, SearchSettings
 
 
@@ -29,10 +30,20 @@ class Space:
     that value.
     """
     control_arms: tuple[str, ...] = ()
+    control_searches: dict[str, dict[str, Domain]] = field(default_factory=dict)
+    """Parameters that control arms are searched over, by arm; the others get the winner's."""
     control_seeds: tuple[int, ...] = ()
     """Seeds of the controls beside the winner of the search."""
     confirm_seeds: tuple[int, ...] = ()
-    """Fresh seeds that the winner and its controls are retrained with."""
+    """Fresh seeds of the confirmation, if all strata share them."""
+    confirm_looks: tuple[dict[Any, int], ...] = ()
+    """Else the number of seeds of each stratum, which are its own, up to each look."""
+    looks_planned: bool = False
+    """Whether looks may end the confirmation early; else there is one, at its end."""
+    cross_fit: bool = False
+    """Whether each half of the test split names a winner that the other half judges."""
+    confirm_margin: float = 1.0
+    """Points; an effect that is smaller either way counts as small."""
     confirmed_weights: bool = False
     """Whether the retrained winners keep their weights."""
 
@@ -53,29 +64,71 @@ class Space:
         """Those of ``searched`` that a template depends on."""
         return {p: d for p, d in self.searched.items() if not p.startswith("focus.")}
 
-    @property
-    def trials_per_stratum(self) -> int:
-        """Trials of a stratum's search."""
-        points = math.prod(domain.size() for domain in self.searched.values())
-        return self.search.trials if self.search.trials is not None else int(points)
+    def trials_of(self, stratum: Any) -> int:
+        """Trials of the search of ``stratum``."""
+        if self.search.trials is not None:
+            return number_of(self.search.trials, stratum)
+        return int(self.points)
 
     @property
-    def follow_ups_per_stratum(self) -> int:
-        """Trials after a stratum's search: controls of its winner, and confirmation."""
+    def points(self) -> float:
+        """Distinct configurations of a stratum; infinite with a range of real numbers."""
+        return math.prod(domain.size() for domain in self.searched.values())
+
+    def of_control(self, arm: str, strata: Collection[Any] | None = None) -> "Space":
+        """The search of a control arm as a space of its own, in all ``strata`` or in some."""
+        domains = dict(self.control_searches[arm])
+        points = math.prod(domain.size() for domain in domains.values())
+        trials = {s: int(min(points, self.trials_of(s))) for s in self.strata}
+        if self.search.stratify is not None:
+            own = Choice(tuple(s for s in self.strata if strata is None or s in strata))
+            domains = {self.search.stratify: own, **domains}
+        return replace(
+            self,
+            search=self.search.model_copy(update={"trials": trials}),
+            domains=domains,
+            control_arms=(),
+            control_searches={},
+        )
+
+    def tunings_of(self, stratum: Any) -> int:
+        """Trials of the searches of control arms in ``stratum``."""
+        return sum(self.of_control(arm).trials_of(stratum) for arm in self.control_searches)
+
+    @property
+    def trials_searched(self) -> int:
+        """Trials of the searches of all strata."""
+        return sum(self.trials_of(stratum) for stratum in self.strata)
+
+    def seeds_of(self, stratum: Any) -> int:
+        """Fresh seeds of the confirmation of ``stratum``, at most."""
+        return self.confirm_looks[-1][stratum] if self.confirm_looks else len(self.confirm_seeds)
+
+    def follow_ups_of(self, stratum: Any) -> int:
+        """Trials after the search of ``stratum``, at most: controls and confirmation."""
         arms = len(self.control_arms)
-        return arms * len(self.control_seeds) + (1 + arms) * len(self.confirm_seeds)
+        return (
+            self.tunings_of(stratum)
+            + arms * len(self.control_seeds)
+            + (1 + arms) * self.seeds_of(stratum)
+        )
+
+    @property
+    def follow_ups(self) -> int:
+        """Trials after the searches of all strata, at most: controls and confirmation."""
+        return sum(self.follow_ups_of(stratum) for stratum in self.strata)
 
     @property
     def trials_in_all(self) -> int:
-        """Trials of the study, controls and confirmation included."""
-        return len(self.strata) * (self.trials_per_stratum + self.follow_ups_per_stratum)
+        """Trials of the study, controls and confirmation included; looks may leave some out."""
+        return self.trials_searched + self.follow_ups
 
-    @property
-    def fresh_seeds(self) -> tuple[int, ...]:
-        """Seeds of controls and confirmation other than the search's; each needs new templates."""
-        control_seeds = self.control_seeds if self.control_arms else ()
-        every = dict.fromkeys((*control_seeds, *self.confirm_seeds))
-        return tuple(seed for seed in every if seed != self.search.seed)
+    def fresh_templates_of(self, stratum: Any) -> int:
+        """Seeds of controls and confirmation other than the search's; each needs a template."""
+        controls = {*self.control_seeds} if self.control_arms else set()
+        if self.confirm_looks:
+            return len(controls - {self.search.seed}) + self.seeds_of(stratum)
+        return len({*controls, *self.confirm_seeds} - {self.search.seed})
 
     def label(self, stratum: Any) -> str:
         """Name of a stratum, such as ``subset 25``; empty if there is a single search."""
@@ -105,12 +158,31 @@ class Space:
 
     def templates_at_most(self) -> int:
         """Upper bound on the templates to train; exact if no searched parameter affects them."""
-        searched = len(self.strata) * self.trials_per_stratum
+        if not self._strata_share_templates:
+            return sum(int(self.templates_of(stratum)) for stratum in self.strata)
+        fresh = [self.fresh_templates_of(stratum) for stratum in self.strata]
+        # Strata with seeds of their own share those of the search only.
+        return self._templates(
+            self.trials_searched, self.follow_ups, sum(fresh) if self.confirm_looks else max(fresh)
+        )
+
+    def templates_of(self, stratum: Any) -> float:
+        """The share of ``stratum`` in the templates to train at most."""
+        if self._strata_share_templates:
+            return self.templates_at_most() / len(self.strata)
+        fresh = self.fresh_templates_of(stratum)
+        return self._templates(self.trials_of(stratum), self.follow_ups_of(stratum), fresh)
+
+    @property
+    def _strata_share_templates(self) -> bool:
+        return (self.search.stratify or "").startswith("focus.")
+
+    def _templates(self, searched: int, follow_ups: int, fresh: int) -> int:
+        """The most templates that trials with the same data need."""
         if not self.base.template.reuse:
-            return self.trials_in_all
-        strata = 1 if (self.search.stratify or "").startswith("focus.") else len(self.strata)
+            return searched + follow_ups
         variants = math.prod(domain.size() for domain in self.searched_by_template.values())
-        return int(min(searched, strata * variants)) + strata * len(self.fresh_seeds)
+        return int(min(searched, variants)) + fresh
 
     def folds_at_most(self) -> int:
         """Upper bound on the extra templates for out-of-fold logits; 0 without cross-fitting."""
@@ -139,13 +211,30 @@ class Space:
             "name": self.name,
             "search": self.search.model_dump(),
             "resources": self.resources.model_dump(),
-            "controls": {"arms": list(self.control_arms), "seeds": list(self.control_seeds)},
-            "confirm": {
-                "seeds": list(self.confirm_seeds),
-                "keep_weights": self.confirmed_weights,
+            "controls": {
+                "arms": list(self.control_arms),
+                "seeds": list(self.control_seeds),
+                "search": {
+                    arm: {path: domain.content() for path, domain in domains.items()}
+                    for arm, domains in self.control_searches.items()
+                },
             },
+            "confirm": self._confirm_content(),
             "space": {path: domain.content() for path, domain in self.domains.items()},
             "trial": trial,
+        }
+
+    def _confirm_content(self) -> dict[str, Any]:
+        looks = [look[None] if None in look else dict(look) for look in self.confirm_looks]
+        seeds: Any = list(self.confirm_seeds)
+        if looks:
+            seeds = None if self.looks_planned else looks[-1]
+        return {
+            "seeds": seeds,
+            "looks": looks if self.looks_planned else None,
+            "cross_fit": self.cross_fit,
+            "margin": self.confirm_margin,
+            "keep_weights": self.confirmed_weights,
         }
 
 

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.system.validation import describe, validate
+from study.space.confirm_rules import cross_fits, strata_of
+from study.space.control_rules import control_domains
 from study.space.domains import Domain, parse_domain
 from study.space.rules import budget_problems, section_problems
 from study.space.setting_paths import unknown_path, with_absolute_paths
@@ -51,6 +53,7 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
         trial, domains = with_absolute_paths(trial, domains)
         base, found = _base_trial(trial, domains)
         problems += found
+        problems += _control_value_problems(content, trial, domains)
     if settings is not None:
         problems += section_problems(settings, domains)
     if problems or settings is None or base is None:
@@ -64,16 +67,25 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
 def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfig) -> Space:
     seed = settings.search.seed
     control_seeds = [seed] if settings.controls.seeds is None else settings.controls.seeds
+    confirm, crosswise = settings.confirm, cross_fits(settings, domains)
+    looks = confirm.counts(strata_of(settings, domains) or ())
+    by_stratum = confirm.looks is not None or isinstance(confirm.seeds, dict) or crosswise
+    shared = not by_stratum or not max(looks[-1].values(), default=0)
     return Space(
         settings.name,
-        settings.search,
+        settings.search.resolved(),
         settings.resources,
         domains,
         base.model_copy(update={"seed": seed}),
         control_arms=tuple(settings.controls.arms),
+        control_searches=control_domains(settings.controls.search),
         control_seeds=tuple(control_seeds),
-        confirm_seeds=tuple(settings.confirm.resolved({seed, *control_seeds})),
-        confirmed_weights=settings.confirm.keep_weights,
+        confirm_seeds=tuple(confirm.shared_seeds({seed, *control_seeds})) if shared else (),
+        confirm_looks=() if shared else tuple(looks),
+        looks_planned=confirm.looks is not None and not shared,
+        cross_fit=crosswise,
+        confirm_margin=confirm.margin,
+        confirmed_weights=confirm.keep_weights,
     )
 
 
@@ -111,15 +123,29 @@ def _base_trial(
             problems.append(f"trial.{path}: {message}" if path else message)
     known = {location for location, _ in violations}
     for path, domain in domains.items():
-        problems += _value_problems(path, domain, stated, known)
+        problems += _value_problems("space", path, domain, stated, known)
     return base, problems
 
 
+def _control_value_problems(
+    content: Mapping[str, Any], trial: Mapping[str, Any], domains: Mapping[str, Domain]
+) -> Iterator[str]:
+    """Problems of the values that searches of control arms may set."""
+    controls = content.get("controls")
+    searches = controls.get("search") if isinstance(controls, Mapping) else None
+    stated = with_values(trial, {path: domain.extremes()[0] for path, domain in domains.items()})
+    known = {location for location, _ in _check(stated)[1]}
+    for arm, own in control_domains(searches).items():
+        for path, domain in own.items():
+            yield from _value_problems(f"controls.search.{arm}", path, domain, stated, known)
+
+
 def _value_problems(
-    path: str, domain: Domain, stated: Mapping[str, Any], known: set[Location]
+    section: str, path: str, domain: Domain, stated: Mapping[str, Any], known: set[Location]
 ) -> Iterator[str]:
     """Rules that a searched value breaks, each once, with the first value that breaks it.
 
+    ``section``: of the space file, in which the parameter is.
     ``known``: locations of the rules that ``stated`` breaks already.
     """
     own = tuple(path.split("."))
@@ -129,7 +155,8 @@ def _value_problems(
             rule = message.partition(", received ")[0]
             if rule not in reported and (location == own or location not in known):
                 reported.add(rule)
-                yield f"space.{path}: {message}{'' if location == own else f' (with {value!r})'}"
+                with_value = "" if location == own else f" (with {value!r})"
+                yield f"{section}.{path}: {message}{with_value}"
 
 
 def _check(trial: Mapping[str, Any]) -> tuple[TrialConfig | None, list[tuple[Location, str]]]:

@@ -1,22 +1,31 @@
 """Runs the trials that a study's ledger lacks, with a new Ray Tune ``Tuner`` each time."""
 
+import logging
 from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
+from study.console.look_text import describe_look
 from study.console.progress import Progress
-from study.ledger.ledger import ENDED, Ledger, Trial
+from study.ledger.ledger import ENDED, Half, Ledger, Trial
+from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
-from study.search.no_snapshot import NoSnapshot
+from study.search.follow_up import winners_by_half
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
+from study.search.tune_types import NoSnapshot
+from study.search.winners import Winner
 from study.space.space import Space
 from study.tune.callback import StudyCallback
 from study.tune.signals import gentle_interrupt
 from study.worker.trainable import RemoteRunner, RunTrial, build_trainable
+
+logger = logging.getLogger(__name__)
 
 
 def run_search(
@@ -42,13 +51,17 @@ def run_search(
     """
     known = ledger.trials()
     search = LedgerSearch(space, ledger)
+    search.on_look = partial(_log_look, space)
+    search.take_looks()  # one whose trials had ended when an earlier run died
     slots = max(1, min(slots, search.remaining()))
     scheduler = _scheduler(space, known)
     with gentle_interrupt() as interrupted:
+        progress = _progress(space, known, search, slots)
+        search.on_look = partial(_show_look, space, search, progress)
         callback = StudyCallback(
             ledger,
             OptunaJournal(ledger.folder, space, known),
-            _progress(space, known, search, slots),
+            progress,
             space=space,
             stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
             interrupted=interrupted.is_set,
@@ -76,6 +89,8 @@ def run_search(
                 tuner.fit()
             finally:
                 callback.all_stopped()
+            if not interrupted.is_set() and callback.disk_full is None:
+                search.take_looks()
     if callback.disk_full is not None:
         raise callback.disk_full
     if interrupted.is_set():
@@ -135,9 +150,29 @@ def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slot
         slots=slots,
         templates_shared=space.templates_shared(),
         to_come=search.to_come(),
-        searches=dict.fromkeys(space.strata, space.trials_per_stratum),
-        seeds=(space.search.seed, *space.fresh_seeds),
-        metric=space.search.metric,
+        searches={stratum: space.trials_of(stratum) for stratum in space.strata},
+        at_most=search.looks_may_end_it(),
+        templates={s: 1 + space.fresh_templates_of(s) for s in space.strata},
+        winners=partial(_winners, space),
+    )
+
+
+def _winners(space: Space, trials: Collection[Trial]) -> dict[tuple[Any, Half], Winner]:
+    return {
+        (stratum, half): winner
+        for stratum, own in winners_by_half(space, trials).items()
+        for half, winner in own.items()
+    }
+
+
+def _log_look(space: Space, record: LookRecord) -> None:
+    for line in describe_look(space, record):
+        logger.info("%-8s %s", "look", line)
+
+
+def _show_look(space: Space, search: LedgerSearch, progress: Progress, record: LookRecord) -> None:
+    progress.look_taken(
+        describe_look(space, record), search.to_come(), at_most=search.looks_may_end_it()
     )
 
 

@@ -68,7 +68,7 @@ def test_the_plan_needs_neither_ray_nor_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path
     )
-    assert "Study focus: 295 trials" in done.stdout
+    assert re.search(r"Study focus: up to \d+ trials", done.stdout)
     assert done.stdout.endswith("[] 0\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -132,6 +132,7 @@ def test_winners_are_confirmed_with_fresh_seeds_after_a_kill(tmp_path):
     options = [
         *SMALL,
         "--set=search.trials=2",
+        "--set=search.winner=best_observed",
         "--set=controls={arms: [cross_entropy, placebo]}",
         "--set=confirm={seeds: 2}",
     ]
@@ -149,7 +150,7 @@ def test_winners_are_confirmed_with_fresh_seeds_after_a_kill(tmp_path):
     assert set(before["phase"]) == {"search", "controls", "confirm"}
     resumed = run(FAKE, tmp_path, *options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "Confirmation: macro accuracy on report" in resumed.stdout
+    assert "Confirmation: macro accuracy" in resumed.stdout
     after = table(tmp_path)
     assert after["status"].tolist() == ["finished"] * 20
     search = after[after["phase"] == "search"]

@@ -3,7 +3,8 @@
     python tests/support/fake_study.py --space ... (as study/run.py)
 
 ``focus.temperature``, unused otherwise here, sets a trial's fault: 99 raises an error, 98 kills its
-process, 97 kills it once.
+process, 97 kills it once. ``FAKE_GAIN`` is what FocusNet's predictions gain over the template's, in
+points, up to the luck of a few clips.
 """
 
 import json
@@ -13,7 +14,33 @@ import signal
 import sys
 import time
 
+import numpy as np
+import pandas as pd
+
 EPOCH_SECONDS = float(os.environ.get("FAKE_EPOCH_SECONDS", "0.05"))
+GAIN = float(os.environ.get("FAKE_GAIN", "0"))
+SCENES, LOCATIONS, CLIPS = ("airport", "bus", "metro"), 3, 20
+
+
+def fake_predictions(config):
+    """Predictions of both stages: half of the clips are right, or more, by the luck of the seed."""
+    luck = np.random.default_rng([config["seed"], config["data"]["subset"], len(config["arm"])])
+    frames = []
+    gains = {"template": 0.0, "focus": GAIN if config["arm"] == "focusnet" else 0.0}
+    for half in ("select", "report"):
+        for stage, gain in gains.items():
+            for scene in SCENES:
+                for place in range(LOCATIONS):
+                    count = round(CLIPS * (0.5 + gain / 100)) + luck.integers(-1, 2)
+                    right = np.arange(CLIPS) < count
+                    logits = {
+                        f"logit/{name}": np.where((name == scene) == right, 1.0, 0.0)
+                        for name in SCENES
+                    }
+                    names = [f"{half}-{scene}-{place}-{n}" for n in range(CLIPS)]
+                    about = {"clip": names, "stage": stage, "half": half, "scene": scene}
+                    frames.append(pd.DataFrame({**about, "location": f"{half}-{place}", **logits}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def fake_trial(config, out_dir, report, **ignored):
@@ -43,11 +70,13 @@ def fake_trial(config, out_dir, report, **ignored):
         "template/select/macro_accuracy": template,
         "focus/select/macro_accuracy": peak,
         "gain/select/macro_accuracy": peak - template,
+        "template/report/macro_accuracy": template - 0.01,
         "focus/report/macro_accuracy": peak - 0.01,
         "focus/warm_classes": 1.0 + threshold,
         "seconds": EPOCH_SECONDS * 2 * epochs,
     }
     result = {"metrics": metrics, "template_key": f"key{subset}", "skipped": []}
+    fake_predictions(config).to_parquet(out_dir / "predictions.parquet")
     (out_dir / "weights.safetensors").write_bytes(b"weights")
     part = out_dir / "part.json"
     part.write_text(json.dumps(result))

@@ -7,8 +7,12 @@ import sys
 from paths import SUPPORT
 
 FAKE = SUPPORT / "fake_study.py"
-# Without these options the winners would be trained again.
-SEARCH_ONLY = ["--set", "controls.arms=[]", "--set", "confirm.seeds=0"]
+# Without these options the winners would be trained again, and would need no trial of the search.
+SEARCH_ONLY = [
+    *("--set", "controls.arms=[]"),
+    *("--set", "confirm.seeds=0"),
+    *("--set", "search.winner=best_observed"),
+]
 
 
 def command(script, results, *options):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from focusnet.statistics.looks import FLOOR, look_levels
+from focusnet.statistics.looks import FLOOR, look_levels, spent
 
 
 def test_one_look_has_all_of_it():
@@ -43,3 +43,17 @@ def test_levels_stay_between_the_floor_and_five_percent(shares):
 def test_shares_that_do_not_increase_to_one_are_refused(wrong):
     with pytest.raises(ValueError, match="must increase"):
         look_levels(wrong)
+
+
+def test_looks_that_have_been_taken_leave_what_they_have_not_spent():
+    assert spent((), ()) == 0.0
+    assert spent((0.3,), (0.02,)) == pytest.approx(0.02)
+    information = (0.25, 0.5, 0.75, 1.0)
+    assert spent(information, look_levels(information)) == pytest.approx(0.05, abs=1e-5)
+    # The plan was another one: the looks that are left spend the rest.
+    levels = look_levels((0.2, 0.6, 1.0), 0.05, taken=(0.01,))
+    assert levels[0] == 0.01
+    assert spent((0.2, 0.6, 1.0), levels) == pytest.approx(0.05, abs=1e-5)
+    assert levels[-1] < look_levels((0.2, 0.6, 1.0))[-1]
+    assert look_levels((0.5, 1.0), 0.04, taken=(0.04,)) == (0.04, 0.0), "nothing is left"
+    assert spent((0.5, 1.0), (0.04, 0.0)) == pytest.approx(0.04, abs=1e-6)

@@ -208,3 +208,58 @@ def test_false_claims_come_in_five_percent_of_studies_without_effect():
     average, _ = pooled_effect(shifted, [0 * one for one in arm], scene, half, clips)
     assert (average.p_value() < 0.05).mean() > 0.6
     assert abs(average.estimate.mean() - 2.5) < 0.05
+
+
+def test_a_study_of_one_half_goes_by_the_same_formulas():
+    """As half of a cross-fitted study whose other half has no noise and the same effect."""
+    rng = np.random.default_rng(5)
+    scene, half, clips = np.tile(np.repeat([0, 1], 3), 2), np.repeat([0, 1], 6), np.full(12, 10)
+    x = rng.normal(2, 3, (4, 5, 12))
+    zero = [0 * x]
+    one, (stratum,) = pooled_effect([x], zero, scene, half, clips, [np.zeros(5, int)])
+    macro = x[..., :6].mean(axis=-1)
+    np.testing.assert_allclose(one.estimate, macro.mean(axis=1))
+    np.testing.assert_allclose(one.seed_variance, macro.var(axis=1, ddof=1) / 5)
+    assert set(one.seed_df) == {4}
+    np.testing.assert_array_equal(one.location_variance, stratum.location_variance)
+    # With many seeds and a persistent difference alone: the variance of the mean of locations.
+    shared = np.broadcast_to(rng.normal(0, 4, 12), (1, 2, 12))
+    found, _ = pooled_effect([shared], [0 * shared], scene, half, clips, [np.zeros(2, int)])
+    means = [np.var(shared[0, 0, own], ddof=1) / 3 for own in (slice(0, 3), slice(3, 6))]
+    assert found.location_variance[0] == pytest.approx(sum(means) / 4)
+    assert found.location_df[0] == pytest.approx(4)  # three locations in two scenes
+
+
+def test_the_half_that_no_seed_is_judged_on_does_not_matter():
+    arm, against, scene, half, clips = random_study(3)
+    judged_on = [np.zeros(one.shape[1], int) for one in arm]
+    one, _ = pooled_effect(arm, against, scene, half, clips, judged_on)
+    here = half == 0
+    cut = [[values[..., here] for values in of_arm] for of_arm in (arm, against)]
+    other, _ = pooled_effect(*cut, scene[here], half[here], clips[here], judged_on)
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_allclose(left, right)
+
+
+def test_seeds_may_be_judged_in_any_order():
+    arm, against, *design = random_study(4, seeds=(5, 4))
+    places = [np.array([4, 1, 0, 3, 2]), np.array([3, 2, 0, 1])]
+    judged_on = [place % 2 for place in places]
+    shuffled = [
+        [values[:, place] for values, place in zip(of_arm, places, strict=True)]
+        for of_arm in (arm, against)
+    ]
+    one, _ = pooled_effect(arm, against, *design)
+    other, _ = pooled_effect(*shuffled, *design, judged_on)
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_allclose(left, right)
+
+
+def test_a_half_without_seeds_is_refused():
+    arm, against, *design = random_study(4, seeds=(4, 4))
+    judged_on = [np.array([0, 1, 0, 1]), np.zeros(4, int)]
+    with pytest.raises(ValueError, match="no seed that is judged on half 1"):
+        pooled_effect(arm, against, *design, judged_on)
+    with pytest.raises(ValueError, match="at least 2 seeds, received 1"):
+        pooled_effect(*[[x[:, :1] for x in of] for of in (arm, against)], *design,
+                      [np.zeros(1, int)] * 2)  # fmt: skip

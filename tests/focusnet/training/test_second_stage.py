@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusnet.config import FocusConfig, TrialConfig
+from focusnet.config import DistillationConfig, FocusConfig, TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.system.validation import validate
 from focusnet.training.batches import Batch
@@ -63,6 +63,52 @@ def test_distillation_mixes_the_label_and_the_template_by_its_weight(logits, bat
             "distillation", logits, batch, distillation={"temperature": 3.0, "weight": weight}
         )
         assert mixed == pytest.approx((1 - weight) * label + weight * taught, rel=1e-5)
+
+
+def field_reference(logits, teacher, labels, label_weight, teacher_weight, temperature):
+    """The field's distillation in float64, written out."""
+
+    def log_softmax(z):
+        z = z - z.max(axis=1, keepdims=True)
+        return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+    label = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+    log_p, log_q = log_softmax(teacher / temperature), log_softmax(logits / temperature)
+    taught = temperature**2 * (np.exp(log_p) * (log_p - log_q)).mean()
+    return label_weight * label + teacher_weight * taught
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        ({"temperature": 2.0}, (0.02, 0.98)),
+        ({"temperature": 3.0, "label_weight": 0.5, "teacher_weight": 0.1}, (0.5, 0.1)),
+        ({"temperature": 2.0, "weight": 0.9}, (0.02, 0.98)),  # of the usual form
+    ],
+)
+def test_distillation_in_the_fields_form_averages_over_classes(logits, batch, settings, weights):
+    z, t = (x.double() for x in (logits, batch.template_logits))
+    focus = FocusConfig(distillation=DistillationConfig(form="field", **settings))
+    objective = second_stage_objective("distillation", focus)
+    exact = batch_of(batch.labels, t)
+    loss = objective(z, exact, torch.zeros(1))["loss"].item()
+    arrays = (x.numpy() for x in (z, t, batch.labels))
+    expected = field_reference(*arrays, *weights, settings["temperature"])
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert objective(logits, batch, torch.zeros(1))["loss"].item() == pytest.approx(loss, rel=1e-5)
+    logits_64 = z.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: objective(x, exact, torch.zeros(1))["loss"], logits_64
+    )
+
+
+def test_the_fields_form_is_the_usual_one_scaled(logits, batch):
+    # As docs/method.md says: weight .83, times .118, with ten classes.
+    weight = (0.98 / 10) / (0.02 + 0.98 / 10)
+    assert weight == pytest.approx(0.83, abs=5e-3)
+    field = loss_of("distillation", logits, batch, distillation={"form": "field"})
+    usual = loss_of("distillation", logits, batch, distillation={"weight": weight})
+    assert field == pytest.approx(0.118 * usual, rel=1e-5)
 
 
 def test_the_placebo_minimises_focusnets_loss(logits, batch):

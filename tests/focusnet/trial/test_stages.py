@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from focusnet.config import TrialConfig
+from focusnet.config import DistillationConfig, FocusConfig, TrialConfig
 from focusnet.errors import ConfigError
 from focusnet.pipeline import run_trial
+from focusnet.training.checkpoint import Checkpoint
 from focusnet.trial.data import prepare_data
 from focusnet.trial.logits import align_logits
+from focusnet.trial.second_stage_training import stage_determinants
 from focusnet.trial.stages import Stages
 
 
@@ -90,3 +92,15 @@ def test_a_cpu_compiles_nothing(make_stages):
 def test_auto_must_be_resolved_before_anything_is_trained(make_stages):
     with pytest.raises(ValueError, match="not resolved"):
         make_stages(precision="auto")
+
+
+def test_a_second_stage_begun_before_a_setting_existed_goes_on(tmp_path):
+    def stage(**distillation):
+        focus = FocusConfig(distillation=DistillationConfig(**distillation))
+        return Checkpoint(tmp_path, stage_determinants("abc", "distillation", focus))._stage
+
+    # Golden: of a checkpoint that was written before focus.distillation.form existed.
+    assert stage() == "7cd186166d0522f1acbecd739a9b9fe787a9bd1c1c785b0a8285238df6be3c9b"
+    others = [stage(form="field"), stage(weight=0.4), stage(label_weight=0.1)]
+    assert len({stage(), *others}) == 4
+    assert stage(form="field", teacher_weight=0.9) != stage(form="field")

@@ -4,6 +4,7 @@ import io
 import logging
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from study.console.progress import Progress
 from study.console.summary import print_summary
 from study.ledger.ledger import Trial
 from study.outputs.provenance import git_state
-from study.search.follow_up import follow_ups
+from study.search.follow_up import all_follow_ups, follow_ups
+from study.search.winners import winners
 from study.tune.cluster import Cluster, check_request
 
+PLACES = [(stage, half) for stage in ("template", "focus") for half in ("select", "report")]
+BOTH = {f"{stage}/{half}/macro_accuracy": 0.5 for stage, half in PLACES}
 COMMAND = Command((), Path("/nowhere"))
 
 
@@ -98,7 +102,7 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
         slots=1,
         to_come={25: 4},
         templates_shared=True,
-        seeds=(0, 1, 2),
+        templates={25: 3},
         clock=clock,
     )
     progress.started(trial("a", 25))
@@ -111,17 +115,19 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
 
 
 def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_space, clock, log):
+    space = make_space((("search", "trials"), 2))
     progress = Progress(
-        label=make_space().label,
+        label=space.label,
         total=9,
         ended=[trial("before", 25, 0.02)],
         slots=1,
         to_come={25: 4, 100: 3},
         searches={25: 2, 100: 2},
+        winners=partial(winners, space),
         clock=clock,
     )
     for subset, status in ((100, "failed"), (25, "finished"), (100, "failed")):
-        progress.ended(replace(trial("a", subset, 0.0), status=status))
+        progress.ended(replace(trial("a", subset, 0.0), status=status, index=1))
     progress.ended(replace(trial("control", 25, 0.0), arm="cross_entropy", phase="controls"))
     assert [line for line in lines(log) if "winner" in line] == [
         "winner   search of subset 25: before; its controls and confirmation follow",
@@ -176,10 +182,12 @@ def test_the_summary_shows_the_best_trial_of_each_stratum(make_space, tmp_path):
 
 
 def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
-    space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    one_trial = ("search", "trials"), 1
+    space = make_space(one_trial, (("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
-    for value, follower in zip((0.5, 0.4, 0.7, 0.2), follow_ups(space, won)[1:], strict=True):
+    followers = follow_ups(space, winners(space, trials)[25])
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers[1:], strict=True):
         metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
         trials.append(replace(follower, status="finished", result={"metrics": metrics}))
     stream = io.StringIO()
@@ -193,6 +201,46 @@ def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
     stream = io.StringIO()
     print_summary(make_space(), trials[:1], tmp_path / "small", COMMAND, stream)
     assert "Confirmation" not in stream.getvalue()
+
+
+def test_the_summary_counts_each_training_on_the_half_that_judges_it(make_space, tmp_path):
+    settings = (("search", "trials"), 1), (("search", "winner"), "best_observed")
+    space = make_space(*settings, (("confirm", "seeds"), 3))
+    won = replace(
+        trial("won", 25, 0.03), result={"metrics": {**BOTH, "gain/select/macro_accuracy": 0}}
+    )
+    trials = [won, replace(won, id="too", stratum=100)]
+    due = all_follow_ups(space, trials)[25]
+    # Two seeds are judged on report, one on select, which counts as much as they together.
+    for value, one in zip((0.5, 0.1, 0.7), due, strict=True):
+        metrics = {f"{stage}/{half}/macro_accuracy": 0.9 for stage, half in PLACES}
+        metrics[f"focus/{one.judged_on}/macro_accuracy"] = value
+        metrics[f"template/{one.judged_on}/macro_accuracy"] = value - 0.02
+        trials.append(replace(one, status="finished", result={"metrics": metrics}))
+    assert [one.judged_on for one in due] == ["report", "select", "report"]
+    stream = io.StringIO()
+    print_summary(space, trials, tmp_path / "small", COMMAND, stream)
+    table = stream.getvalue().partition("Confirmation")[2]
+    rows = re.findall(r"│ (\w[\w ]*\w) +│ +([0-9.]+) │", table)
+    assert rows == [("template", "33.0"), ("FocusNet", "35.0"), ("seeds", "3")]
+
+
+def test_a_look_that_ends_the_study_lowers_what_is_to_come(make_space, clock, log):
+    progress = Progress(
+        label=make_space().label,
+        total=9,
+        ended=[trial("before", 25, 0.02)],
+        slots=1,
+        to_come={25: 8},
+        at_most=True,
+        clock=clock,
+    )
+    assert progress.summary().startswith("1 of up to 9 done")
+    progress.started(trial("a", 25))
+    progress.ended(trial("a", 25, 0.0))
+    progress.look_taken(["look 1 of 2: a gain", "controls follow"], {25: 2}, at_most=False)
+    assert lines(log)[-2:] == ["look     look 1 of 2: a gain", "look     controls follow"]
+    assert progress.summary().startswith("2 of 4 done")
 
 
 def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path):

@@ -108,8 +108,8 @@ def test_tables_of_a_study_without_trials_have_their_columns(ledger, make_space)
     ledger.folder.mkdir(parents=True)
     write_tables(ledger, make_space(), set())
     table = pd.read_parquet(ledger.folder / "trials.parquet")
-    first = ["trial", "phase", "arm", "seed", "winner", "status", "error", "data.subset"]
-    assert list(table.columns[:8]) == first
+    first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look", "status", "error"]
+    assert list(table.columns[:10]) == [*first, "data.subset"]
     assert len(pd.read_parquet(ledger.folder / "epochs.parquet")) == 0
 
 

@@ -1,8 +1,10 @@
 """The next configuration depends on the seed and the earlier trials alone."""
 
 import itertools
+import math
 
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_space import CONTENT
@@ -60,7 +62,7 @@ def test_random_stays_in_its_ranges(seed):
         assert chosen["focus.template_logits"] in ("stored", "online")
 
 
-@pytest.mark.parametrize("algorithm", ["random", "tpe"])
+@pytest.mark.parametrize("algorithm", ["random", "tpe", "sobol"])
 def test_with_as_many_trials_as_points_every_point_is_visited(make_space, algorithm):
     space = make_space(
         (("search", "algorithm"), algorithm),
@@ -95,6 +97,121 @@ def test_tpe_begins_at_random_and_then_approaches_the_best(make_space):
         return sum(late) / len(late)
 
     assert miss(chosen) < miss(drawn) / 2
+
+
+@pytest.mark.slow
+def test_gp_begins_at_random_and_then_approaches_the_best(make_space):
+    gp = make_space((("search", "algorithm"), "gp"), (("search", "trials"), 18))
+    chosen = run(gp, 25, 18)
+    assert chosen[:STARTUP] == run(make_space(), 25, STARTUP)
+    late = [abs(c["focus.threshold"] - 0.2) for c in chosen[STARTUP + 3 :]]
+    assert max(late) < 0.1  # at random: 0.14 on average
+
+
+@pytest.mark.slow
+def test_gp_is_a_function_of_the_record_and_concurrent_trials_differ(make_space):
+    space = make_space(
+        (("search", "algorithm"), "gp"),
+        (("search", "trials"), 20),
+        (("space", "focus.lr"), {"choice": [None, 1e-5, 1e-4]}),
+        (("space", "focus.folds"), {"int": [2, 5]}),
+        (("space", "focus.epochs"), {"choice": [5]}),
+    )
+    history = [
+        PastTrial(chosen, "finished", (-abs(chosen["focus.threshold"] - 0.2),))
+        for chosen in run(space, 25, STARTUP)
+    ]
+    history.append(PastTrial({**history[0].parameters, "focus.folds": 4}, "stopped", (), {1: 0.1}))
+    history.append(PastTrial(history[0].parameters, "failed"))
+    history.append(PastTrial(history[1].parameters, "finished", (float("nan"),)))
+    first = next_configuration(space, 25, history)
+    assert next_configuration(space, 25, history) == first
+    second = next_configuration(space, 25, [*history, PastTrial(first, "running")])
+    assert second != first
+    assert first["focus.epochs"] == 5
+    assert isinstance(first["focus.folds"], int)
+
+
+def test_gp_waits_for_trials_with_values(make_space):
+    space = make_space((("search", "algorithm"), "gp"), (("search", "trials"), 40))
+    chance = make_space((("search", "trials"), 40))
+    for state in ("stopped", "running", "failed"):
+        assert run(space, 25, 15, state) == run(chance, 25, 15, state)
+
+
+def reference_sobol(seed, points):
+    """The points by scipy itself: names in alphabetical order, each through its own scale."""
+    cube = scipy.stats.qmc.Sobol(4, scramble=True, seed=seed).random(points)
+    low, high = math.log(0.1), math.log(10)
+    return [
+        {
+            "data.subset": 25,
+            "focus.weight": pytest.approx(math.exp(low + (high - low) * weight)),
+            "focus.threshold": pytest.approx(0.02 + 0.48 * threshold),
+            "focus.template_logits": ("stored", "online", "cross_fitted")[int(3 * logits)],
+            "focus.folds": 2 + int(4 * folds),
+        }
+        for folds, logits, threshold, weight in cube
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_sobol_is_a_scrambled_sobol_sequence(seed):
+    content = {**CONTENT, "search": {**CONTENT["search"], "algorithm": "sobol", "seed": seed}}
+    content["space"] = {
+        **CONTENT["space"],
+        "focus.template_logits": {"choice": ["stored", "online", "cross_fitted"]},
+        "focus.folds": {"int": [2, 5]},
+    }
+    space = validate_space(content, "s")
+    assert run(space, 25, 8) == reference_sobol(seed, 8)
+    turned = {**content, "space": dict(reversed(content["space"].items()))}
+    assert run(validate_space(turned, "s"), 25, 8) == run(space, 25, 8)
+
+
+def test_sobol_depends_on_seed_and_index_alone(make_space):
+    sobol = ("search", "algorithm"), "sobol"
+    space = make_space(sobol, (("search", "trials"), {25: 8, 100: 3}))
+    chosen = run(space, 25, 8)
+    assert chosen == run(space, 25, 8, state="running")
+    assert [{**c, "data.subset": 25} for c in run(space, 100, 3)] == chosen[:3]
+    for index in (0, 5):  # whatever the earlier trials were
+        earlier = [PastTrial(chosen[0], "failed")] * index
+        assert next_configuration(space, 25, earlier) == chosen[index]
+    other = run(make_space(sobol, (("search", "seed"), 1)), 25, 8)
+    assert not {c["focus.weight"] for c in other} & {c["focus.weight"] for c in chosen}
+    # The first 2^m points halve each parameter's range evenly.
+    assert sum(c["focus.threshold"] < 0.26 for c in chosen) == 4
+    assert sum(c["focus.weight"] < 1 for c in chosen) == 4
+
+
+def test_a_sobol_search_does_not_change_when_the_code_does(make_space):
+    # Golden: see above.
+    first = run(make_space((("search", "algorithm"), "sobol")), 25, 1)[0]
+    assert first == {
+        "data.subset": 25,
+        "focus.weight": pytest.approx(7.29, abs=5e-4),
+        "focus.threshold": pytest.approx(0.428, abs=5e-4),
+    }
+
+
+def test_sobol_takes_truth_values_and_a_space_without_parameters(make_space):
+    space = make_space(
+        (("search", "algorithm"), "sobol"),
+        (("search", "trials"), 2),
+        (("space", "focus.weight"), ...),
+        (("space", "focus.threshold"), ...),
+        (("space", "augment.time_offset"), {"choice": [True, False]}),
+    )
+    assert {c["augment.time_offset"] for c in run(space, 25, 2)} == {True, False}
+    nothing = make_space(
+        (("search", "algorithm"), "sobol"),
+        (("search", "trials"), 1),
+        (("space", "focus.weight"), ...),
+        (("space", "focus.threshold"), ...),
+    )
+    assert run(nothing, 25, 1) == [{"data.subset": 25}]
 
 
 def test_tpe_accepts_stopped_failed_and_running_trials_without_repeating_itself(make_space):

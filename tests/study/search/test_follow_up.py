@@ -9,14 +9,9 @@ from focusnet.errors import ConfigError
 from study.ledger.ledger import Ledger, Trial, record_end
 from study.outputs.tables import trials_table
 from study.plan.resume import check_search_ended
-from study.search.follow_up import (
-    all_follow_ups,
-    ended_searches,
-    ensemble_members,
-    follow_ups,
-    winner_of,
-)
+from study.search.follow_up import all_follow_ups, ensemble_members, follow_ups, winner_of
 from study.search.searcher import LedgerSearch
+from study.search.winners import Winner, ended_searches
 
 METRIC = "focus/select/macro_accuracy"
 ARMS = (("controls", "arms"), ["cross_entropy", "placebo"])
@@ -35,7 +30,13 @@ def space(make_space):
 
 def winner(subset=25, weight=1.5):
     parameters = {"data.subset": subset, "focus.weight": weight, "focus.threshold": 0.1}
-    return Trial("winner", "focusnet", subset, 0, 0, parameters)
+    return Winner(subset, parameters, "select", "winner", None, 0.5)
+
+
+def trained(won, name="winner", value=0.5):
+    """The search's trial with the parameters of a winner."""
+    result = {"metrics": {METRIC: value}}
+    return Trial(name, "focusnet", won.stratum, 0, 0, won.parameters, "finished", result=result)
 
 
 def end(ledger, trial, value=0.5, status="finished"):
@@ -58,7 +59,7 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
         ("confirm", 8, "cross_entropy"),
         ("confirm", 8, "placebo"),
     ]
-    assert len(found) == space.follow_ups_per_stratum
+    assert len(found) == space.follow_ups_of(25)
     for trial in found:
         uses_all = trial.arm != "cross_entropy"
         assert trial.parameters == (winner().parameters if uses_all else {"data.subset": 25})
@@ -68,11 +69,12 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
 
 
 def test_only_retrained_winners_are_members_of_an_ensemble(space):
-    won = replace(winner(), status="finished", result={"metrics": {METRIC: 0.5}})
+    space = replace(space, search=space.search.model_copy(update={"trials": 1}))
+    won = trained(winner())
     assert ensemble_members(space, [won]) == set()
     keeping = replace(space, confirmed_weights=True)
     repeated = {
-        t.id for t in follow_ups(space, won) if t.phase == "confirm" and t.arm == "focusnet"
+        t.id for t in follow_ups(space, winner()) if t.phase == "confirm" and t.arm == "focusnet"
     }
     assert len(repeated) == 2
     assert ensemble_members(keeping, [won]) == repeated
@@ -88,9 +90,11 @@ def test_winners_share_controls_that_ignore_what_differs_between_them(space):
 
 
 def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space):
-    space = make_space(ARMS, (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3))
+    one_way = (("confirm", "cross_fit"), False)
+    seeds = (("controls", "seeds"), [0, 1, 3]), (("confirm", "seeds"), 3)
+    space = make_space(ARMS, one_way, *seeds)
     assert space.confirm_seeds == (2, 4, 5)
-    assert space.fresh_seeds == (1, 3, 2, 4, 5)
+    assert space.fresh_templates_of(25) == 5
     last = 2**32 - 1
     assert make_space((("search", "seed"), last), (("confirm", "seeds"), 2)).confirm_seeds == (0, 1)
 
@@ -102,7 +106,7 @@ def test_fresh_seeds_differ_from_those_of_the_search_and_its_controls(make_space
         (("confirm", "seeds"), [1, 1], "confirm.seeds.*: each may be given once, received 1"),
         (("confirm", "seeds"), -1, r"confirm\.seeds: must be .* from 0 .* received -1"),
         (("confirm", "seeds"), "x", r"^small.yaml: confirm\.seeds: must be .* received 'x'$"),
-        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds or a list"),
+        (("confirm", "seeds"), [True], r"confirm\.seeds: must be a number of seeds up to 1000"),
         (("controls", "arms"), ["focusnet"], r"controls\.arms.*cross_entropy.*received 'focusnet'"),
         (("controls", "arms"), ["placebo", "placebo"], "received 'placebo' twice"),
         (("space", "seed"), {"choice": [0, 1]}, "space.seed: .*confirm.seeds"),
@@ -182,8 +186,7 @@ def test_trials_of_a_former_winner_stay_and_belong_to_no_winner(space, ledger):
     named = winner_of(space, trials)
     assert set(named) == before
     assert ended_searches(space, trials) == {25, 100}
-    better = replace(winner(weight=9.0), id="better", result={"metrics": {METRIC: 0.9}})
-    now = [*trials, replace(better, status="finished")]
+    now = [*trials, trained(winner(weight=9.0), "better", 0.9)]
     table = trials_table(now, list(space.domains), winner_of(space, now)).set_index("trial")
     of_25 = table[(table["data.subset"] == 25) & (table["phase"] != "search")]
     assert set(of_25.loc[of_25["arm"] == "cross_entropy", "winner"]) == {"better"}
