@@ -5,22 +5,43 @@ A study may be running, interrupted or partly failed: only ``space.yaml`` must b
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from analysis.inference.confirmation import Confirmation, read_confirmation
+from analysis.inference.comparisons import Claims, study_claims
+from analysis.inference.confirmation import (
+    REPORT,
+    Confirmation,
+    current_and_former,
+    half_of,
+    read_confirmation,
+)
+from analysis.inference.plan import ConfirmationPlan, read_plan
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
+from focusnet.statistics.cells import Locations
 from focusnet.winner import SEARCH, candidate_rows, winning_row
 
 SPACE = "space.yaml"
 # Columns that the tables have even where a study has just begun and has written none yet.
-_TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error", "phase", "winner")
+_TRIAL_COLUMNS = (
+    "trial",
+    "arm",
+    "seed",
+    "status",
+    "error",
+    "phase",
+    "winner",
+    "judged_on",
+    "look",
+)
 _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
 
@@ -40,7 +61,9 @@ class Stratum:
         clips: the winner's predictions on report, see ``predictions.paired_clips``.
         problem: why a winner has no clips.
         controls: trials of the other arms with the search's seeds.
-        confirmation: winner and controls, trained again with fresh seeds.
+        confirmation: winners and controls, trained again with fresh seeds.
+        winner_names: names of the winners that are confirmed, by the half they were chosen on.
+        searches: trials of every arm that was searched, FocusNet included.
     """
 
     value: Any
@@ -51,6 +74,8 @@ class Stratum:
     problem: str | None
     controls: pd.DataFrame
     confirmation: Confirmation
+    winner_names: Mapping[str, str]
+    searches: Mapping[str, pd.DataFrame]
 
     @property
     def finished(self) -> int:
@@ -71,6 +96,7 @@ class Study:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     provenance: dict[str, Any]
+    plan: ConfirmationPlan
     strata: tuple[Stratum, ...] = ()
 
     @property
@@ -96,20 +122,36 @@ class Study:
         every = read_parameters(self.space["space"])
         return {path: one for path, one in every.items() if path != self.stratify}
 
-    @property
-    def trials_asked(self) -> int:
-        """Trials that the study asks for in each stratum's search."""
+    def trials_asked(self, stratum: Any) -> int:
+        """Trials that the study asks for in a stratum's search."""
         trials = self.search.get("trials")
+        if isinstance(trials, Mapping):
+            trials = trials.get(stratum, trials.get(str(stratum)))
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
         return int(trials)
 
-    def arms_asked(self, phase: str) -> dict[str, int]:
-        """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``."""
-        seeds = len((self.space.get(phase) or {}).get("seeds") or [])
-        arms = (self.space.get("controls") or {}).get("arms") or []
-        names = [*([FOCUSNET] if phase == "confirm" else []), *arms]
-        return dict.fromkeys(names, seeds) if seeds else {}
+    @property
+    def control_arms(self) -> tuple[str, ...]:
+        """The arms beside FocusNet that the study asks for."""
+        return tuple((self.space.get("controls") or {}).get("arms") or ())
+
+    @property
+    def tuned_arms(self) -> tuple[str, ...]:
+        """The arms with a search of their own, FocusNet first."""
+        return (FOCUSNET, *((self.space.get("controls") or {}).get("search") or {}))
+
+    def arms_asked(self, phase: str, stratum: Any) -> dict[str, int]:
+        """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``.
+
+        Where looks are planned, up to the current look; controls follow a gain only.
+        """
+        if phase == "controls":
+            seeds = len((self.space.get(phase) or {}).get("seeds") or [])
+            return dict.fromkeys(self.control_arms, seeds) if seeds else {}
+        seeds = self.plan.seeds(stratum, self.plan.current_look)
+        controls = () if self.plan.are_planned else self.control_arms
+        return dict.fromkeys((FOCUSNET, *controls), seeds) if seeds else {}
 
     def of_stratum(self, value: Any) -> pd.DataFrame:
         """All trials of a stratum, whatever their phase and arm."""
@@ -123,9 +165,24 @@ class Study:
         return float((self.space.get("resources") or {}).get(name) or 0)
 
     @property
-    def confirmed(self) -> tuple[Stratum, ...]:
-        """The strata whose confirmation is complete: only of these claims can be made."""
-        return tuple(stratum for stratum in self.strata if stratum.confirmation.is_complete)
+    def is_judged(self) -> bool:
+        """Whether fresh seeds show an effect of FocusNet, claimed or not."""
+        return self.claims.template.average is not None
+
+    @property
+    def confirmations(self) -> dict[Any, Confirmation]:
+        """The confirmation of each stratum, by its value."""
+        return {stratum.value: stratum.confirmation for stratum in self.strata}
+
+    @cached_property
+    def claims(self) -> Claims:
+        """FocusNet against every other arm, with verdicts."""
+        return study_claims(self.confirmations, self.plan, self.control_arms)
+
+    @property
+    def labels(self) -> dict[Any, str]:
+        """The strata's names by their values."""
+        return {stratum.value: stratum.label for stratum in self.strata}
 
     @property
     def winners(self) -> tuple[Stratum, ...]:
@@ -169,18 +226,27 @@ def read_study(folder: Path) -> Study:
             if provenance_path.is_file()
             else {}
         )
+        stratify = space["search"].get("stratify")
+        values: tuple[Any, ...] = (None,)
+        if stratify is not None:
+            values = read_parameters(space["space"])[stratify].values
         study = Study(
             folder=folder,
             space=space,
             trials=_read_table(folder / "trials.parquet", _TRIAL_COLUMNS),
             epochs=_read_table(folder / "epochs.parquet", _EPOCH_COLUMNS),
             provenance=provenance,
+            plan=read_plan(space, values, folder),
         )
-        strata = tuple(_read_stratum(study, value) for value in _strata_values(study))
+        strata: list[Stratum] = []
+        locations: Locations | None = None
+        for value in values:
+            strata.append(_read_stratum(study, value, locations))
+            locations = strata[-1].confirmation.locations
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise NotAStudy(f"{folder}: its files cannot be read ({reason})") from error
-    return replace(study, strata=strata)
+    return replace(study, strata=tuple(strata))
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -193,28 +259,25 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _strata_values(study: Study) -> tuple[Any, ...]:
-    if study.stratify is None:
-        return (None,)
-    return read_parameters(study.space["space"])[study.stratify].values
-
-
-def _read_stratum(study: Study, value: Any) -> Stratum:
+def _read_stratum(study: Study, value: Any, locations: Locations | None) -> Stratum:
     every = study.of_stratum(value)
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
-    trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
+    searched = every[every["phase"] == SEARCH]
+    trials = searched[searched["arm"] == FOCUSNET]
     candidates = candidate_rows(trials, study.metric)
     winner = None if candidates.empty else winning_row(candidates, study.metric)
     clips, problem = None, None
-    followers = every.iloc[:0]  # trials that follow the current winner, not a former one
     if winner is not None:
-        followers = every[every["winner"] == winner["trial"]]
         try:
             clips = read_clips(study.folder, str(winner["trial"]))
         except PredictionsError as error:
             problem = str(error)
+    confirmed = every[every["phase"] == "confirm"]
+    names = _winner_names(study, value, winner, confirmed)
+    own, former = current_and_former(confirmed, names, study.tuned_arms[1:])
+    plan = study.plan
     return Stratum(
         value,
         label,
@@ -222,13 +285,39 @@ def _read_stratum(study: Study, value: Any) -> Stratum:
         winner,
         clips,
         problem,
-        controls=followers[followers["phase"] == "controls"],
+        controls=every[(every["phase"] == "controls") & every["winner"].isin(list(names.values()))],
         confirmation=read_confirmation(
             study.folder,
-            followers[followers["phase"] == "confirm"],
-            asked=sum(study.arms_asked("confirm").values()),
+            own,
+            former,
+            asked=plan.seeds(value, plan.current_look),
+            last_look=max(plan.looks_taken, 1) if plan.are_planned else None,
+            locations=locations,
         ),
+        winner_names=names,
+        searches={arm: searched[searched["arm"] == arm] for arm in study.tuned_arms},
     )
+
+
+def _winner_names(
+    study: Study, value: Any, winner: pd.Series | None, confirmed: pd.DataFrame
+) -> dict[str, str]:
+    """Names of a stratum's winners by the half they were chosen on: those that claims are about.
+
+    They are the winners that the last look judged. Before a look has been taken they are the
+    current ones: a new winner gets new seeds, so that its trials have the largest seeds.
+    """
+    for record in reversed(study.plan.records):
+        for one in record.get("strata", ()):
+            if one["stratum"] == value:
+                return dict(one["winners"])
+    names = {} if winner is None else {"select": str(winner["trial"])}
+    if not study.plan.cross_fit:
+        return names
+    focusnet = confirmed[confirmed["arm"] == FOCUSNET].sort_values("seed")
+    for _, trial in focusnet.iterrows():
+        names["select" if half_of(trial) == REPORT else REPORT] = str(trial["winner"])
+    return names
 
 
 def value_of(trial: pd.Series | None, name: str) -> float:

@@ -44,8 +44,9 @@ def missing_section(study: Study) -> Section | None:
 def _missing_trials(study: Study, stratum: Stratum) -> Iterable[str]:
     if not stratum.finished:
         yield f"{stratum.label}: no finished trial yet."
-    if parts := _unfinished(stratum.trials, study.trials_asked):
-        yield f"{stratum.label}: of {study.trials_asked} trials: {parts}."
+    asked = study.trials_asked(stratum.value)
+    if parts := _unfinished(stratum.trials, asked):
+        yield f"{stratum.label}: of {asked} trials: {parts}."
 
 
 def _missing_follow_ups(study: Study, stratum: Stratum) -> Iterable[str]:
@@ -54,7 +55,7 @@ def _missing_follow_ups(study: Study, stratum: Stratum) -> Iterable[str]:
              "confirm": ("confirmation", stratum.confirmation.trials)}  # fmt: skip
     every = study.of_stratum(stratum.value)
     for phase, (name, trials) in names.items():
-        asked = sum(study.arms_asked(phase).values())
+        asked = sum(study.arms_asked(phase, stratum.value).values())
         if parts := _unfinished(trials, asked):
             yield f"{stratum.label}: of {asked} {name} trials: {parts}."
         former = every[(every["phase"] == phase) & ~every["trial"].isin(trials["trial"])]
