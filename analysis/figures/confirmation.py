@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
 from analysis.figures.style import (
     COLOURS,
@@ -21,6 +22,7 @@ from analysis.figures.style import (
 )
 from focusnet.statistics.pooled import Effect
 
+Numbers = Sequence[float] | NDArray[np.float64]
 CURVES: dict[str, dict[str, Any]] = {
     "template": STAGE_STYLES["template"],
     "FocusNet": STAGE_STYLES["focus"],
@@ -69,7 +71,7 @@ def draw_effects(rows: Sequence[EffectRow], margin: float) -> Figure:
 
 
 @drawn
-def draw_arms(accuracies: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> Figure:
+def draw_arms(accuracies: Mapping[str, Mapping[str, Mapping[str, Numbers]]]) -> Figure:
     """Macro accuracy of every training: one panel per stratum, one row per arm.
 
     Args:
@@ -86,9 +88,14 @@ def draw_arms(accuracies: Mapping[str, Mapping[str, Mapping[str, Sequence[float]
                     continue
                 # Halves have clips of their own: beside each other, not in one heap.
                 height = row + (0.16 if half == "select" else -0.16 if len(of_arms[arm]) > 1 else 0)
-                filled = {"facecolors": "none"} if half == "select" else {}
-                axes.scatter(values, np.full(len(values), height), s=18, color=style, alpha=0.7,
-                             **filled)  # fmt: skip
+                axes.scatter(
+                    values,
+                    np.full(len(values), height),
+                    s=18,
+                    edgecolors=style,
+                    facecolors="none" if half == "select" else style,
+                    alpha=0.7,
+                )
                 axes.plot([values.mean()] * 2, [height - 0.15, height + 0.15], color="black",
                           linewidth=1.6)  # fmt: skip
         axes.set_title(stratum)
@@ -100,7 +107,7 @@ def draw_arms(accuracies: Mapping[str, Mapping[str, Mapping[str, Sequence[float]
 
 @drawn
 def draw_best_of(
-    curves: Mapping[str, Mapping[str, Sequence[float]]], templates: Mapping[str, float]
+    curves: Mapping[str, Mapping[str, Numbers]], templates: Mapping[str, float]
 ) -> Figure:
     """Expected accuracy of the best of n trials: a panel per stratum, a line per arm.
 

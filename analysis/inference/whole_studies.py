@@ -41,7 +41,7 @@ def simulate_whole(
         best: what the best setting is worth in points. With 0 all settings are worth nothing;
             else the worst is ``RANGE`` points below the best.
     """
-    settings = np.asarray(qmc.Sobol(2, seed=generator).random(max(TRIALS)))
+    settings = np.asarray(qmc.Sobol(2, seed=generator).random_base2(5))[: max(TRIALS)]
     gains = _surfaces(settings, best, studies, generator)  # (studies, strata, settings)
     own = Generator(world, studies, generator)
     half = own.design.half

@@ -158,8 +158,8 @@ def _arms_figures(study: Study) -> list[Figure]:
     return [
         Figure(
             "arms.png",
-            "Macro accuracy of every training with a fresh seed (filled: judged on report; open: on "
-            "select) and each arm's mean (bar). Look for single trainings that collapsed: with "
+            "Macro accuracy of every training with a fresh seed (filled: judged on report; open: "
+            "on select) and each arm's mean (bar). Look for single trainings that collapsed: with "
             "them, intervals and p-values are too small.",
             "Strip plots of accuracies by arm, one for each stratum.",
             draw_arms(accuracies),

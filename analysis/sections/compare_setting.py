@@ -63,8 +63,8 @@ def setting_section(studies: Sequence[Study], path: str) -> Section:
         [
             "Macro accuracy on report of FocusNet trials that differ in this setting alone: the "
             "mean over their common seeds, and the paired difference in points. Intervals are for "
-            "new locations, with one seed without the noise between trainings. They are not corrected for "
-            "the number of rows, so an interval that excludes 0 is not yet a claim.",
+            "new locations, with one seed without the noise between trainings. They are not "
+            "corrected for the number of rows, so an interval that excludes 0 is not yet a claim.",
             Table(tuple(header), rows),
         ],
     )

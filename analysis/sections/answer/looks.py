@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.read_study import Study
 from analysis.render.document import MISSING, Block, Table, interval, points
-from analysis.sections.answer.sentences import p_text, verdict_words
+from analysis.sections.answer.sentences import p_text, verdict_cell
 from focusnet.statistics.looks import look_levels
 
 HEADER = ("look", "taken", "seeds", "effect", "95 % new locations", "p", "claims at p", "verdict",
@@ -55,7 +55,7 @@ def _taken(study: Study, record: Mapping[str, Any]) -> tuple[str, ...]:
         interval(low / 100, high / 100),
         MISSING if p is None else p_text(p),
         f"{record['level']:.2g}",
-        verdict_words(record.get("verdict", ""), study.claims),
+        verdict_cell(record.get("verdict", ""), study.claims),
         str(record.get("follows", "")),
     )
 

@@ -83,13 +83,18 @@ def margin_of(claims: Claims) -> str:
 
 
 def verdict_words(verdict: str, claims: Claims) -> str:
-    """A verdict in a table or at the end of a sentence."""
+    """A verdict at the end of a sentence."""
     return {
         "gain": "a gain",
         "loss": "a loss",
         "small": f"smaller than {margin_of(claims)} either way",
         "no gain": f"no gain of {margin_of(claims)} or more",
     }.get(verdict, verdict)
+
+
+def verdict_cell(verdict: str, claims: Claims) -> str:
+    """A verdict in a table."""
+    return verdict_words(verdict, claims).removeprefix("a ")
 
 
 def _meaning(study: Study, one: Comparison) -> str:
@@ -175,23 +180,22 @@ def conclusion(claims: Claims) -> str:
     if verdicts[TEMPLATE] != "gain":
         return ""
     if set(verdicts) == {TEMPLATE}:
-        return "Without controls, training a second time may be all that helps."
+        return "Without controls it is not shown what in FocusNet's loss helps."
     if verdicts.get(PLACEBO, "gain") != "gain":
         return (
-            "A second training helps; it is not shown that what the template confused in each clip "
+            "FocusNet's loss helps; it is not shown that what the template confused in each clip "
             "matters."
         )
-    rivals = [arm for arm in RIVALS if arm in verdicts]
-    if any(verdicts[arm] != "gain" for arm in rivals):
-        return (
-            "FocusNet needs to know what the template confused; it is not shown that it beats "
-            "every other way to train a second time."
-        )
+    rivals = [verdicts[arm] for arm in RIVALS if arm in verdicts]
+    matters = "what the template confused in each clip matters"
+    if any(verdict != "gain" for verdict in rivals):
+        start = "FocusNet helps" if PLACEBO not in verdicts else matters.capitalize()
+        return f"{start}; it is not shown that FocusNet beats every simpler loss."
     if PLACEBO not in verdicts:
-        return "FocusNet helps more than other second trainings; placebo masks were not tried."
+        return "FocusNet helps more than simpler losses; placebo masks were not tried."
     if not rivals:
-        return "FocusNet helps, and what the template confused in each clip matters to it."
-    return "FocusNet helps, it needs to know what the template confused, and beats its rivals."
+        return f"FocusNet helps, and {matters}; simpler losses were not tried."
+    return f"FocusNet helps, {matters}, and it beats simpler losses."
 
 
 def strata_sentence(study: Study) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from analysis.figures.confirmation import EffectRow, draw_effects
 from analysis.inference.comparisons import INCOMPLETE, NOT_CLAIMED, STEPS, UNTESTED, Comparison
 from analysis.read_study import Stratum, Study
@@ -19,7 +21,7 @@ from analysis.sections.answer.sentences import (
     strata_name,
     strata_sentence,
     trend_sentence,
-    verdict_words,
+    verdict_cell,
 )
 from analysis.sections.search_results import search_blocks, winner_warnings
 from analysis.sections.wording import lone_locations_note
@@ -64,14 +66,15 @@ def _why_no_verdict(study: Study) -> str:
         return f"{lead}the confirmation with fresh seeds is off (confirm.seeds)."
     if study.claims.template.complete:
         return f"{lead}too few fresh seeds are left in every stratum for a test."
-    what = f"look {plan.current_look} of {len(plan.looks)}" if plan.are_planned else "confirmation"
+    look = f"look {plan.current_look} of {len(plan.looks)}"
+    what = look if plan.are_planned else "the confirmation"
     trials = counted(asked, "trial")
     to_come = sum(one.confirmation.to_come() for one in study.strata)
     if to_come == asked:
-        return f"{lead}the {trials} of FocusNet for the {what} start when the searches have ended."
+        return f"{lead}the {trials} of FocusNet for {what} start when the searches have ended."
     if not to_come and plan.are_planned:
-        return f"{lead}the {trials} of FocusNet for the {what} are done, but it is not taken yet."
-    return f"{lead}{to_come} of {trials} of FocusNet with fresh seeds ({what}) are not done yet."
+        return f"{lead}the {trials} of FocusNet for {what} are done, but it is not taken yet."
+    return f"{lead}{to_come} of {trials} of FocusNet for {what} are not done yet."
 
 
 def _so_far(study: Study) -> str:
@@ -108,7 +111,7 @@ def _arms_table(study: Study) -> Table:
     rows = []
     for arm in [*ordered, *(arm for arm in claims.comparisons if arm not in ordered)]:
         one = claims.comparisons[arm]
-        verdict = verdict_words(one.verdict, claims) if arm in ordered else "described"
+        verdict = verdict_cell(one.verdict, claims) if arm in ordered else "described"
         if one.average is None:
             numbers = ("-",) * 4
             verdict = verdict if verdict in (NOT_CLAIMED, INCOMPLETE) else UNTESTED
@@ -130,7 +133,7 @@ def _arm_name(arm: str) -> str:
 def _strata_table(study: Study) -> Table:
     claims = study.claims
     one = claims.template
-    ps = holm([[float(effect.p_value()[0]) for effect in one.by_stratum.values()]])[0]
+    ps = holm(np.array([float(effect.p_value()[0]) for effect in one.by_stratum.values()]))
     adjusted = dict(zip(one.by_stratum, ps, strict=True))
     rows = []
     for stratum in study.strata:
@@ -149,7 +152,7 @@ def _strata_table(study: Study) -> Table:
                 ends(effect),
                 ends(effect, locations=False),
                 p_text(float(adjusted[stratum.value])),
-                verdict_words(verdict, claims),
+                verdict_cell(verdict, claims),
             )
         )
     return Table(STRATA_HEADER, rows, frozenset({"stratum", "verdict"}))
@@ -201,15 +204,19 @@ def _method(study: Study) -> str:
         f"Strata are tested at {100 * STRATA_ALPHA:g} % after a claim on average, else at "
         f"{100 * STRATA_ALPHA_ALONE:g} %."
     )
+    level = (
+        f" The average claims a gain or loss at p of at most {study.claims.level:.2g}."
+        if study.claims.template.complete
+        else ""
+    )
+    trend = " The trend is a question of its own, tested at 5 %." if study.stratify else ""
     return (
         "The winners, and the controls with the same seeds, were trained again with seeds that "
         f"nothing was chosen on and with new templates. {halves} The effect is the difference in "
         "macro accuracy between trainings of the same seed, in points, averaged over strata with "
-        f"equal weights. The average claims a gain or loss at p of at most {study.claims.level:.2g}"
-        ". "
-        f"Smaller than {margin_of(study.claims)}, and no gain of it: the 90 % interval says so."
-        f"{families} Intervals are not corrected for the number of looks or rows. "
-        "docs/statistics.md has the formulas and how often they err."
+        f"equal weights.{level} Smaller than {margin_of(study.claims)}, and no gain of it: the "
+        f"90 % interval says so.{families}{trend} Intervals are not corrected for the number of "
+        "looks or rows. docs/statistics.md has the formulas and how often they err."
     )
 
 

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from results_folder import CONTROLS, FRESH, confirmed_study, table_rows, two_strata
-
 from analysis.inference.several_seeds import (
     Design,
     bootstrap_effects,
@@ -13,13 +11,15 @@ from analysis.inference.several_seeds import (
     variance_components,
 )
 from analysis.inference.verdict import holm
+from analysis.sections.verdicts import answer_section, study_effects
+from results_folder import CONTROLS, FRESH, confirmed_study, table_rows, two_strata
+
 from analysis.read_study import read_study
 from analysis.render.document import to_markdown
 from analysis.report import main
 from analysis.sections.arms import arms_section, arms_table
 from analysis.sections.missing import missing_section
 from analysis.sections.search_results import search_section
-from analysis.sections.verdicts import answer_section, study_effects
 
 
 def text_of(folder, *sections):

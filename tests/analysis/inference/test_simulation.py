@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from analysis.inference.several_seeds import variance_components
+
 from analysis.inference.simulation import Plan, simulate_differences
 
 PLAN = Plan("small", accuracies=(0.4, 0.6), seed_sd=0.02, locations=5, clips=20, seeds=4)

@@ -3,11 +3,11 @@
 import copy
 
 import pytest
+from analysis.sections.answer.verdicts import answer_section
 from results_folder import SPACE, finished, predictions, table_rows, two_strata, write_study
 from section_text import flat, section_text
 
 from analysis.sections.trials import trials_section
-from analysis.sections.verdicts import answer_section
 
 
 def answer_of(folder):
