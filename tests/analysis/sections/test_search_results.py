@@ -3,10 +3,10 @@
 import copy
 
 import pytest
-from analysis.sections.answer.verdicts import answer_section
 from results_folder import SPACE, finished, predictions, table_rows, two_strata, write_study
 from section_text import flat, section_text
 
+from analysis.sections.answer.verdicts import answer_section
 from analysis.sections.trials import trials_section
 
 
