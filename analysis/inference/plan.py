@@ -43,7 +43,7 @@ class ConfirmationPlan:
     @property
     def looks_taken(self) -> int:
         """Number of the last look that the driver has taken; 0: none."""
-        return max((int(record["look"]) for record in self.records), default=0)
+        return int(self.records[-1]["look"]) if self.records else 0
 
     @property
     def level(self) -> float:
@@ -59,6 +59,12 @@ class ConfirmationPlan:
         """The look after the last one taken; None where there is none."""
         taken = self.looks_taken
         return taken + 1 if self.are_planned and 0 < taken < len(self.looks) else None
+
+
+def information(looks: Sequence[Sequence[int]]) -> tuple[float, ...]:
+    """Of each look as a share of the last one's: noise of trainings goes as 1 / seeds."""
+    variances = [sum(1 / max(count, 1) for count in look) for look in looks]
+    return tuple(variances[-1] / variance for variance in variances)
 
 
 def read_plan(space: Mapping[str, Any], strata: Sequence[Any], folder: Path) -> ConfirmationPlan:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.inference.order import ordered_verdicts
+from analysis.inference.plan import information
 from analysis.inference.simulation import World, simulate_arms
 from analysis.inference.whole_studies import simulate_whole
 from focusnet.statistics.looks import look_levels
@@ -141,7 +142,7 @@ def count_with_looks(
     largest = replace(world, seeds=LOOKS[-1])
     arm, against = simulate_arms(largest, (effect, 0.0), studies, generator)
     totals = [sum(look) for look in LOOKS]
-    levels = look_levels(tuple(total / totals[-1] for total in totals))
+    levels = look_levels(information(LOOKS))
     verdict = np.full(studies, "undecided", dtype="<U9")
     claims, misses = np.zeros(studies, bool), np.zeros(studies, bool)
     used = np.zeros(studies)

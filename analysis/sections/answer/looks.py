@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.inference.plan import information
 from analysis.read_study import Study
 from analysis.render.document import MISSING, Block, Table, interval, points
 from analysis.sections.answer.sentences import p_text, verdict_cell
@@ -30,8 +31,7 @@ def looks_blocks(study: Study) -> list[Block]:
     blocks: list[Block] = [
         "Looks: the seeds are trained in steps, and the study ends early at a gain, a loss or a "
         "difference smaller than the margin. Looking several times would claim too often, so each "
-        "look has a level of its own; together they claim falsely in 5 % of studies. Planned "
-        "levels are by the number of seeds.",
+        "look has a level of its own; together they claim falsely in 5 % of studies.",
         Table(HEADER, rows, frozenset({"taken", "seeds", "verdict", "what followed"})),
     ]
     if len(plan.records) > len(plan.looks):
@@ -65,8 +65,7 @@ def _counts(seeds: Any) -> str:
 
 
 def _planned_levels(study: Study) -> tuple[float, ...]:
-    totals = [sum(one.values()) for one in study.plan.looks]
-    return look_levels(tuple(total / totals[-1] for total in totals))
+    return look_levels(information([list(one.values()) for one in study.plan.looks]))
 
 
 def _has_ended(study: Study) -> bool:

@@ -204,8 +204,6 @@ def test_the_accuracy_of_an_arm_is_its_effect_over_nothing(folder):
     confirmation = study.strata[0].confirmation
     arms = ("template", "focusnet")
     accuracies = {arm: accuracy_of(confirmation, arm, study.plan) for arm in arms}
-        arm: accuracy_of(confirmation, arm, study.plan) for arm in ("template", "focusnet")
-    }
     difference = accuracies["focusnet"].estimate - accuracies["template"].estimate
     np.testing.assert_allclose(difference, study.claims.template.by_stratum[25].estimate)
     assert accuracies["focusnet"].estimate[0] == pytest.approx(80, abs=5)
