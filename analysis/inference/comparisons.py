@@ -22,7 +22,7 @@ from focusnet.statistics.noise import Noise, noise_components
 from focusnet.statistics.pooled import FEWEST_SEEDS, Effect, Floats, Halves, pooled_effect, trend
 from focusnet.statistics.verdict import study_verdicts
 
-RIVALS = ("label_smoothing", "distillation")  # other ways to train a second time
+RIVALS = ("label_smoothing", "distillation")  # simpler losses of a second training
 STEPS: tuple[tuple[str, ...], ...] = ((TEMPLATE,), (PLACEBO,), RIVALS)  # in the order of the claims
 # Beside those of ``focusnet.statistics.verdict``.
 INCOMPLETE = "not complete"  # trials are to come

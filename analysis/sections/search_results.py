@@ -156,7 +156,7 @@ def _reservation(study: Study, effects: Sequence[Effect]) -> str:
         "This describes the trials that ran; it is not a claim about FocusNet. Each winner was "
         f"picked as the best of {most} on select, and every trial was trained once ({trained}). "
         f"The interval covers the choice of {which} only, not the noise between trainings. "
-        f"Training a second time may help by itself. {claim}{chance}"
+        f"Another loss may help as much. {claim}{chance}"
     )
 
 

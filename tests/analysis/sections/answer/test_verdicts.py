@@ -153,7 +153,7 @@ def test_nothing_is_claimed_while_trials_are_to_come(tmp_path):
     )
     assert "So far FocusNet differs from its template by +" in words
     assert "subset 100: of 18 confirmation trials: 1 not started." in words
-    assert "gains" not in words
+    assert "searched settings" not in words
 
 
 def test_a_look_that_is_not_taken_claims_nothing(tmp_path):
