@@ -5,7 +5,7 @@ A study may be running, interrupted or partly failed: only ``space.yaml`` must b
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,15 @@ from analysis.inference.confirmation import (
     REPORT,
     Confirmation,
     current_and_former,
-    half_of,
     read_confirmation,
 )
 from analysis.inference.plan import ConfirmationPlan, read_plan
+from analysis.stratum import Stratum, is_same, row_of, winner_names
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
 from focusnet.statistics.cells import Locations
-from focusnet.winner import SEARCH, candidate_rows, winning_row
+from focusnet.winner import SEARCH, TableWinner, table_winners
 
 SPACE = "space.yaml"
 # Columns that the tables have even where a study has just begun and has written none yet.
@@ -47,44 +47,6 @@ _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
 class NotAStudy(Exception):
     """The folder holds no study that can be read; the message says why."""
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """One independent search and the trials that followed it.
-
-    Attributes:
-        value: of the parameter that the study is stratified by; None in a study of one search.
-        label: such as ``subset 25``.
-        trials: of the search.
-        winner: the finished one that is best on select.
-        clips: the winner's predictions on report, see ``predictions.paired_clips``.
-        problem: why a winner has no clips.
-        controls: trials of the other arms with the search's seeds.
-        confirmation: winners and controls, trained again with fresh seeds.
-        winner_names: names of the winners that are confirmed, by the half they were chosen on.
-        searches: trials of every arm that was searched, FocusNet included.
-    """
-
-    value: Any
-    label: str
-    trials: pd.DataFrame
-    winner: pd.Series | None
-    clips: pd.DataFrame | None
-    problem: str | None
-    controls: pd.DataFrame
-    confirmation: Confirmation
-    winner_names: Mapping[str, str]
-    searches: Mapping[str, pd.DataFrame]
-
-    @property
-    def finished(self) -> int:
-        return int((self.trials["status"] == "finished").sum())
-
-    @property
-    def tried(self) -> int:
-        """Number of trials that the winner was picked from: stopped ones lost on select, too."""
-        return int(self.trials["status"].isin(["finished", "stopped"]).sum())
 
 
 @dataclass(frozen=True)
@@ -129,7 +91,7 @@ class Study:
             trials = trials.get(stratum, trials.get(str(stratum)))
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
-        return int(trials)
+        return int(trials[stratum] if isinstance(trials, dict) else trials)
 
     @property
     def control_arms(self) -> tuple[str, ...]:
@@ -192,7 +154,7 @@ class Study:
     @property
     def largest(self) -> Stratum | None:
         """The stratum with the most data, of those whose winner has predictions."""
-        ready = [stratum for stratum in self.winners if stratum.clips is not None]
+        ready = [stratum for stratum in self.winners if stratum.any_clips is not None]
         if all(isinstance(stratum.value, int | float) for stratum in ready):
             ready.sort(key=lambda stratum: stratum.value)
         return ready[-1] if ready else None
@@ -238,10 +200,13 @@ def read_study(folder: Path) -> Study:
             provenance=provenance,
             plan=read_plan(space, values, folder),
         )
+        chosen = {"select": table_winners(study.trials, space)}
+        if study.plan.cross_fit:
+            chosen[REPORT] = table_winners(study.trials, space, REPORT)
         strata: list[Stratum] = []
         locations: Locations | None = None
         for value in values:
-            strata.append(_read_stratum(study, value, locations))
+            strata.append(_read_stratum(study, value, chosen, locations))
             locations = strata[-1].confirmation.locations
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"
@@ -259,23 +224,33 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _read_stratum(study: Study, value: Any, locations: Locations | None) -> Stratum:
+def _read_stratum(
+    study: Study,
+    value: Any,
+    chosen: Mapping[str, Sequence[TableWinner]],
+    locations: Locations | None,
+) -> Stratum:
     every = study.of_stratum(value)
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
     searched = every[every["phase"] == SEARCH]
     trials = searched[searched["arm"] == FOCUSNET]
-    candidates = candidate_rows(trials, study.metric)
-    winner = None if candidates.empty else winning_row(candidates, study.metric)
+    choices = {
+        half: one for half, own in chosen.items() for one in own if is_same(one.stratum, value)
+    }
+    choice = choices.get("select")
+    winner = None if choice is None else row_of(choice)
     clips, problem = None, None
-    if winner is not None:
+    if choice is not None and winner is not None:
         try:
+            if choice.row is None:
+                raise PredictionsError("it was never trained in the search")
             clips = read_clips(study.folder, str(winner["trial"]))
         except PredictionsError as error:
             problem = str(error)
     confirmed = every[every["phase"] == "confirm"]
-    names = _winner_names(study, value, winner, confirmed)
+    names = winner_names(study.plan, value, choices)
     own, former = current_and_former(confirmed, names, study.tuned_arms[1:])
     plan = study.plan
     return Stratum(
@@ -296,28 +271,8 @@ def _read_stratum(study: Study, value: Any, locations: Locations | None) -> Stra
         ),
         winner_names=names,
         searches={arm: searched[searched["arm"] == arm] for arm in study.tuned_arms},
+        choice=choice,
     )
-
-
-def _winner_names(
-    study: Study, value: Any, winner: pd.Series | None, confirmed: pd.DataFrame
-) -> dict[str, str]:
-    """Names of a stratum's winners by the half they were chosen on: those that claims are about.
-
-    They are the winners that the last look judged. Before a look has been taken they are the
-    current ones: a new winner gets new seeds, so that its trials have the largest seeds.
-    """
-    for record in reversed(study.plan.records):
-        for one in record.get("strata", ()):
-            if one["stratum"] == value:
-                return dict(one["winners"])
-    names = {} if winner is None else {"select": str(winner["trial"])}
-    if not study.plan.cross_fit:
-        return names
-    focusnet = confirmed[confirmed["arm"] == FOCUSNET].sort_values("seed")
-    for _, trial in focusnet.iterrows():
-        names["select" if half_of(trial) == REPORT else REPORT] = str(trial["winner"])
-    return names
 
 
 def value_of(trial: pd.Series | None, name: str) -> float:

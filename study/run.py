@@ -24,6 +24,7 @@ from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.remote.ledger import open_ledger
 from study.space.file import find_space_file, read_space_file
+from study.space.recorded import as_begun
 from study.space.space import Space
 from study.space.validation import validate_space
 from study.tune.auto_settings import resolve_auto, with_recorded
@@ -57,12 +58,15 @@ def main(
         try:
             # 1. Read the space file, changed by --set.
             path = find_space_file(options.space)
-            space = validate_space(read_space_file(path, options.set), path.name)
+            content = read_space_file(path, options.set)
+            space = validate_space(content, path.name)
 
             # 2. Open the study's ledger: its records in a folder or at a remote address. A study
-            #    that resumes keeps the precision and the compilation that it began with.
+            #    that resumes keeps the precision, the compilation and the rules that it began with.
             ledger = _open_ledger(space, options.results)
             folder = ledger.folder
+            if ledger.exists():
+                space = validate_space(as_begun(content, ledger.space()), path.name)
             space = with_recorded(space, ledger)
 
             # 3. Show what would run, and stop there with --plan.

@@ -123,9 +123,9 @@ def draw_two_parameters(study: Study, one: Parameter, other: Parameter) -> Figur
             edgecolors="#555555",
             linewidths=0.6,
         )
-        if stratum.winner is not None:
-            won = trials["trial"] == stratum.winner["trial"]
-            axes.scatter(x[won], y[won], **{**_RING, "s": 190})
+        if stratum.winner is not None:  # which may be settings that no trial has had
+            won = [[float(stratum.winner[path])] for path in (one.path, other.path)]
+            axes.scatter(*won, **{**_RING, "s": 190})
         show_range(axes, one)
         show_range(axes, other, vertical=True)
         axes.set_title(stratum.label)

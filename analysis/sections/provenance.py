@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.read_study import Study
 from analysis.render.document import MISSING, Block, Bullets, Section, counted
+from analysis.tables.parameters import show
 
 SHOWN = 5  # skipped clips that are named
 GIB = 2**30
@@ -39,9 +40,15 @@ def _search(study: Study) -> str:
     scheduler = search.get("scheduler") or {}
     name = scheduler.get("name", "none") if isinstance(scheduler, Mapping) else str(scheduler)
     ranges = "; ".join(f"{path} {one}" for path, one in study.parameters.items())
-    each = f" for each {study.stratify}" if study.stratify else ""
+    numbers = [study.trials_asked(stratum.value) for stratum in study.strata]
+    trials = f"{numbers[0]} trials"
+    if len(set(numbers)) > 1:
+        each = (f"{n} for {show(s.value)}" for n, s in zip(numbers, study.strata, strict=True))
+        trials = f"trials by {study.stratify}: {', '.join(each)}"
+    elif study.stratify:
+        trials += f" for each {study.stratify}"
     return (
-        f"{search.get('algorithm', MISSING)}, {study.trials_asked} trials{each}, maximises "
+        f"{search.get('algorithm', MISSING)}, {trials}, maximises "
         f"{study.metric}, scheduler {name}; {ranges}"
     )
 

@@ -30,6 +30,7 @@ from analysis.tables.parameters import show
 from analysis.tables.predictions import scenes_of
 from focusnet.arms import FEW_WARM_CLASSES
 from focusnet.config import short_names
+from focusnet.winner import NEVER_TRAINED
 
 STAGE_METRIC = "{}/report/macro_accuracy"
 
@@ -80,8 +81,10 @@ def search_blocks(study: Study) -> list[Block]:
 
 
 def winner_warnings(study: Study) -> Iterable[str]:
-    """Warn of winners whose masks say too little, and of winners at the edge of a range."""
+    """Warn of winners that are luck, whose masks say too little, or at the edge of a range."""
     for stratum in study.winners:
+        if stratum.choice is not None and stratum.choice.doubt:
+            yield f"{stratum_prefix(study, stratum)}{stratum.choice.doubt}."
         yield from _mask_notes(study, stratum)
     yield from edge_notes(study, study.winners)
 
@@ -117,9 +120,17 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
         f"{name} {show(winner.get(path))}" for path, name in short_names(study.parameters).items()
     )
     before, after, gain = _accuracies(stratum, effect)
-    text = (
-        f"{stratum_prefix(study, stratum)}the best of {stratum.tried} on select ({settings}) has "
-    )
+    found = f"the best of {stratum.tried} on select"
+    estimate = math.nan if stratum.choice is None else stratum.choice.estimate
+    if stratum.is_estimated:
+        found = f"the setting estimated best, at {percent(estimate)} % on select"
+    if stratum.is_untried:
+        return (
+            f"{stratum_prefix(study, stratum)}{NEVER_TRAINED}: {settings}. All trials together "
+            f"estimate {percent(estimate)} % on select there; only its confirmation says "
+            "how good it is."
+        )
+    text = f"{stratum_prefix(study, stratum)}{found} ({settings}) has "
     if math.isnan(gain):
         return f"{text}no result on report."
     text += f"{percent(after)} % on report, its template {percent(before)} %: {points(gain)} points"
@@ -152,9 +163,12 @@ def _reservation(study: Study, effects: Sequence[Effect]) -> str:
         else "A claim needs fresh seeds, and controls with the same budget: FocusNet with placebo "
         "masks, label smoothing and self-distillation."
     )
+    picked = f"picked as the best of {most} on select"
+    if any(one.is_estimated for one in study.winners):
+        picked = "picked as the setting that all trials together estimate best on select"
     return (
         "This describes the trials that ran; it is not a claim about FocusNet. Each winner was "
-        f"picked as the best of {most} on select, and every trial was trained once ({trained}). "
+        f"{picked}, and every trial was trained once ({trained}). "
         f"The interval covers the choice of {which} only, not the noise between trainings. "
         f"Another loss may help as much. {claim}{chance}"
     )

@@ -10,6 +10,7 @@ from analysis.figures.search import (
     draw_warm_classes,
     finished_with,
 )
+from analysis.figures.surface import draw_surface
 from analysis.inference.importance import CHANCE, FEWEST_TRIALS, importances
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import MISSING, Block, Figure, Section, Table, number, points
@@ -84,7 +85,9 @@ def _importances(study: Study) -> Iterable[Block]:
 
 
 def _gain_figures(study: Study) -> list[Figure]:
-    """Scatter plots of the gain against each numeric parameter."""
+    """The fitted surface along each parameter; without one, scatter plots of the gain."""
+    if any(stratum.is_estimated for stratum in study.strata):
+        return _surface_figure(study)
     parameters = [one for one in study.parameters.values() if one.is_numeric]
     if not parameters or not any(len(finished_with(one, GAIN)) for one in study.strata):
         return []
@@ -96,6 +99,29 @@ def _gain_figures(study: Study) -> list[Figure]:
             "accuracy, not the highest gain; with one template per search the two agree.",
             "Scatter plots of the gain in points against each searched parameter.",
             draw_gains(study, parameters),
+        )
+    ]
+
+
+def _surface_figure(study: Study) -> list[Figure]:
+    """The estimates of a Gaussian process that chose the winners, along each parameter."""
+    searched = [one for one in study.parameters.values() if one.size > 1]
+    if not searched:
+        return []
+    others = trials = ""
+    if len(searched) > 1:
+        others = " along each parameter, while the others have the winner's values"
+        trials = ", whose other settings differ,"
+    return [
+        Figure(
+            "surface.png",
+            f"Estimated {study.metric} in %: what all trials of all searches together say{others} "
+            "(mean and one standard deviation of a Gaussian process), every finished trial"
+            f"{trials} and each winner, the setting estimated best. Where a curve stays within its "
+            "band, the parameter hardly matters or noise hides it. High trials are partly luck.",
+            "Curves with bands of the estimated accuracy along each searched parameter, with the "
+            "trials as points, for each search.",
+            draw_surface(study, searched),
         )
     ]
 

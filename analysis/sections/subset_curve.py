@@ -136,7 +136,7 @@ def is_tau22(study: Study) -> bool:
     too, including unreadable ones.
     """
     records = study.provenance.get("data") or []
-    clips = [one.clips for one in study.strata if one.clips is not None]
+    clips = [clips for one in study.strata if (clips := one.any_clips) is not None]
     if len(records) != 1 or not clips:
         return False
     record = records[0]

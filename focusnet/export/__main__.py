@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
     for one in chosen:
-        print(f"exported trial {one.id} of {one.results}")
+        print(f"exported trial {one.id} of {one.results}{'. ' * bool(one.chosen)}{one.chosen}")
     print(f"wrote {options.to}: {', '.join(sorted(path.name for path in options.to.iterdir()))}")
     return 0
 

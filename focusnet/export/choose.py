@@ -5,6 +5,7 @@ earlier version.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,7 +19,15 @@ from focusnet.errors import ConfigError, DataError
 from focusnet.store import WEIGHTS
 from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
-from focusnet.winner import candidate_rows, winning_row
+from focusnet.winner import (
+    BEST_OBSERVED,
+    NEVER_TRAINED,
+    TableWinner,
+    candidate_rows,
+    table_winners,
+)
+
+_FRESH = "with a fresh seed, in the study's confirmation."
 
 
 class ResultFile(TypedDict):
@@ -44,6 +53,7 @@ class ChosenTrial:
         tried: number of trials that it was chosen from; 0 if the user named it, or if it is a
             training with a fresh seed.
         confirm: rows of the trials that repeat it, and its controls, with fresh seeds.
+        chosen: how it was chosen, if it is more than the best of those tried; a sentence.
     """
 
     study: str
@@ -55,6 +65,7 @@ class ChosenTrial:
     metric: str
     tried: int
     confirm: pd.DataFrame
+    chosen: str = ""
 
     @property
     def weights(self) -> Path:
@@ -74,9 +85,10 @@ class ChosenTrial:
 def choose(results: Path, *, stratum: str | None = None, trial: str | None = None) -> ChosenTrial:
     """Choose the winner of a study's stratum, or the trial named ``trial``.
 
-    The winner is the finished trial of the search with the highest value of the study's metric.
-    ``stratum`` is a value of the parameter that the study is stratified by, such as ``"25"``; a
-    study with a single stratum does not need it.
+    The winner is the one that the study names, by the rule of its setting ``search.winner``. If the
+    search has not trained it, or has not kept that trial's weights, its first training with a fresh
+    seed that has weights stands for it. ``stratum`` is a value of the parameter that the study is
+    stratified by, such as ``"25"``; a study with a single stratum does not need it.
 
     Raises:
         ConfigError: there is no such study, stratum or trial.
@@ -86,7 +98,7 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         space = yaml.safe_load((results / "space.yaml").read_text(encoding="utf-8"))
         table = pd.read_parquet(results / "trials.parquet")
         name, search = str(space["name"]), space["search"]
-        metric, stratify = str(search["metric"]), search.get("stratify")
+        metric = str(search["metric"])
     except FileNotFoundError as error:
         missing = Path(error.filename or results).name
         raise ConfigError(
@@ -95,11 +107,18 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise DataError(f"{results}: the study's files cannot be read: {error}") from None
     finished = table[table["status"] == "finished"]
-    row, tried = _row(results, finished, metric, stratify, stratum, trial)
+    if trial is not None:
+        row, tried, chosen = _named(results, finished, trial), 0, ""
+        followed: str | None = trial
+    else:
+        winner = _winner(results, table, space, stratum)
+        row, followed = _row(results, winner), winner.name
+        tried = winner.finished if winner.rule == BEST_OBSERVED else 0
+        chosen = _how(winner, row, metric)
     settings, result = _trial(results, str(row["trial"]))
     # Studies of the first versions have neither column.
     missing_column = pd.Series(dtype=str, index=table.index)
-    repeats = table.get("winner", missing_column) == row["trial"]
+    repeats = table.get("winner", missing_column) == followed
     repeats &= table.get("phase", missing_column) == "confirm"
     return ChosenTrial(
         study=name,
@@ -111,6 +130,7 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         metric=metric,
         tried=tried,
         confirm=table[repeats & (table["status"] == "finished")],
+        chosen=chosen,
     )
 
 
@@ -129,7 +149,8 @@ def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[Chose
     for _, row in rows.iterrows():
         name = str(row["trial"])
         settings, result = _trial(results, name)
-        chosen.append(replace(winner, id=name, row=row, trial=settings, result=result, tried=0))
+        member = replace(winner, id=name, row=row, trial=settings, result=result)
+        chosen.append(replace(member, tried=0, chosen=""))
     return chosen
 
 
@@ -150,42 +171,76 @@ def _trial(results: Path, name: str) -> tuple[TrialConfig, ResultFile]:
         raise DataError(f"{folder}: cannot be read: {error}") from None
 
 
-def _row(
-    results: Path,
-    finished: pd.DataFrame,
-    metric: str,
-    stratify: str | None,
-    stratum: str | None,
-    trial: str | None,
-) -> tuple[pd.Series, int]:
-    """The trial's row, and the number of trials that it was chosen from."""
-    if trial is not None:
-        named = finished[finished["trial"] == trial]
-        if named.empty:
-            raise ConfigError(f"--trial: {results} has no finished trial '{trial}'")
-        return named.iloc[0], 0
-    candidates = candidate_rows(finished, metric)
-    if candidates.empty:
+def _named(results: Path, finished: pd.DataFrame, trial: str) -> pd.Series:
+    """The row of the trial that the user has named."""
+    named = finished[finished["trial"] == trial]
+    if named.empty:
+        raise ConfigError(f"--trial: {results} has no finished trial '{trial}'")
+    return named.iloc[0]
+
+
+def _winner(
+    results: Path, table: pd.DataFrame, space: Mapping[str, Any], stratum: str | None
+) -> TableWinner:
+    """The winner of a stratum, which need not be named if there is one only."""
+    metric, stratify = str(space["search"]["metric"]), space["search"].get("stratify")
+    if candidate_rows(table, metric).empty:
         raise ConfigError(f"{results}: no trial of its search is finished yet")
-    if stratify is not None:
-        if stratify not in candidates:
-            raise DataError(f"{results / 'trials.parquet'}: has no column {stratify}")
-        values = candidates[stratify].map(_text)
-        strata = sorted(values.unique(), key=lambda value: (len(value), value))
-        if stratum is None and len(strata) > 1:
+    if stratify is not None and stratify not in table:
+        raise DataError(f"{results / 'trials.parquet'}: has no column {stratify}")
+    try:
+        winners = {_text(one.stratum): one for one in table_winners(table, space)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{results}: the study's files cannot be read: {error!r}") from None
+    if stratify is None:
+        if stratum is not None:
             raise ConfigError(
-                f"{results}: has a winner for each {stratify}; choose one with --subset: "
-                f"{', '.join(strata)}"
+                f"{results}: has one search for all; leave the choice of a stratum out"
             )
-        wanted = strata[0] if stratum is None else stratum
-        if wanted not in strata:
-            raise ConfigError(
-                f"{results}: {stratify} must be one of {', '.join(strata)}, received '{wanted}'"
-            )
-        candidates = candidates[values == wanted]
-    elif stratum is not None:
-        raise ConfigError(f"{results}: has one search for all; leave the choice of a stratum out")
-    return winning_row(candidates, metric), len(candidates)
+        return next(iter(winners.values()))
+    strata = sorted(winners, key=lambda value: (len(value), value))
+    if stratum is None and len(strata) > 1:
+        raise ConfigError(
+            f"{results}: has a winner for each {stratify}; choose one with --subset: "
+            f"{', '.join(strata)}"
+        )
+    wanted = strata[0] if stratum is None else stratum
+    if wanted not in strata:
+        raise ConfigError(
+            f"{results}: {stratify} must be one of {', '.join(strata)}, received '{wanted}'"
+        )
+    return winners[wanted]
+
+
+def _row(results: Path, winner: TableWinner) -> pd.Series:
+    """The winner's trial of the search, or its first training with a fresh seed, with weights."""
+    rows = [] if winner.row is None else [winner.row]
+    if winner.rule != BEST_OBSERVED:
+        rows += [row for _, row in winner.repeats.iterrows()]
+    for row in rows:
+        if (results / "trials" / str(row["trial"]) / WEIGHTS).is_file():
+            return row
+    if rows:
+        return rows[0]  # of which _trial says that it has no weights
+    raise ConfigError(
+        f"{results}: the winner is a {NEVER_TRAINED}, and no training with a fresh seed "
+        "(confirm.seeds) has finished yet; export another trial by --trial ID"
+    )
+
+
+def _how(winner: TableWinner, row: pd.Series, metric: str) -> str:
+    """How a winner by ``posterior_mean`` was chosen, and which training stands for it."""
+    if winner.rule == BEST_OBSERVED:
+        return ""
+    text = (
+        "Its settings are those that a Gaussian process, fitted to the trials of all searches of "
+        f"the study, estimates best ({100 * winner.estimate:.1f} % by `{metric}`)."
+    )
+    if winner.row is not None and row["trial"] == winner.row["trial"]:
+        return text
+    if winner.row is None:
+        return f"{text} The search has never trained them: this is their first training {_FRESH}"
+    return f"{text} This is their first training {_FRESH}"
 
 
 def _text(value: Any) -> str:

@@ -29,6 +29,7 @@ def model_card(chosen: ChosenTrial, clip_seconds: float) -> str:
         f"PaSST (`{trial.model.size}`) for acoustic scene classification, trained in the second "
         f"stage of the FocusNet study, arm `{trial.arm}`. The network of the first stage, its "
         "template, is what the study compares it with.",
+        *([chosen.chosen] if chosen.chosen else []),
         _usage(features.sample_rate),
         "## Data",
         f"{trial.data.subset} % of the training clips of {data}: {clips['train']:,} clips of "

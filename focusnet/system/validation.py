@@ -32,7 +32,8 @@ def validate(
 
 def describe(settings: type[BaseModel], problem: dict[str, Any], prefix: str = "") -> str:
     """One of pydantic's ``problem``s as path, rule and value received."""
-    location = [str(part) for part in problem["loc"]]
+    # pydantic names the kind of a value that may be of several kinds by a tag in parentheses.
+    location = [part for part in map(str, problem["loc"]) if not part.startswith("(")]
     path = ".".join([prefix, *location] if prefix else location) or "(top level)"
     if problem["type"] == "extra_forbidden":
         known = _field_names(settings, location[:-1])

@@ -9,9 +9,10 @@ from typing import Any
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.system.units import rough_time
+from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import Trial
 from study.search.tune_types import Report
-from study.search.winners import winners
+from study.search.winners import Winner
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Progress:
             so that its training time does not count for the next ones.
         searches: for each stratum, the number of trials of its search.
         seeds: the seeds of all trials; in each stratum a template is trained for each of them.
-        metric: what the search maximises.
+        winners: gives the winner of each stratum whose search is decided, given the ended trials.
         clock: gives seconds.
     """
 
@@ -54,7 +55,7 @@ class Progress:
         templates_shared: bool = False,
         searches: Mapping[Any, int] | None = None,
         seeds: Collection[int] = (),
-        metric: str = "focus/select/macro_accuracy",
+        winners: Callable[[Collection[Trial]], Mapping[Any, Winner]] = lambda trials: {},
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._label = label
@@ -65,7 +66,8 @@ class Progress:
         self._clock = clock
         self._templates_shared = templates_shared
         self._searches = dict(searches or {})
-        self._metric = metric
+        self._winners = winners
+        self._named = set(winners(self._ended))  # strata whose winner the log has named
         self._templates_left = {(s, seed) for s in self._to_come for seed in seeds}
         self._templates_left -= {(trial.stratum, trial.seed) for trial in ended}
         self._template_seconds: dict[Any, list[float]] = {}
@@ -119,7 +121,7 @@ class Progress:
             where = f"trials/{trial.id}/error.txt and trial.log"
             self._log("FAILED", f"{trial.id}: {trial.error} (see {where})", logging.WARNING)
         self._log("study", self.summary())
-        self._log_winner(trial)
+        self._log_winners(trial)
 
     def _record_times(self, trial: Trial, seconds: float) -> None:
         typical = seconds
@@ -129,17 +131,29 @@ class Progress:
         self._template_seconds.setdefault(trial.stratum, []).append(template)
         self._durations.setdefault(trial.stratum, []).append(typical)
 
-    def _log_winner(self, last: Trial) -> None:
-        """Name the winner of the stratum of ``last``, if that ended the stratum's search."""
+    def _log_winners(self, last: Trial) -> None:
+        """Name the winners that are known since ``last`` ended the search of its stratum."""
         own = [one for one in self._ended if one.searched and one.stratum == last.stratum]
         if not last.searched or len(own) != self._searches.get(last.stratum):
             return
-        best = winners(own, self._metric).get(last.stratum)
-        where = " ".join(filter(None, ["search of", self._label(last.stratum)]))
-        if best is None:
+        if not any(one.status == "finished" for one in own):
+            where = self._search_of(last.stratum)
             self._log("winner", f"{where}: none, because no trial finished; nothing follows it")
-        elif self._to_come.get(last.stratum):
-            self._log("winner", f"{where}: {best.id}; its controls and confirmation follow")
+        for stratum, winner in self._winners(self._ended).items():
+            if stratum not in self._named:
+                self._log_winner(stratum, winner)
+            self._named.add(stratum)
+
+    def _log_winner(self, stratum: Any, winner: Winner) -> None:
+        where, follow = self._search_of(stratum), self._to_come.get(stratum)
+        if follow or winner.rule == POSTERIOR_MEAN:
+            rest = "; its controls and confirmation follow" if follow else ""
+            self._log("winner", f"{where}: {winner.described}{rest}")
+        if winner.doubt:
+            self._log("winner", f"{where}: {winner.doubt}", logging.WARNING)
+
+    def _search_of(self, stratum: Any) -> str:
+        return " ".join(filter(None, ["search of", self._label(stratum)]))
 
     def heartbeat(self) -> None:
         """Show that the study lives, if nothing else was logged for a while."""

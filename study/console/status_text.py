@@ -11,12 +11,13 @@ from pathlib import Path
 
 from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
+from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Phase, Trial
 from study.outputs.provenance import FILE as PROVENANCE
-from study.search.winners import winners
+from study.search.winners import best_trials, winners
+from study.space.recorded import validate_recorded
 from study.space.space import Space
-from study.space.validation import validate_space
 
 # In the order in which a person looks for them. 'left': started by an earlier driver, not ended.
 _COUNTED = ("finished", "stopped", "failed", "running", "left", "pending")
@@ -33,7 +34,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     if not ledger.exists():
         state = "is preparing its data" if alive else "ended before the study began"
         return f"Study {folder.name}: {driver or 'its process'} {state}; no trial yet"
-    space = validate_space(ledger.space(), str(ledger.space_path))
+    space = validate_recorded(ledger.space(), str(ledger.space_path))
     since = driver.since if driver and alive else None
     trials = ledger.trials()
     in_state: dict[str, list[Trial]] = {}
@@ -95,7 +96,7 @@ def _phases(space: Space, trials: list[Trial]) -> str:
     """How many trials have ended of the search and of what follows it."""
     arms, strata = len(space.control_arms), len(space.strata)
     planned: dict[Phase, int] = {
-        "search": strata * space.trials_per_stratum,
+        "search": space.trials_searched,
         "controls": strata * arms * len(space.control_seeds),
         "confirm": strata * (1 + arms) * len(space.confirm_seeds),
     }
@@ -172,12 +173,12 @@ def _waiting(path: Path) -> str:
 
 def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
     metric = space.search.metric
-    best = winners(trials, metric)
+    best, decided = best_trials(trials, metric), winners(space, trials)
     for stratum in space.strata:
         own = [trial for trial in trials if trial.searched and trial.stratum == stratum]
         finished = sum(trial.status == "finished" for trial in own)
         label = space.label(stratum) or "all"
-        text = f"  {label}: {finished} of {space.trials_per_stratum} finished"
+        text = f"  {label}: {finished} of {space.trials_of(stratum)} finished"
         if stratum in best:
             trial = best[stratum]
             text += f", best {100 * trial.metrics[metric]:.1f} %"
@@ -186,6 +187,11 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
                 text += f" (gain {100 * gain:+.1f})"
             text += f", {trial.id}"
         yield text
+        winner = decided.get(stratum)
+        if winner is not None and winner.rule == POSTERIOR_MEAN:
+            yield f"    winner: {winner.described}, estimated {100 * winner.estimate:.1f} %"
+        if winner is not None and winner.doubt:
+            yield f"    {winner.doubt}"
 
 
 def _ago(moment: str | None, now: datetime) -> str:

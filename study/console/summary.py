@@ -10,11 +10,12 @@ from rich.table import Table
 
 from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
 from focusnet.config import short_names
+from focusnet.winner import POSTERIOR_MEAN
 from study.console.command import Command
 from study.ledger.ledger import ARM, Trial
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
-from study.search.winners import winners
+from study.search.winners import best_trials, winners
 from study.space.space import Space
 
 
@@ -30,6 +31,7 @@ def print_summary(
     ``folder`` is the study's; ``command`` tells from where it is seen.
     """
     stream = stream or sys.stdout
+    trials = list(trials)
     finished = [trial for trial in trials if trial.status == "finished"]
     searched = [trial for trial in finished if trial.searched]
     console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
@@ -37,11 +39,14 @@ def print_summary(
     best = _best(space, searched)
     if best is not None:
         console.print(best)
+        estimated = _estimated(space, trials)
+        if estimated is not None:
+            console.print(estimated)
         console.print(
             "Accuracies on the half of the test split that the search sees: the best of many "
             "trials always\nlooks better there than it is. The report judges on the other half."
         )
-    confirmed = _confirmed(space, finished)
+    confirmed = _confirmed(space, trials)
     if confirmed is not None:
         console.print(confirmed)
         console.print(
@@ -61,7 +66,7 @@ def print_summary(
 def _best(space: Space, searched: list[Trial]) -> Table | None:
     """The best trial of each stratum; None if no trial of the search has finished."""
     metric = space.search.metric
-    by_stratum = winners(searched, metric)
+    by_stratum = best_trials(searched, metric)
     if not by_stratum:
         return None
     names = short_names(space.searched)
@@ -83,12 +88,33 @@ def _best(space: Space, searched: list[Trial]) -> Table | None:
     return table
 
 
-def _confirmed(space: Space, finished: list[Trial]) -> Table | None:
+def _estimated(space: Space, trials: list[Trial]) -> Table | None:
+    """The settings that all trials together estimate best; None if the best trials win."""
+    won = [one for one in winners(space, trials).values() if one.rule == POSTERIOR_MEAN]
+    if not won:
+        return None
+    names = short_names(space.searched)
+    table = Table(title="Winners: the settings estimated best", title_justify="left")
+    if space.search.stratify is not None:
+        table.add_column(space.search.stratify, justify="right")
+    for name in (*names.values(), "estimate %"):
+        table.add_column(name, justify="right")
+    table.add_column("trained in the search")
+    for one in won:
+        cells = [] if space.search.stratify is None else [str(one.stratum)]
+        cells += [_cell(one.parameters[path]) for path in names]
+        cells += [_percent(one.estimate), "never" if one.trial is None else "yes"]
+        table.add_row(*cells)
+    return table
+
+
+def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
     """Mean accuracies of the winners and their controls with fresh seeds; None without any."""
-    belongs = winner_of(space, finished)
-    confirmed = [one for one in finished if one.phase == "confirm" and one.id in belongs]
+    belongs = winner_of(space, trials)
+    confirmed = [one for one in trials if one.phase == "confirm" and one.id in belongs]
+    confirmed = [one for one in confirmed if one.status == "finished"]
     by_stratum = {s: [one for one in confirmed if one.stratum == s] for s in space.strata}
-    by_stratum = {s: trials for s, trials in by_stratum.items() if trials}
+    by_stratum = {s: own for s, own in by_stratum.items() if own}
     if not by_stratum:
         return None
     table = Table(title="Confirmation: macro accuracy on report, %", title_justify="left")

@@ -14,6 +14,11 @@ from study.plan.duration import describe_duration
 from study.space.objectives import direction
 from study.space.space import Space
 
+_WINNER = {
+    "posterior_mean": "winners by a model of all trials of all strata (posterior_mean)",
+    "best_observed": "winners by the best trial of their stratum (best_observed)",
+}
+
 
 def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
     """Strata, trials, templates, parameters, stages, resources, data, results and disk.
@@ -44,19 +49,26 @@ def describe_plan(space: Space, results: Path, *, measure: bool = False) -> str:
 def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
     search = space.search
     if search.stratify is None:
-        first = f"{search.algorithm}, a single search, {space.trials_per_stratum} trials"
+        first = f"{search.algorithm}, a single search, {space.trials_searched} trials"
     else:
         yield "strata", [f"{search.stratify} = {', '.join(map(str, space.strata))}"]
-        first = f"{search.algorithm}, {space.trials_per_stratum} trials per stratum"
+        numbers = [space.trials_of(stratum) for stratum in space.strata]
+        if len(set(numbers)) == 1:
+            first = f"{search.algorithm}, {numbers[0]} trials per stratum"
+        else:
+            each = ", ".join(map(str, numbers))
+            first = f"{search.algorithm}, {sum(numbers)} trials: {each} in these strata"
     lines = [first]
     if search.algorithm == "grid":
         points = math.prod(int(domain.size()) for domain in space.searched.values())
-        if points > space.trials_per_stratum:
-            lines.append(f"the first {space.trials_per_stratum} of {points} grid points")
+        most = max(space.trials_of(stratum) for stratum in space.strata)
+        if points > most:
+            lines.append(f"the first {most} of {points} grid points")
     lines.append(f"maximises {search.metric}, seed {search.seed}")
     if search.second_metric is not None:
         verb = f"{direction(search.second_metric)[:-3]}ises"  # Optuna has American spelling
         lines.append(f"and {verb} {search.second_metric}; the first metric decides the winner")
+    lines.append(_WINNER[search.winner or "best_observed"])
     yield "search", lines
     scheduler = search.scheduler
     if scheduler.name == "none":

@@ -15,8 +15,10 @@ from focusnet.config import ModelConfig, TrialConfig, cache_folder
 from focusnet.errors import ConfigError
 from focusnet.network_sizes import PATCH, SIZES
 from focusnet.system.units import size_text
+from focusnet.winner import BEST_OBSERVED
 from study.ledger.ledger import Ledger, Trial
 from study.plan.data_size import decoded_bytes, largest_data
+from study.search.winners import rule_of
 from study.space.space import Space
 
 # In a Parquet file of logits, a row's names of clip, device and location.
@@ -58,7 +60,9 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
     # Weights of the winners, and of trials that have just finished and are not winners.
     weights = _weights(space)
     members = len(space.confirm_seeds) * len(space.strata) if space.confirmed_weights else 0
-    kept = len(space.strata) + slots + members
+    # By posterior_mean a stratum keeps its best trial, and a training of a winner that is another.
+    of_winners = 1 if rule_of(space) == BEST_OBSERVED else 2
+    kept = of_winners * len(space.strata) + slots + members
     checkpoint = _COPIES * _checkpoint(base) * weights if _saves(space) else 0
     data = largest_data(space)
     row = 4 * data.scenes + _BYTES_OF_NAMES

@@ -39,10 +39,10 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
     Trials that are stopped early count in full.
     """
     shared = own = Work(0, 0)
-    trials = space.trials_per_stratum + space.follow_ups_per_stratum
-    templates = space.templates_at_most() / len(space.strata)
     folds = space.folds_at_most() / space.templates_at_most()
     for stratum in space.strata:
+        trials = space.trials_of(stratum) + space.follow_ups_per_stratum
+        templates = space.templates_of(stratum)
         template, fold, focus = _stages(space, data, stratum)
         template += fold * folds
         shared += template * templates + focus * trials

@@ -1,15 +1,17 @@
 """Checks that a study may begin in a results folder, or that --resume continues the same study."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from focusnet.errors import ConfigError
 from study.ledger.ledger import ENDED, Ledger
-from study.search.follow_up import ended_searches
+from study.search.winners import ended_searches
+from study.space.per_stratum import number_of
+from study.space.recorded import validate_recorded
 from study.space.space import Space
-from study.space.validation import validate_space
 
 # Settings that --resume may change, because they do not affect finished trials: resources, how
 # often to evaluate and checkpoint, retries. Controls and confirmation only add trials.
@@ -70,10 +72,9 @@ def check_search_ended(ledger: Ledger, space: Space, how_to_resume: str) -> None
     open_strata = [s for s in space.strata if s not in ended_searches(space, trials)]
     if open_strata:
         ended = sum(trial.status in ENDED for trial in trials)
-        total = len(space.strata) * space.trials_per_stratum
         problems.append(
-            f"--confirm: the search in {ledger.folder} has not ended ({ended} of {total} trials "
-            f"have). To resume it: {how_to_resume}"
+            f"--confirm: the search in {ledger.folder} has not ended ({ended} of "
+            f"{space.trials_searched} trials have). To resume it: {how_to_resume}"
         )
     if problems:
         raise ConfigError(problems)
@@ -84,8 +85,8 @@ def describe_state(ledger: Ledger, space: Space) -> str:
     begun = ledger.space()
     trials = ledger.trials()
     count = Counter(trial.status for trial in trials)
-    searched = int(begun["search"]["trials"] or space.trials_per_stratum)
-    total = (searched + space.follow_ups_per_stratum) * len(space.strata)
+    searched = sum(_trials_asked(begun).values())
+    total = searched + space.follow_ups_per_stratum * len(space.strata)
     text = f"{count['finished']} of {total} trials finished"
     for status in ("stopped", "failed"):
         if count[status]:
@@ -96,24 +97,42 @@ def describe_state(ledger: Ledger, space: Space) -> str:
 def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Differences between two resolved spaces that --resume must refuse, one message each."""
     before, after = _flat(begun), _flat(now)
-    problems = []
+    problems = [*_shrunk(begun, now)]
     for path in [*before, *(path for path in after if path not in before)]:
         old, new = before.get(path, "nothing"), after.get(path, "nothing")
-        if path.startswith(_MAY_CHANGE) or old == new:
-            continue
-        if path == _MAY_GROW:
-            if new is None or (isinstance(old, int) and new < old):
-                problems.append(f"  {path}: was {old}, now {new} (it can only grow)")
+        if path.startswith((*_MAY_CHANGE, _MAY_GROW)) or old == new:
             continue
         problems.append(f"  {path}: was {old!r}, now {new!r}")
     return problems
+
+
+def _shrunk(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Strata whose search would have fewer trials than it was begun with."""
+    before, after = begun["search"]["trials"], now["search"]["trials"]
+    fewer = {s: n for s, n in _trials_asked(begun).items() if _trials_asked(now).get(s, n) < n}
+    if fewer and not isinstance(before, Mapping) and not isinstance(after, Mapping):
+        yield f"  {_MAY_GROW}: was {before}, now {after} (it can only grow)"
+        return
+    for stratum, count in fewer.items():
+        path = f"{_MAY_GROW}.{stratum}"
+        yield f"  {path}: was {count}, now {_trials_asked(now)[stratum]} (it can only grow)"
+
+
+def _trials_asked(content: Mapping[str, Any]) -> dict[Any, int]:
+    """Trials of each stratum's search in a space as ``space.yaml`` records it."""
+    search, domains = content["search"], dict(content["space"])
+    stratify, trials = search["stratify"], search["trials"]
+    strata = (None,) if stratify is None else domains.pop(stratify)["choice"]
+    if trials is None:  # a grid: every point
+        trials = math.prod(len(domain["choice"]) for domain in domains.values())
+    return {stratum: number_of(trials, stratum) for stratum in strata}
 
 
 def _begun(ledger: Ledger) -> Mapping[str, Any]:
     """The space that the study was begun with; settings added to the code since have defaults."""
     recorded = ledger.space()
     try:
-        return validate_space(recorded, str(ledger.space_path)).content()
+        return validate_recorded(recorded, str(ledger.space_path)).content()
     except ConfigError:  # by a version with other settings: compare it as it is
         return recorded
 

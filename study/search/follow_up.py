@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from focusnet.arms import uses
-from study.ledger.ledger import ARM, ENDED, Phase, Trial
+from study.ledger.ledger import ARM, Phase, Trial
 from study.ledger.trial_id import trial_id
-from study.search.winners import winners
+from study.search.winners import Winner, winners
 from study.space.space import Space
 
 
-def follow_ups(space: Space, winner: Trial) -> list[Trial]:
+def follow_ups(space: Space, winner: Winner) -> list[Trial]:
     """Controls and confirmation of a stratum's ``winner``, in the order in which they should run.
 
     Each arm has those of the winner's parameters that it uses. Trials with the seed of the search
@@ -33,7 +33,7 @@ def follow_ups(space: Space, winner: Trial) -> list[Trial]:
                 id=trial_id(arm, parameters, seed, show_seed=True),
                 arm=arm,
                 stratum=winner.stratum,
-                index=space.trials_per_stratum + len(found),
+                index=space.trials_of(winner.stratum) + len(found),
                 seed=seed,
                 parameters=parameters,
                 phase=phase,
@@ -49,21 +49,9 @@ def follow_ups(space: Space, winner: Trial) -> list[Trial]:
     return found
 
 
-def ended_searches(space: Space, trials: Iterable[Trial]) -> set[Any]:
-    """The strata in which all trials of the search have ended."""
-    left = dict.fromkeys(space.strata, space.trials_per_stratum)
-    for trial in trials:
-        if trial.searched and trial.status in ENDED and trial.stratum in left:
-            left[trial.stratum] -= 1
-    return {stratum for stratum, count in left.items() if count <= 0}
-
-
 def all_follow_ups(space: Space, trials: Iterable[Trial]) -> dict[Any, list[Trial]]:
     """Controls and confirmation of each stratum whose search has ended and has a winner."""
-    trials = list(trials)
-    ended = ended_searches(space, trials)
-    best = winners(trials, space.search.metric)
-    return {s: follow_ups(space, best[s]) for s in space.strata if s in ended and s in best}
+    return {s: follow_ups(space, winner) for s, winner in winners(space, trials).items()}
 
 
 def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:
@@ -72,8 +60,8 @@ def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:
         return set()
     return {
         trial.id
-        for winner in winners(trials, space.search.metric).values()
-        for trial in follow_ups(space, winner)
+        for due in all_follow_ups(space, trials).values()
+        for trial in due
         if trial.phase == "confirm" and trial.arm == ARM
     }
 
@@ -81,11 +69,11 @@ def ensemble_members(space: Space, trials: Iterable[Trial]) -> set[str]:
 def winner_of(space: Space, trials: Iterable[Trial]) -> Mapping[str, str]:
     """The name of the current winner, for each of its controls and confirmation trials.
 
-    Trials that follow a former winner stay in the ledger and are not included.
+    Trials that follow a former winner stay in the ledger and are not included; nor is any while the
+    search of its stratum goes on.
     """
-    trials = list(trials)
     return {
-        follow_up.id: winner.id
-        for winner in winners(trials, space.search.metric).values()
+        follow_up.id: winner.name
+        for winner in winners(space, trials).values()
         for follow_up in follow_ups(space, winner)
     }

@@ -9,9 +9,10 @@ from ray.tune.search import Searcher
 from study.ledger.ledger import ARM, Ledger, Trial
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
-from study.search.follow_up import all_follow_ups, ended_searches
+from study.search.follow_up import all_follow_ups
 from study.search.no_snapshot import NoSnapshot
 from study.search.past_trial import past_trial
+from study.search.winners import ended_searches
 from study.space.space import Space
 
 
@@ -64,7 +65,7 @@ class LedgerSearch(NoSnapshot, Searcher):
                 after = sum(trial.id not in names for trial in due.get(stratum, ()))
             else:
                 after = space.follow_ups_per_stratum
-            count[stratum] += max(0, space.trials_per_stratum - len(trials)) + after
+            count[stratum] += max(0, space.trials_of(stratum) - len(trials)) + after
         return count
 
     def suggest(self, trial_id: str) -> Any:
@@ -98,7 +99,7 @@ class LedgerSearch(NoSnapshot, Searcher):
     def _new_configuration(self, known: list[Trial]) -> Trial | None:
         space = self._space
         begun = self._by_stratum(known)
-        open_strata = [s for s in begun if len(begun[s]) < space.trials_per_stratum]
+        open_strata = [s for s in begun if len(begun[s]) < space.trials_of(s)]
         if not open_strata:
             return None
         # A trial whose template is still being trained by another one would wait and hold its GPU,

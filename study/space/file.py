@@ -71,6 +71,8 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
             here = ".".join(section[: depth + 1])
             raise ConfigError(f"--set {key}: {here} holds {step!r}, which is not a section")
         inside = step
+    # Strata are numbers in YAML: search.trials.25 names the key 25.
+    name = next((key for key in inside if not isinstance(key, str) and str(key) == name), name)
     if section == ["space"] and value is None:
         inside.pop(name, None)  # null removes a parameter from the search
     else:

@@ -102,13 +102,15 @@ def _table(settings: type[BaseModel], leave_out: tuple[str, ...] = ()) -> str:
 
 def _rule(schema: dict[str, Any]) -> str:
     """What a JSON schema accepts, in words."""
-    if "anyOf" in schema:
-        return " or ".join(_rule(one) for one in schema["anyOf"])
+    if kinds := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(_rule(one) for one in kinds)
     if "enum" in schema:
         return ", ".join(f"`{_yaml(value)}`" for value in schema["enum"])
     if "const" in schema:
         return f"`{_yaml(schema['const'])}`"
     kind = schema.get("type", "")
+    if kind == "object":
+        return f"mapping of strata to {_rule(schema['additionalProperties'])}"
     if kind == "array":
         return f"list of {_rule(schema['items']).replace('number', 'numbers', 1)}"
     words = {

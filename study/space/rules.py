@@ -6,6 +6,7 @@ from typing import Any
 
 from focusnet.system.validation import nearest
 from study.space.domains import Choice, Domain, Range
+from study.space.per_stratum import stratum_problems
 from study.space.settings import SpaceSettings
 from study.space.space import Space
 
@@ -43,6 +44,18 @@ def _algorithm_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) 
                 yield f"space.{path}: a grid needs {{choice: [...]}}, received {domain.content()}"
     elif settings.search.trials is None:
         yield "search.trials: must be given, the number of trials per stratum"
+    yield from _by_stratum_problems("search.trials", settings.search.trials, settings, domains)
+
+
+def _by_stratum_problems(
+    path: str, setting: Any, settings: SpaceSettings, domains: Mapping[str, Domain]
+) -> Iterator[str]:
+    """Rules on the strata that a setting names, where the strata themselves are valid."""
+    stratify = settings.search.stratify
+    if stratify is None:
+        yield from stratum_problems(path, setting, None)
+    elif isinstance(domain := domains.get(stratify), Choice):
+        yield from stratum_problems(path, setting, domain.values)
 
 
 def _confirm_problems(settings: SpaceSettings) -> Iterator[str]:
@@ -87,10 +100,11 @@ def _stated(trial: Mapping[str, Any], section: str, name: str) -> Any:
 def budget_problems(space: Space) -> Iterator[str]:
     """Rules on the number of trials and epochs, which follow from a valid space."""
     points = math.prod(domain.size() for domain in space.searched.values())
-    if space.trials_per_stratum > points:
+    most = max(space.trials_of(stratum) for stratum in space.strata)
+    if most > points:
         yield (
             f"search.trials: the space has {int(points)} distinct configurations per stratum, "
-            f"received {space.trials_per_stratum}"
+            f"received {most}"
         )
     scheduler = space.search.scheduler
     if scheduler.name != "asha":

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from focusnet.config import Count, NonNegative, NonNegativeInt, Positive, Seed, Settings
 from study.space.objectives import METRICS, Metric, SecondMetric
+from study.space.per_stratum import CountByStratum
 
+FIXED = ("random", "grid")  # algorithms whose configurations no result decides
 Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
 
 
@@ -52,8 +54,11 @@ class SearchSettings(Settings):
 
     algorithm: Literal["tpe", "random", "grid"] = "tpe"
     """Search algorithm; `tpe` is Optuna's multivariate TPE."""
-    trials: Count | None = None
+    trials: CountByStratum | None = None
     """Trials per stratum; `null` (for `grid` only): one for each grid point."""
+    winner: Literal["posterior_mean", "best_observed"] | None = None
+    """How a stratum's winner is chosen: by a model of all trials of all strata, or by the best
+    trial; `null`: `posterior_mean`, but `best_observed` with `tpe` or a scheduler."""
     stratify: str | None = None
     """Searched parameter whose values (strata) get a search each; `null`: a single search."""
     metric: Metric = METRICS[0]
@@ -87,6 +92,16 @@ class SearchSettings(Settings):
                 f"the second, received {self.scheduler.name}: use scheduler: none"
             )
         return self
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether no result decides which configurations are tried, and for how long."""
+        return self.algorithm in FIXED and self.scheduler.name == "none"
+
+    def resolved(self) -> "SearchSettings":
+        """These settings with the default of ``winner`` filled in."""
+        default = "posterior_mean" if self.is_fixed else "best_observed"
+        return self.model_copy(update={"winner": self.winner or default})
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from focusnet.config import TrialConfig
 from study.space.domains import Choice, Domain
+from study.space.per_stratum import number_of
 from study.space.settings import ResourceSettings, SearchSettings
 
 
@@ -53,11 +54,16 @@ class Space:
         """Those of ``searched`` that a template depends on."""
         return {p: d for p, d in self.searched.items() if not p.startswith("focus.")}
 
+    def trials_of(self, stratum: Any) -> int:
+        """Trials of the search of ``stratum``."""
+        if self.search.trials is not None:
+            return number_of(self.search.trials, stratum)
+        return int(math.prod(domain.size() for domain in self.searched.values()))
+
     @property
-    def trials_per_stratum(self) -> int:
-        """Trials of a stratum's search."""
-        points = math.prod(domain.size() for domain in self.searched.values())
-        return self.search.trials if self.search.trials is not None else int(points)
+    def trials_searched(self) -> int:
+        """Trials of the searches of all strata."""
+        return sum(self.trials_of(stratum) for stratum in self.strata)
 
     @property
     def follow_ups_per_stratum(self) -> int:
@@ -68,7 +74,7 @@ class Space:
     @property
     def trials_in_all(self) -> int:
         """Trials of the study, controls and confirmation included."""
-        return len(self.strata) * (self.trials_per_stratum + self.follow_ups_per_stratum)
+        return self.trials_searched + len(self.strata) * self.follow_ups_per_stratum
 
     @property
     def fresh_seeds(self) -> tuple[int, ...]:
@@ -105,12 +111,26 @@ class Space:
 
     def templates_at_most(self) -> int:
         """Upper bound on the templates to train; exact if no searched parameter affects them."""
-        searched = len(self.strata) * self.trials_per_stratum
+        if not self._strata_share_templates:
+            return sum(int(self.templates_of(stratum)) for stratum in self.strata)
+        return self._templates(self.trials_searched, len(self.strata) * self.follow_ups_per_stratum)
+
+    def templates_of(self, stratum: Any) -> float:
+        """The share of ``stratum`` in the templates to train at most."""
+        if self._strata_share_templates:
+            return self.templates_at_most() / len(self.strata)
+        return self._templates(self.trials_of(stratum), self.follow_ups_per_stratum)
+
+    @property
+    def _strata_share_templates(self) -> bool:
+        return (self.search.stratify or "").startswith("focus.")
+
+    def _templates(self, searched: int, follow_ups: int) -> int:
+        """The most templates that trials with the same data need."""
         if not self.base.template.reuse:
-            return self.trials_in_all
-        strata = 1 if (self.search.stratify or "").startswith("focus.") else len(self.strata)
+            return searched + follow_ups
         variants = math.prod(domain.size() for domain in self.searched_by_template.values())
-        return int(min(searched, strata * variants)) + strata * len(self.fresh_seeds)
+        return int(min(searched, variants)) + len(self.fresh_seeds)
 
     def folds_at_most(self) -> int:
         """Upper bound on the extra templates for out-of-fold logits; 0 without cross-fitting."""

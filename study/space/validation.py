@@ -66,7 +66,7 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
     control_seeds = [seed] if settings.controls.seeds is None else settings.controls.seeds
     return Space(
         settings.name,
-        settings.search,
+        settings.search.resolved(),
         settings.resources,
         domains,
         base.model_copy(update={"seed": seed}),

@@ -21,7 +21,7 @@ from study.outputs.tables import write_tables
 from study.search.follow_up import ensemble_members
 from study.search.no_snapshot import NoSnapshot
 from study.search.tune_types import FailedTuneTrial, Report, TuneTrial
-from study.search.winners import WinnersWeights
+from study.search.winners_weights import WinnersWeights
 from study.space.space import Space
 
 logger = logging.getLogger(__name__)
@@ -68,9 +68,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._ledger = ledger
         self._journal = journal
         self._progress = progress
-        self._weights = WinnersWeights(
-            ledger, space.search.metric, partial(ensemble_members, space)
-        )
+        self._weights = WinnersWeights(ledger, space, partial(ensemble_members, space))
         self._space = space
         self._stopped = stopped
         self._interrupted = interrupted

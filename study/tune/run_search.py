@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import partial
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -13,6 +14,7 @@ from study.outputs.tensorboard import Curves
 from study.search.no_snapshot import NoSnapshot
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
+from study.search.winners import winners
 from study.space.space import Space
 from study.tune.callback import StudyCallback
 from study.tune.signals import gentle_interrupt
@@ -135,9 +137,9 @@ def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slot
         slots=slots,
         templates_shared=space.templates_shared(),
         to_come=search.to_come(),
-        searches=dict.fromkeys(space.strata, space.trials_per_stratum),
+        searches={stratum: space.trials_of(stratum) for stratum in space.strata},
         seeds=(space.search.seed, *space.fresh_seeds),
-        metric=space.search.metric,
+        winners=partial(winners, space),
     )
 
 

@@ -132,6 +132,7 @@ def test_winners_are_confirmed_with_fresh_seeds_after_a_kill(tmp_path):
     options = [
         *SMALL,
         "--set=search.trials=2",
+        "--set=search.winner=best_observed",
         "--set=controls={arms: [cross_entropy, placebo]}",
         "--set=confirm={seeds: 2}",
     ]

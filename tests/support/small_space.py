@@ -4,7 +4,13 @@ from typing import Any
 
 CONTENT: dict[str, Any] = {
     "name": "small",
-    "search": {"algorithm": "random", "trials": 3, "stratify": "data.subset", "seed": 0},
+    "search": {
+        "algorithm": "random",
+        "trials": 3,
+        "winner": "best_observed",
+        "stratify": "data.subset",
+        "seed": 0,
+    },
     "controls": {"arms": []},
     "confirm": {"seeds": 0},
     "space": {

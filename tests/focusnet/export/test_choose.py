@@ -1,6 +1,7 @@
 """Choosing the trial to export from a study's files."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from study_folder import METRIC, row, space
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError
 from focusnet.export.choose import choose, choose_confirmed
+from focusnet.winner import table_winners
 
 
 @pytest.fixture
@@ -152,3 +154,51 @@ def test_an_unknown_metric_has_no_winner(study):
 def test_a_table_without_the_stratify_column_is_a_data_error(study):
     with pytest.raises(DataError, match=r"trials\.parquet: has no column focus\.weight"):
         choose(study([row("a", 0.4)], stratify="focus.weight"))
+
+
+RANGES = {"data.subset": {"choice": [25, 100]}, "focus.weight": {"uniform": [0.0, 1.0]}}
+
+
+def estimated_study(study, followers=(), **options):
+    """Six trials a stratum; the best settings are between two of them."""
+    rows = [
+        row(f"t{subset}-{place}", value, **{"data.subset": subset, "focus.weight": place / 5})
+        for subset in (25, 100)
+        for place, value in enumerate((0.40, 0.50, 0.56, 0.561, 0.50, 0.40))
+    ]
+    folder = study([*rows, *followers], winner="posterior_mean", trials=6, seed=0, **options)
+    content = yaml.safe_load((folder / "space.yaml").read_text()) | {"space": RANGES}
+    (folder / "space.yaml").write_text(yaml.safe_dump(content))
+    return folder, pd.DataFrame(rows), content
+
+
+def test_an_estimated_winner_that_was_never_trained_is_its_first_confirmation(study):
+    folder, rows, content = estimated_study(study)
+    won = {one.stratum: one for one in table_winners(rows, content)}[100]
+    assert (won.row, won.name, won.rule) == (None, None, "posterior_mean")
+    assert 0.4 < won.parameters["focus.weight"] < 0.6
+    with pytest.raises(
+        ConfigError, match=r"\(never trained in the search\), and no training .* --tri"
+    ):
+        choose(folder, stratum="100")
+    again = [
+        row(f"again{seed}", 0.5, phase="confirm", winner="named", seed=seed, **won.parameters)
+        for seed in (5, 6)
+    ]
+    shutil.rmtree(folder)
+    folder, *_ = estimated_study(study, again)
+    chosen = choose(folder, stratum="100")
+    assert (chosen.id, chosen.tried) == ("again5", 0)
+    assert "never trained them: this is their first training with a fresh seed" in chosen.chosen
+    assert chosen.confirm["trial"].tolist() == ["again5", "again6"]
+    (folder / "trials" / "again5" / "weights.safetensors").unlink()
+    assert choose(folder, stratum="100").id == "again6"
+
+
+def test_before_all_searches_have_ended_the_best_trial_so_far_is_chosen(study):
+    folder, *_ = estimated_study(study)
+    content = yaml.safe_load((folder / "space.yaml").read_text())
+    content["search"]["trials"] = {25: 6, 100: 7}
+    (folder / "space.yaml").write_text(yaml.safe_dump(content))
+    chosen = choose(folder, stratum="100")
+    assert (chosen.id, chosen.tried, chosen.chosen) == ("t100-3", 6, "")

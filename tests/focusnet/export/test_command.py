@@ -13,6 +13,7 @@ import soxr
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from study_folder import row
 
 from focusnet.config import ModelConfig, TrialConfig
 from focusnet.errors import ConfigError, DataError
@@ -21,6 +22,7 @@ from focusnet.exported import load_model, write_model
 from focusnet.mel import LogMel
 from focusnet.model.passt import build_model
 from focusnet.system.validation import validate
+from focusnet.winner import table_winners
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +126,27 @@ def test_the_card_of_a_model_trained_on_tau22_states_its_licence(small_study, tm
     assert "Tampere University" in card
     assert "started from other weights" in card
     assert "/data" not in (tmp_path / "to" / "trial.yaml").read_text()
+
+
+def test_of_a_winner_never_trained_in_the_search_its_confirmation_is_exported(
+    small_study, tmp_path, capsys
+):
+    study = shutil.copytree(small_study, tmp_path / "study")
+    space = yaml.safe_load((study / "space.yaml").read_text())
+    space["search"] |= {"trials": 6, "winner": "posterior_mean", "stratify": None}
+    space["space"] = {"focus.weight": {"uniform": [0.0, 1.0]}}
+    (study / "space.yaml").write_text(yaml.safe_dump(space))
+    values = (0.40, 0.50, 0.56, 0.561, 0.50, 0.40)
+    rows = [row(f"t{n}", value, **{"focus.weight": n / 5}) for n, value in enumerate(values)]
+    (won,) = table_winners(pd.DataFrame(rows), space)
+    rows.append(row("best", 0.5, phase="confirm", winner="named", seed=1, **won.parameters))
+    pd.DataFrame(rows).to_parquet(study / "trials.parquet")
+    assert main([str(study), "--to", str(tmp_path / "to"), "--clip-seconds", "1"]) == 0
+    card = (tmp_path / "to" / "README.md").read_text()
+    for text in (card, capsys.readouterr().out):
+        assert "The search has never trained them: this is their first training with a" in text
+    assert "biased upwards" not in card, "nothing was picked by what this training gave"
+    assert "| focusnet | 1 |" in card
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import logging
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from study.console.summary import print_summary
 from study.ledger.ledger import Trial
 from study.outputs.provenance import git_state
 from study.search.follow_up import follow_ups
+from study.search.winners import winners
 from study.tune.cluster import Cluster, check_request
 
 COMMAND = Command((), Path("/nowhere"))
@@ -111,17 +113,19 @@ def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
 
 
 def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_space, clock, log):
+    space = make_space((("search", "trials"), 2))
     progress = Progress(
-        label=make_space().label,
+        label=space.label,
         total=9,
         ended=[trial("before", 25, 0.02)],
         slots=1,
         to_come={25: 4, 100: 3},
         searches={25: 2, 100: 2},
+        winners=partial(winners, space),
         clock=clock,
     )
     for subset, status in ((100, "failed"), (25, "finished"), (100, "failed")):
-        progress.ended(replace(trial("a", subset, 0.0), status=status))
+        progress.ended(replace(trial("a", subset, 0.0), status=status, index=1))
     progress.ended(replace(trial("control", 25, 0.0), arm="cross_entropy", phase="controls"))
     assert [line for line in lines(log) if "winner" in line] == [
         "winner   search of subset 25: before; its controls and confirmation follow",
@@ -176,10 +180,12 @@ def test_the_summary_shows_the_best_trial_of_each_stratum(make_space, tmp_path):
 
 
 def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
-    space = make_space((("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
+    one_trial = ("search", "trials"), 1
+    space = make_space(one_trial, (("controls", "arms"), ["placebo"]), (("confirm", "seeds"), 2))
     won = trial("won", 25, 0.03)
     trials = [won]
-    for value, follower in zip((0.5, 0.4, 0.7, 0.2), follow_ups(space, won)[1:], strict=True):
+    followers = follow_ups(space, winners(space, trials)[25])
+    for value, follower in zip((0.5, 0.4, 0.7, 0.2), followers[1:], strict=True):
         metrics = {"template/report/macro_accuracy": 0.45, "focus/report/macro_accuracy": value}
         trials.append(replace(follower, status="finished", result={"metrics": metrics}))
     stream = io.StringIO()

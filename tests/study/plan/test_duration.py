@@ -62,7 +62,7 @@ def test_each_fold_trains_a_template_on_the_clips_of_the_others(keep, evaluated,
     space, (shared_folds, own_folds) = work(template_logits="cross_fitted", folds=4)
     # Each clip is in three of four folds' training clips, and predicted by the fourth's template.
     folds = Work(3 * 6 * 1000, 1000 + 4 * evaluated)
-    trials = space.trials_per_stratum + space.follow_ups_per_stratum
+    trials = space.trials_of(25) + space.follow_ups_per_stratum
     assert shared_folds == shared + folds * 3  # seed 0 and two fresh ones
     assert own_folds == own + folds * trials
 

@@ -1,10 +1,15 @@
 """--resume continues the same study and refuses a changed one."""
 
+import copy
+
 import pytest
+from small_space import CONTENT
 
 from focusnet.errors import ConfigError
 from study.ledger.ledger import Ledger, Trial
 from study.plan.resume import changes, check_folder
+from study.space.recorded import as_begun, validate_recorded
+from study.space.validation import validate_space
 
 
 @pytest.fixture
@@ -48,6 +53,44 @@ def test_resume_allows_more_trials_and_other_resources(ledger, make_space):
     for free in ({"checkpoint_epochs": 5}, {"non_finite_retries": 1}, {"eval_epochs": 3}):
         check(ledger, make_space((("trial", "compute"), free)), resume=True)
     check(ledger, make_space((("trial", "template", "batch_size"), 128)), resume=True)  # default
+
+
+def test_resume_allows_more_trials_in_any_stratum(ledger, make_space):
+    ledger.begin(make_space((("search", "trials"), {25: 3, 100: 2})).content())
+    for more in ({25: 3, 100: 2}, {25: 4, 100: 2}, {25: 3, 100: 9}, 3, 4):
+        check(ledger, make_space((("search", "trials"), more)), resume=True)
+    for fewer, stratum, was, now in (({25: 2, 100: 9}, 25, 3, 2), (2, 25, 3, 2)):
+        message = rf"search\.trials\.{stratum}: was {was}, now {now} \(it can only grow\)"
+        with pytest.raises(ConfigError, match=message):
+            check(ledger, make_space((("search", "trials"), fewer)), resume=True)
+
+
+def test_the_state_of_a_study_counts_the_trials_that_it_was_begun_with(ledger, make_space):
+    ledger.begin(make_space((("search", "trials"), {25: 3, 100: 2})).content())
+    with pytest.raises(ConfigError, match="0 of 5 trials finished"):
+        check(ledger, make_space(), resume=False)
+
+
+def test_a_study_begun_before_a_setting_existed_goes_on_as_it_was_begun(ledger, make_space):
+    begun = make_space().content()
+    del begun["search"]["winner"]
+    ledger.begin(begun)
+    assert validate_recorded(ledger.space(), "s").search.winner == "best_observed"
+    content = copy.deepcopy(CONTENT)
+    resumed = as_begun(content, ledger.space())
+    assert resumed["search"]["winner"] == "best_observed"
+    assert content == CONTENT
+    check(ledger, validate_space(resumed, "s"), resume=True)
+    stated = {**content, "search": {**content["search"], "winner": "posterior_mean"}}
+    with pytest.raises(ConfigError, match=r"search\.winner: was 'best_observed', now 'posterior_m"):
+        check(ledger, validate_space(as_begun(stated, begun), "s"), resume=True)
+
+
+def test_a_study_of_today_keeps_its_rule_for_the_winner(ledger, make_space):
+    ledger.begin(make_space((("search", "winner"), "best_observed")).content())
+    space = validate_space(as_begun(CONTENT, ledger.space()), "s")
+    assert space.search.winner == "best_observed"
+    check(ledger, space, resume=True)
 
 
 @pytest.mark.parametrize(

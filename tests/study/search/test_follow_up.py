@@ -9,14 +9,9 @@ from focusnet.errors import ConfigError
 from study.ledger.ledger import Ledger, Trial, record_end
 from study.outputs.tables import trials_table
 from study.plan.resume import check_search_ended
-from study.search.follow_up import (
-    all_follow_ups,
-    ended_searches,
-    ensemble_members,
-    follow_ups,
-    winner_of,
-)
+from study.search.follow_up import all_follow_ups, ensemble_members, follow_ups, winner_of
 from study.search.searcher import LedgerSearch
+from study.search.winners import Winner, ended_searches
 
 METRIC = "focus/select/macro_accuracy"
 ARMS = (("controls", "arms"), ["cross_entropy", "placebo"])
@@ -35,7 +30,13 @@ def space(make_space):
 
 def winner(subset=25, weight=1.5):
     parameters = {"data.subset": subset, "focus.weight": weight, "focus.threshold": 0.1}
-    return Trial("winner", "focusnet", subset, 0, 0, parameters)
+    return Winner(subset, parameters, "select", "winner", None, 0.5)
+
+
+def trained(won, name="winner", value=0.5):
+    """The search's trial with the parameters of a winner."""
+    result = {"metrics": {METRIC: value}}
+    return Trial(name, "focusnet", won.stratum, 0, 0, won.parameters, "finished", result=result)
 
 
 def end(ledger, trial, value=0.5, status="finished"):
@@ -68,11 +69,12 @@ def test_each_arm_is_trained_with_each_seed_and_the_parameters_that_it_uses(spac
 
 
 def test_only_retrained_winners_are_members_of_an_ensemble(space):
-    won = replace(winner(), status="finished", result={"metrics": {METRIC: 0.5}})
+    space = replace(space, search=space.search.model_copy(update={"trials": 1}))
+    won = trained(winner())
     assert ensemble_members(space, [won]) == set()
     keeping = replace(space, confirmed_weights=True)
     repeated = {
-        t.id for t in follow_ups(space, won) if t.phase == "confirm" and t.arm == "focusnet"
+        t.id for t in follow_ups(space, winner()) if t.phase == "confirm" and t.arm == "focusnet"
     }
     assert len(repeated) == 2
     assert ensemble_members(keeping, [won]) == repeated
@@ -182,8 +184,7 @@ def test_trials_of_a_former_winner_stay_and_belong_to_no_winner(space, ledger):
     named = winner_of(space, trials)
     assert set(named) == before
     assert ended_searches(space, trials) == {25, 100}
-    better = replace(winner(weight=9.0), id="better", result={"metrics": {METRIC: 0.9}})
-    now = [*trials, replace(better, status="finished")]
+    now = [*trials, trained(winner(weight=9.0), "better", 0.9)]
     table = trials_table(now, list(space.domains), winner_of(space, now)).set_index("trial")
     of_25 = table[(table["data.subset"] == 25) & (table["phase"] != "search")]
     assert set(of_25.loc[of_25["arm"] == "cross_entropy", "winner"]) == {"better"}

@@ -48,6 +48,15 @@ def test_set_changes_values_at_paths_in_order(file):
     assert content["resources"] == {"gpu": 0.5}
 
 
+def test_set_names_a_stratum_as_yaml_does(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("search: {trials: {25: 3, 100: 2}}")
+    content = read_space_file(path, ["search.trials.25=9"])
+    assert content["search"]["trials"] == {25: 9, 100: 2}
+    content = read_space_file(path, ["search.trials={5: 1}"])
+    assert content["search"]["trials"] == {5: 1}
+
+
 def test_everything_after_space_is_the_name_of_a_parameter(file):
     content = read_space_file(
         file, ["space.data.subset={choice: [5, 10]}", "space.focus.weight=null"]

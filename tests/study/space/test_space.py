@@ -17,6 +17,33 @@ WRONG = [
     (("search", "trials"), "3", "search.trials: should be a valid integer, received '3'"),
     (("search", "trials"), 0, "search.trials: should be greater than or equal to 1, received 0"),
     (("search", "trials"), ..., "search.trials: must be given, the number of trials per stratum"),
+    (("search", "trials"), [3], "search.trials: should be a valid integer, received [3]"),
+    (("search", "trials"), {25: 3}, "search.trials: must name every stratum (25, 100), lacks 100"),
+    (
+        ("search", "trials"),
+        {25: 3, 100: 2, 50: 9},
+        "search.trials.50: no such stratum (25, 100), received 9",
+    ),
+    (
+        ("search", "trials"),
+        {"25": 3, 25: 3, 100: 2},
+        "search.trials.25: no such stratum (25, 100), received 3",
+    ),
+    (
+        ("search", "trials"),
+        {25: 0, 100: 2},
+        "search.trials.25: should be greater than or equal to 1, received 0",
+    ),
+    (
+        ("search", "trials"),
+        {25: 2, 100: 1.5},
+        "search.trials.100: should be a valid integer, received 1.5",
+    ),
+    (
+        ("search", "winner"),
+        "best",
+        "search.winner: should be 'posterior_mean' or 'best_observed', received 'best'",
+    ),
     (("search", "seed"), -1, "search.seed: should be greater than or equal to 0, received -1"),
     (("search", "algorithm"), "tpee", "search.algorithm: should be 'tpe', 'random' or 'grid'"),
     (("search", "scheduler"), "ashaa", "search.scheduler.name: should be 'asha' or 'none'"),
@@ -141,7 +168,7 @@ def test_all_mistakes_are_reported_at_once(content):
 def test_more_trials_than_distinct_configurations_are_refused(make_space):
     two = (("space", "focus.weight"), {"choice": [1, 2]})
     fixed = (("space", "focus.threshold"), ...)
-    assert make_space(two, fixed, (("search", "trials"), 2)).trials_per_stratum == 2
+    assert make_space(two, fixed, (("search", "trials"), 2)).trials_of(25) == 2
     with pytest.raises(ConfigError, match="2 distinct configurations per stratum, received 3"):
         make_space(two, fixed)
 
@@ -152,8 +179,56 @@ def test_a_grid_has_as_many_trials_as_points_unless_fewer_are_asked_for(make_spa
         (("space", "focus.weight"), {"choice": [1, 2, 3]}),
         (("space", "focus.threshold"), {"choice": [0.1, 0.2]}),
     ]
-    assert make_space(*grid, (("search", "trials"), ...)).trials_per_stratum == 6
-    assert make_space(*grid).trials_per_stratum == 3
+    assert make_space(*grid, (("search", "trials"), ...)).trials_of(25) == 6
+    assert make_space(*grid).trials_of(25) == 3
+
+
+def test_trials_may_be_given_by_stratum(make_space):
+    space = make_space((("search", "trials"), {100: 2, 25: 5}), (("confirm", "seeds"), 2))
+    assert [space.trials_of(stratum) for stratum in space.strata] == [5, 2]
+    assert (space.trials_searched, space.trials_in_all) == (7, 7 + 2 * 2)
+    plan = describe_plan(space, Path("r"))
+    assert "Study small: 11 trials" in plan
+    assert "random, 7 trials: 5, 2 in these strata" in plan
+    assert space.content()["search"]["trials"] == {100: 2, 25: 5}
+    assert make_space().content()["search"]["trials"] == 3
+
+
+def test_trials_by_stratum_need_strata(make_space):
+    single = (("space", "data.subset"), ...), (("search", "stratify"), None)
+    assert make_space(*single).trials_of(None) == 3
+    with pytest.raises(ConfigError, match=r"search\.trials: numbers by stratum need search\.str"):
+        make_space(*single, (("search", "trials"), {25: 3}))
+
+
+def test_templates_by_stratum_are_no_more_than_its_trials(make_space):
+    searched = (("space", "template.lr"), {"choice": [1e-5, 2e-5, 3e-5, 4e-5]})
+    space = make_space(searched, (("search", "trials"), {25: 9, 100: 2}))
+    assert [space.templates_of(stratum) for stratum in space.strata] == [4, 2]
+    assert space.templates_at_most() == 6
+    single = (("space", "data.subset"), ...), (("search", "stratify"), "focus.weight")
+    one = (("space", "focus.weight"), {"choice": [1, 2]}), (("search", "trials"), {1: 1, 2: 2})
+    shared = make_space(searched, *single, *one)
+    assert shared.templates_at_most() == 3  # strata of the second stage share them
+    assert [shared.templates_of(stratum) for stratum in shared.strata] == [1.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "winner"),
+    [
+        ([], "posterior_mean"),
+        ([("algorithm", "tpe")], "best_observed"),
+        ([("scheduler", {"name": "asha", "grace_epochs": 1})], "best_observed"),
+        ([("winner", "best_observed")], "best_observed"),
+        ([("algorithm", "tpe"), ("winner", "posterior_mean")], "posterior_mean"),
+    ],
+)
+def test_the_rule_for_the_winner_follows_from_the_search(make_space, changes, winner):
+    default = ("search", "winner"), None
+    space = make_space(default, *((("search", name), value) for name, value in changes))
+    assert space.search.winner == winner
+    assert space.content()["search"]["winner"] == winner
+    assert f"({winner})" in describe_plan(space, Path("r"))
 
 
 def test_relative_paths_are_made_absolute_and_keywords_are_kept(make_space, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The winner rule, against a sort written out."""
+"""The best observed trial wins, against a sort written out."""
 
 import math
 

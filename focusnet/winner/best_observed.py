@@ -1,4 +1,4 @@
-"""Picks the winner of a search: the one rule that the study, its report and its export follow.
+"""Picks the best of a search's finished trials.
 
 A candidate is a finished FocusNet trial of the search that has the metric. The candidate with the
 highest value wins, the first one of equals. Controls and trials that confirm a winner never win.
@@ -48,5 +48,5 @@ def candidate_rows(trials: "pd.DataFrame", metric: str) -> "pd.DataFrame":
 
 
 def winning_row(candidates: "pd.DataFrame", metric: str) -> "pd.Series":
-    """The winner among ``candidate_rows``, of which there must be one at least."""
+    """The best observed of ``candidate_rows``, of which there must be one at least."""
     return candidates.iloc[position_of_best(candidates[metric])]
