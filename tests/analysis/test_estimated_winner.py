@@ -1,11 +1,11 @@
 """Studies whose winners are estimated: which they are, and what the report says about them."""
 
 import pytest
-from analysis.sections.verdicts import answer_section
 from estimated_study import estimated_study
 from section_text import flat, section_text
 
 from analysis.read_study import read_study
+from analysis.sections.answer.verdicts import answer_section
 from analysis.sections.changes import evidence_of
 from analysis.sections.search_results import search_section
 from analysis.sections.sensitivity import landscape_section, parameters_section

@@ -209,6 +209,11 @@ def _method(study: Study) -> str:
         if study.claims.template.complete
         else ""
     )
+    if study.claims.level == 0:
+        level = (
+            " Looks at earlier winners have spent what may be claimed falsely, so the average "
+            "cannot claim a gain or loss."
+        )
     trend = " The trend is a question of its own, tested at 5 %." if study.stratify else ""
     return (
         "The winners, and the controls with the same seeds, were trained again with seeds that "
