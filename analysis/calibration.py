@@ -4,129 +4,65 @@ python analysis/calibration.py [--studies 1000] [--seed 0]
 """
 
 import argparse
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.inference.several_seeds import (
-    Components,
-    Design,
-    Floats,
-    bootstrap_effects,
-    detectable_effect,
-    interval,
-    randomisation_p,
-    variance_components,
+from analysis.inference.worlds import (
+    EFFECTS,
+    NULL,
+    SEED_SDS,
+    TAU22,
+    Errors,
+    count_errors,
+    count_whole,
+    count_with_looks,
 )
-from analysis.inference.simulation import Plan, simulate_differences
-from analysis.inference.verdict import ALPHA, claim_signs, holm
 
 DONE, MISCALIBRATED, WRONG_INPUT = 0, 1, 2
-SIGNIFICANCE = 0.01  # one-sided, of the test that a rate is above ALPHA; for each rate
-RESAMPLES = 1000  # half of a report's; interval ends move by a tenth of a standard error
-BATCH = 50  # studies resampled at once: tens of megabytes
-# The demo's report half; accuracies, correlations and the noise of locations were measured on it.
-DEMO = Plan("demo", accuracies=(0.38, 0.62), seed_sd=0.03)
-# TAU22's report half: 14,840 clips; about 7 locations per scene, because the 2019 split of the same
-# recordings tests 4,185 segments of 10 s, about 33 per location. Accuracies are near those
-# published for baselines and best systems.
-TAU22 = Plan(
-    "TAU22",
-    accuracies=(0.48, 0.53, 0.57, 0.60, 0.62),
-    seed_sd=0.01,
-    locations=7,
-    clips=212,
-    clips_sd=0.3,
-)
-# Seeds of the demo's small network vary by 2 to 4 points; pre-trained networks vary less.
-NULL = tuple(replace(plan, seed_sd=sd) for plan in (DEMO, TAU22) for sd in (0.005, 0.02, 0.04))
-POWER = (replace(DEMO, seed_sd=0.03), replace(TAU22, seed_sd=0.005), replace(TAU22, seed_sd=0.02))
-EFFECTS = (0.01, 0.02, 0.04, 0.08)
-POWER_SHARE = 4  # power is simulated with a quarter of the studies
+ALPHA = 0.05  # the most false claims and missed intervals
+SIGNIFICANCE = 0.001  # one-sided, of the test that a rate is above ALPHA; for each of many rates
+FEWEST = 20
+LOOKS_SHARE, POWER_SHARE, WHOLE_SHARE = 2, 4, 5  # these have as many times fewer studies
+
+Task = tuple[str, str, tuple[object, ...]]  # table, function, arguments before the generator
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Claims and errors of simulated studies with one true effect; arrays are (studies, strata).
-
-    Attributes:
-        plan: size and noise of the studies.
-        effect: the true one.
-        components: estimated effects and variances.
-        signs: of the claims, see ``verdict.claim_signs``.
-        misses: intervals that miss the true effect.
-        percentile_misses: the same for plain percentile intervals, R of R seeds and L of L
-            locations drawn.
-        cell_rejections: p-values of at most 0.05 from sign flips of the differences of single
-            seeds at single locations.
-    """
-
-    plan: Plan
-    effect: float
-    components: Components
-    signs: Floats
-    misses: NDArray[np.bool_]
-    percentile_misses: NDArray[np.bool_]
-    cell_rejections: NDArray[np.bool_]
-
-    @property
-    def claimed(self) -> NDArray[np.bool_]:
-        """(studies,) whether any stratum has a claim; without a true effect it is false."""
-        return (self.signs != 0).any(axis=1)
-
-
-def simulate(plan: Plan, effect: float, studies: int, generator: np.random.Generator) -> Outcome:
-    """Simulate studies and compute their claims as ``verdict.verdict_table`` does."""
-    differences = simulate_differences(plan, effect, studies, generator)
-    design = plan.design()
-    components = variance_components(differences, design)
-    batches = np.array_split(differences, max(1, studies // BATCH))
-    low, high = study_intervals(differences, design, components)
-    percentiles = [
-        np.quantile(
-            bootstrap_effects(batch, design, resamples=RESAMPLES // 2, all_units=True),
-            [ALPHA / 2, 1 - ALPHA / 2],
-            axis=-1,
-        )
-        for batch in batches
+def tasks(studies: int) -> list[Task]:
+    """All that is simulated, by the table that it is shown in."""
+    worlds = [replace(TAU22, seed_sd=sd) for sd in SEED_SDS]
+    power, looks, whole = (
+        max(FEWEST, studies // share) for share in (POWER_SHARE, LOOKS_SHARE, WHOLE_SHARE)
+    )
+    return [
+        *(("null", "count_errors", (world, 0.0, studies)) for world in NULL),
+        *(("power", "count_errors", (world, e, power)) for world in worlds for e in EFFECTS),
+        *(("looks", "count_with_looks", (world, 0.0, looks)) for world in worlds),
+        *(("looks", "count_with_looks", (world, e, power)) for world in worlds for e in EFFECTS),
+        *(
+            ("whole", "count_whole", (world, best, whole))
+            for world in worlds
+            for best in (0.0, 2.0)
+        ),
     ]
-    plain_low, plain_high = np.concatenate(percentiles, axis=1)
-    adjusted = holm(randomisation_p(components))
-    return Outcome(
-        plan,
-        effect,
-        components,
-        claim_signs(low, high, adjusted),
-        (low > effect) | (high < effect),
-        (plain_low > effect) | (plain_high < effect),
-        _cells_reject(differences, design),
-    )
 
 
-def study_intervals(
-    differences: NDArray[np.int64], design: Design, components: Components
-) -> tuple[Floats, Floats]:
-    """(studies, strata) ends of the intervals, resampled in batches to save memory."""
-    batches = np.array_split(differences, max(1, len(differences) // BATCH))
-    resampled = np.concatenate(
-        [
-            bootstrap_effects(batch, design, resamples=RESAMPLES).astype(np.float32)
-            for batch in batches
-        ]
-    )
-    return interval(components, resampled.astype(np.float64))
-
-
-def _cells_reject(differences: NDArray[np.int64], design: Design) -> NDArray[np.bool_]:
-    """Sign-flip test with seeds times locations independent signs, by its normal limit."""
-    weighted = differences * design.weights
-    spread = np.sqrt((weighted**2).sum(axis=(-2, -1)))
-    return np.abs(weighted.sum(axis=(-2, -1))) > stats.norm.isf(ALPHA / 2) * spread
+def run(task: Task, seed: np.random.SeedSequence) -> Errors:
+    """Simulate one line of a table."""
+    table, function, arguments = task
+    counts: dict[str, Callable[..., Errors]] = {
+        "count_errors": count_errors,
+        "count_with_looks": count_with_looks,
+        "count_whole": count_whole,
+    }
+    more = {"arms": True} if table == "null" else {}
+    return counts[function](*arguments, np.random.default_rng(seed), **more)
 
 
 def limit(trials: int) -> int:
@@ -137,116 +73,124 @@ def limit(trials: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    if options.studies < 20:
-        print("--studies: must be at least 20; fewer show nothing", file=sys.stderr)
+    if options.studies < FEWEST:
+        print(f"--studies: must be at least {FEWEST}; fewer show nothing, received "
+              f"{options.studies}", file=sys.stderr)  # fmt: skip
+        return WRONG_INPUT
+    if options.processes < 1:
+        print(f"--processes: must be at least 1, received {options.processes}", file=sys.stderr)
         return WRONG_INPUT
     started = time.monotonic()
-    generator = np.random.default_rng(options.seed)
-    null = _simulate_null(options.studies, generator)
-    powers = _simulate_power(max(20, options.studies // POWER_SHARE), generator)
-    status, text = conclusion(null)
-    print(
-        f"{text}; power at the detectable effect {_percent(min(powers))} to "
-        f"{_percent(max(powers))} %; {time.monotonic() - started:.0f} s"
-    )
+    every = tasks(options.studies)
+    seeds = np.random.SeedSequence(options.seed).spawn(len(every))
+    found: dict[str, list[Errors]] = {}
+    for (table, *_), errors in zip(every, _results(every, seeds, options.processes), strict=True):
+        if table not in found:
+            print(_heading(table, errors.studies))
+        found.setdefault(table, []).append(errors)
+        print(_row(table, errors), flush=True)
+    status, text = conclusion(found)
+    print(f"\n{text}; {time.monotonic() - started:.0f} s")
     return status
 
 
-def _simulate_null(studies: int, generator: np.random.Generator) -> list[Outcome]:
-    """Simulate and print studies without a true effect."""
-    print(f"No true effect, {studies} studies each. Rates in %, noise in points.\n")
-    print(
-        _line("study", "seed sd", "noise", "detectable", "claims", "misses", "percentile", "cells")
-    )
-    outcomes = []
-    for plan in NULL:
-        outcomes.append(simulate(plan, 0.0, studies, generator))
-        print(_null_line(outcomes[-1]), flush=True)
-    print(
-        "\nnoise: true standard deviation of the estimated effect; detectable: true effect that is "
-        "found\nwith 80 % power, median; claims: studies with a false claim, after Holm's "
-        "correction;\nmisses: 95 % intervals that miss the true effect. Two methods that do not "
-        "work, without Holm's\ncorrection: percentile, misses of percentile intervals with all R "
-        "seeds and L locations drawn;\ncells, rejections by sign flips of single seeds' "
-        "differences at single locations.\n"
-    )
-    return outcomes
+def _results(
+    every: Sequence[Task], seeds: Sequence[np.random.SeedSequence], processes: int
+) -> "list[Errors] | multiprocessing.pool.IMapIterator[Errors]":
+    """The same numbers whatever the number of processes."""
+    pairs = list(zip(every, seeds, strict=True))
+    if processes == 1:
+        return map(_run_pair, pairs)  # type: ignore[return-value]
+    # Small matrices are slower on several threads; new processes read this when they start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    pool = multiprocessing.get_context("spawn").Pool(processes)
+    return pool.imap(_run_pair, pairs)
 
 
-def _simulate_power(studies: int, generator: np.random.Generator) -> list[float]:
-    """Simulate and print studies with a true effect; returns the power at the detectable one."""
-    print(f"True effects, {studies} studies each. Share of strata with a claim, in %.\n")
-    print(_line("study", "seed sd", "effect", "found", "gain", "loss", "misses"))
-    powers = []
-    for plan in POWER:
-        noise = simulate(plan, 0.0, studies, generator).components
-        for effect in (*EFFECTS, _median_detectable(noise, len(plan.accuracies))):
-            outcome = simulate(plan, effect, studies, generator)
-            print(_power_line(outcome), flush=True)
-        powers.append(float((outcome.signs > 0).mean()))
-    print("\nThe last effect of each study is its median detectable effect.\n")
-    return powers
+def _run_pair(pair: tuple[Task, np.random.SeedSequence]) -> Errors:
+    return run(*pair)
 
 
-def conclusion(null: Iterable[Outcome]) -> tuple[int, str]:
-    """Exit status and the error rates behind it, from studies without a true effect."""
-    null = list(null)
-    worst = {
-        "false claims in": [outcome.claimed for outcome in null],
-        "intervals miss": [outcome.misses for outcome in null],
+def conclusion(found: dict[str, list[Errors]]) -> tuple[int, str]:
+    """Exit status and the error rates behind it, from all that should be at most 5 %."""
+    null = found.get("null", [])
+    looks = [one for one in found.get("looks", []) if one.effect == 0]
+    whole = found.get("whole", [])
+    flat = [one for one in whole if one.effect == 0]
+    rates = {
+        "false claims in": [(one.claims, one.studies) for one in (*null, *looks, *flat)],
+        "false claims over controls in": [(one.arm_claims, one.studies) for one in null],
+        "intervals of the average miss": [
+            (one.misses, one.studies) for one in (*null, *found.get("power", []), *whole)
+        ],
+        "intervals of strata miss": [(one.stratum_misses, one.studies) for one in null],
     }
-    too_often = any(int(e.sum()) > limit(e.size) for errors in worst.values() for e in errors)
-    parts = [
-        f"{what} {_percent(min(e.mean() for e in errors))} to "
-        f"{_percent(max(e.mean() for e in errors))} % "
-        f"(limit {_percent(min(limit(e.size) / e.size for e in errors))} %)"
-        for what, errors in worst.items()
-    ]
+    too_often, parts = False, []
+    for what, every in rates.items():
+        known = [(rate, studies) for rate, studies in every if not np.isnan(rate)]
+        if not known:
+            continue
+        too_often |= any(round(rate * n, 6) > limit(n) for rate, n in known)
+        low, high = min(rate for rate, _ in known), max(rate for rate, _ in known)
+        parts.append(f"{what} {_percent(low)} to {_percent(high)} %")
+    most = null[0].studies if null else 0
+    of = f" (limit {_percent(limit(most) / most)} % of {most} studies)" if most else ""
     name = "MISCALIBRATED" if too_often else "calibrated"
-    studies = f"{len(null)} x {null[0].claimed.size} studies without effect"
-    return MISCALIBRATED if too_often else DONE, f"{name}: {studies}: " + ", ".join(parts)
+    return MISCALIBRATED if too_often else DONE, f"{name}: {', '.join(parts)}{of}"
 
 
-def _median_detectable(components: Components, strata: int) -> float:
-    """At the strictest step of Holm's correction; of at most 200 estimates, to save time."""
-    few = replace(
-        components,
-        **{
-            name: getattr(components, name).ravel()[:200]
-            for name in ("effect", "seed", "location", "residual", "location_df")
-        },
-    )
-    return float(np.median(detectable_effect(few, alpha=ALPHA / strata)))
+HEADINGS = {
+    "null": (
+        "No true effect, {} studies each. Rates in %, noise in points.",
+        ("seed sd", "observed", "effect sd", "claims", "controls", "misses", "strata miss"),
+    ),
+    "power": (
+        "True effects, {} studies each, one look.",
+        ("seed sd", "effect", "gain", "here", "no gain", "misses"),
+    ),
+    "looks": (
+        "Planned looks, {} studies each without effect.",
+        ("seed sd", "effect", "claims", "gain", "no gain", "misses", "seeds"),
+    ),
+    "whole": (
+        "Whole studies, {} each: search, winners, confirmation; all settings alike, or best 2.",
+        ("seed sd", "truth", "claims", "gain", "misses"),
+    ),
+}
+LEGEND = {
+    "null": "seed sd: of a training's accuracy without luck at single locations; observed: as a\n"
+    "report states it; claims: studies with a false claim on average or in a stratum;\n"
+    "controls: with a false claim over a control, where FocusNet gains 3 points over the\n"
+    "template; misses: 95 % intervals of the average without the truth, and of strata.",
+    "power": "gain: studies that claim it; here: that differ from 0 on these locations; no gain:\n"
+    "verdicts that there is none of 1 point.",
+    "looks": "seeds: mean share of the largest number of seeds.",
+    "whole": "truth: what the winners are worth on average.",
+}
 
 
-def _null_line(outcome: Outcome) -> str:
-    return _line(
-        outcome.plan.name,
-        f"{100 * outcome.plan.seed_sd:.1f}",
-        f"{100 * outcome.components.effect.std():.2f}",
-        f"{100 * _median_detectable(outcome.components, len(outcome.plan.accuracies)):.1f}",
-        *(
-            _percent(errors.mean())
-            for errors in (
-                outcome.claimed,
-                outcome.misses,
-                outcome.percentile_misses,
-                outcome.cell_rejections,
-            )
-        ),
-    )
+def _heading(table: str, studies: int) -> str:
+    title, columns = HEADINGS[table]
+    return f"\n{title.format(studies)}\n{LEGEND[table]}\n\n{_line('world', *columns)}"
 
 
-def _power_line(outcome: Outcome) -> str:
-    return _line(
-        outcome.plan.name,
-        f"{100 * outcome.plan.seed_sd:.1f}",
-        f"{100 * outcome.effect:.1f}",
-        f"{100 * outcome.components.effect.mean():.2f}",
-        _percent((outcome.signs > 0).mean()),
-        _percent((outcome.signs < 0).mean()),
-        _percent(outcome.misses.mean()),
-    )
+def _row(table: str, one: Errors) -> str:
+    cells = {
+        "seed sd": f"{one.world.seed_sd:.1f}",
+        "observed": f"{one.observed_sd:.2f}",
+        "effect sd": f"{one.effect_sd:.2f}",
+        "effect": f"{one.effect:.1f}",
+        "truth": f"{one.effect:.2f}",
+        "claims": _percent(one.claims),
+        "controls": _percent(one.arm_claims),
+        "misses": _percent(one.misses),
+        "strata miss": _percent(one.stratum_misses),
+        "gain": _percent(one.gains),
+        "here": _percent(one.here),
+        "no gain": _percent(one.small),
+        "seeds": _percent(one.mean_looks),
+    }
+    return _line(one.world.name, *(cells[column] for column in HEADINGS[table][1]))
 
 
 def _percent(share: float) -> str:
@@ -254,7 +198,13 @@ def _percent(share: float) -> str:
 
 
 def _line(first: str, *cells: str) -> str:
-    return f"{first:<8}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"{first:<22}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -271,10 +221,16 @@ def _parser() -> argparse.ArgumentParser:
         "--studies",
         type=int,
         default=1000,
-        help="number of studies without an effect per setting; default: 1000",
+        help="number of studies without an effect per world; default: 1000",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed of the simulation; default: 0"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=_processors(),
+        help="worker processes; the numbers do not depend on it; default: one per core",
     )
     return parser
 

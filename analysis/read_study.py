@@ -5,78 +5,48 @@ A study may be running, interrupted or partly failed: only ``space.yaml`` must b
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from analysis.inference.confirmation import Confirmation, read_confirmation
+from analysis.inference.comparisons import Claims, study_claims
+from analysis.inference.confirmation import (
+    REPORT,
+    Confirmation,
+    current_and_former,
+    read_confirmation,
+)
+from analysis.inference.plan import ConfirmationPlan, read_plan
+from analysis.stratum import Stratum, is_same, row_of, winner_names
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
-from focusnet.winner import POSTERIOR_MEAN, SEARCH, TableWinner, table_winners
+from focusnet.statistics.cells import Locations
+from focusnet.winner import SEARCH, TableWinner, table_winners
 
 SPACE = "space.yaml"
 # Columns that the tables have even where a study has just begun and has written none yet.
-_TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "error", "phase", "winner")
+_TRIAL_COLUMNS = (
+    "trial",
+    "arm",
+    "seed",
+    "status",
+    "error",
+    "phase",
+    "winner",
+    "judged_on",
+    "look",
+)
 _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
 
 class NotAStudy(Exception):
     """The folder holds no study that can be read; the message says why."""
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """One independent search and the trials that followed it.
-
-    Attributes:
-        value: of the parameter that the study is stratified by; None in a study of one search.
-        label: such as ``subset 25``.
-        trials: of the search.
-        winner: its row; of one that the search has never trained, its parameters alone.
-        clips: the winner's predictions on report, see ``predictions.paired_clips``.
-        problem: why a winner has no clips.
-        controls: trials of the other arms with the search's seeds.
-        confirmation: winner and controls, trained again with fresh seeds.
-        choice: how the winner was chosen.
-    """
-
-    value: Any
-    label: str
-    trials: pd.DataFrame
-    winner: pd.Series | None
-    clips: pd.DataFrame | None
-    problem: str | None
-    controls: pd.DataFrame
-    confirmation: Confirmation
-    choice: TableWinner | None = None
-
-    @property
-    def is_estimated(self) -> bool:
-        """Whether its winner is the setting that all trials together estimate best."""
-        return self.choice is not None and self.choice.rule == POSTERIOR_MEAN
-
-    @property
-    def is_untried(self) -> bool:
-        """Whether its winner was never trained in the search."""
-        return self.choice is not None and self.choice.row is None
-
-    @property
-    def any_clips(self) -> pd.DataFrame | None:
-        """Predictions of the winner's trial, or else of its trainings with fresh seeds."""
-        return self.confirmation.pooled() if self.clips is None else self.clips
-
-    @property
-    def finished(self) -> int:
-        return int((self.trials["status"] == "finished").sum())
-
-    @property
-    def tried(self) -> int:
-        """Number of trials that the winner was picked from: stopped ones lost on select, too."""
-        return int(self.trials["status"].isin(["finished", "stopped"]).sum())
 
 
 @dataclass(frozen=True)
@@ -88,6 +58,7 @@ class Study:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     provenance: dict[str, Any]
+    plan: ConfirmationPlan
     strata: tuple[Stratum, ...] = ()
 
     @property
@@ -114,18 +85,35 @@ class Study:
         return {path: one for path, one in every.items() if path != self.stratify}
 
     def trials_asked(self, stratum: Any) -> int:
-        """Trials that the study asks for in the search of ``stratum`` (its value)."""
+        """Trials that the study asks for in a stratum's search."""
         trials = self.search.get("trials")
+        if isinstance(trials, Mapping):
+            trials = trials.get(stratum, trials.get(str(stratum)))
         if trials is None:  # a grid
             trials = math.prod(parameter.size for parameter in self.parameters.values())
         return int(trials[stratum] if isinstance(trials, dict) else trials)
 
-    def arms_asked(self, phase: str) -> dict[str, int]:
-        """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``."""
-        seeds = len((self.space.get(phase) or {}).get("seeds") or [])
-        arms = (self.space.get("controls") or {}).get("arms") or []
-        names = [*([FOCUSNET] if phase == "confirm" else []), *arms]
-        return dict.fromkeys(names, seeds) if seeds else {}
+    @property
+    def control_arms(self) -> tuple[str, ...]:
+        """The arms beside FocusNet that the study asks for."""
+        return tuple((self.space.get("controls") or {}).get("arms") or ())
+
+    @property
+    def tuned_arms(self) -> tuple[str, ...]:
+        """The arms with a search of their own, FocusNet first."""
+        return (FOCUSNET, *((self.space.get("controls") or {}).get("search") or {}))
+
+    def arms_asked(self, phase: str, stratum: Any) -> dict[str, int]:
+        """Trials per arm that the study asks for in a stratum's ``controls`` or ``confirm``.
+
+        Where looks are planned, up to the current look; controls follow a gain only.
+        """
+        if phase == "controls":
+            seeds = len((self.space.get(phase) or {}).get("seeds") or [])
+            return dict.fromkeys(self.control_arms, seeds) if seeds else {}
+        seeds = self.plan.seeds(stratum, self.plan.current_look)
+        controls = () if self.plan.are_planned else self.control_arms
+        return dict.fromkeys((FOCUSNET, *controls), seeds) if seeds else {}
 
     def of_stratum(self, value: Any) -> pd.DataFrame:
         """All trials of a stratum, whatever their phase and arm."""
@@ -139,9 +127,24 @@ class Study:
         return float((self.space.get("resources") or {}).get(name) or 0)
 
     @property
-    def confirmed(self) -> tuple[Stratum, ...]:
-        """The strata whose confirmation is complete: only of these claims can be made."""
-        return tuple(stratum for stratum in self.strata if stratum.confirmation.is_complete)
+    def is_judged(self) -> bool:
+        """Whether fresh seeds show an effect of FocusNet, claimed or not."""
+        return self.claims.template.average is not None
+
+    @property
+    def confirmations(self) -> dict[Any, Confirmation]:
+        """The confirmation of each stratum, by its value."""
+        return {stratum.value: stratum.confirmation for stratum in self.strata}
+
+    @cached_property
+    def claims(self) -> Claims:
+        """FocusNet against every other arm, with verdicts."""
+        return study_claims(self.confirmations, self.plan, self.control_arms)
+
+    @property
+    def labels(self) -> dict[Any, str]:
+        """The strata's names by their values."""
+        return {stratum.value: stratum.label for stratum in self.strata}
 
     @property
     def winners(self) -> tuple[Stratum, ...]:
@@ -185,19 +188,30 @@ def read_study(folder: Path) -> Study:
             if provenance_path.is_file()
             else {}
         )
+        stratify = space["search"].get("stratify")
+        values: tuple[Any, ...] = (None,)
+        if stratify is not None:
+            values = read_parameters(space["space"])[stratify].values
         study = Study(
             folder=folder,
             space=space,
             trials=_read_table(folder / "trials.parquet", _TRIAL_COLUMNS),
             epochs=_read_table(folder / "epochs.parquet", _EPOCH_COLUMNS),
             provenance=provenance,
+            plan=read_plan(space, values, folder),
         )
-        chosen = table_winners(study.trials, space)
-        strata = tuple(_read_stratum(study, value, chosen) for value in _strata_values(study))
+        chosen = {"select": table_winners(study.trials, space)}
+        if study.plan.cross_fit:
+            chosen[REPORT] = table_winners(study.trials, space, REPORT)
+        strata: list[Stratum] = []
+        locations: Locations | None = None
+        for value in values:
+            strata.append(_read_stratum(study, value, chosen, locations))
+            locations = strata[-1].confirmation.locations
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise NotAStudy(f"{folder}: its files cannot be read ({reason})") from error
-    return replace(study, strata=strata)
+    return replace(study, strata=tuple(strata))
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -210,30 +224,35 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _strata_values(study: Study) -> tuple[Any, ...]:
-    if study.stratify is None:
-        return (None,)
-    return read_parameters(study.space["space"])[study.stratify].values
-
-
-def _read_stratum(study: Study, value: Any, chosen: list[TableWinner]) -> Stratum:
+def _read_stratum(
+    study: Study,
+    value: Any,
+    chosen: Mapping[str, Sequence[TableWinner]],
+    locations: Locations | None,
+) -> Stratum:
     every = study.of_stratum(value)
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
-    trials = every[(every["phase"] == SEARCH) & (every["arm"] == FOCUSNET)]
-    choice = next((one for one in chosen if _is_same(one.stratum, value)), None)
-    winner = None if choice is None else _row_of(choice)
+    searched = every[every["phase"] == SEARCH]
+    trials = searched[searched["arm"] == FOCUSNET]
+    choices = {
+        half: one for half, own in chosen.items() for one in own if is_same(one.stratum, value)
+    }
+    choice = choices.get("select")
+    winner = None if choice is None else row_of(choice)
     clips, problem = None, None
-    followers = every.iloc[:0]  # trials that follow the current winner, not a former one
     if choice is not None and winner is not None:
-        followers = every[every["winner"] == choice.name]
         try:
             if choice.row is None:
                 raise PredictionsError("it was never trained in the search")
             clips = read_clips(study.folder, str(winner["trial"]))
         except PredictionsError as error:
             problem = str(error)
+    confirmed = every[every["phase"] == "confirm"]
+    names = winner_names(study.plan, value, choices)
+    own, former = current_and_former(confirmed, names, study.tuned_arms[1:])
+    plan = study.plan
     return Stratum(
         value,
         label,
@@ -241,26 +260,19 @@ def _read_stratum(study: Study, value: Any, chosen: list[TableWinner]) -> Stratu
         winner,
         clips,
         problem,
-        controls=followers[followers["phase"] == "controls"],
+        controls=every[(every["phase"] == "controls") & every["winner"].isin(list(names.values()))],
         confirmation=read_confirmation(
             study.folder,
-            followers[followers["phase"] == "confirm"],
-            asked=sum(study.arms_asked("confirm").values()),
+            own,
+            former,
+            asked=plan.seeds(value, plan.current_look),
+            last_look=max(plan.looks_taken, 1) if plan.are_planned else None,
+            locations=locations,
         ),
+        winner_names=names,
+        searches={arm: searched[searched["arm"] == arm] for arm in study.tuned_arms},
         choice=choice,
     )
-
-
-def _is_same(in_table: Any, value: Any) -> bool:
-    """Whether a table, in which null is NaN, means the stratum ``value``."""
-    return bool(pd.isna(in_table)) if value is None else in_table == value
-
-
-def _row_of(winner: TableWinner) -> pd.Series:
-    """The winner's row; of one that the search has never trained, what is known without one."""
-    if winner.row is not None:
-        return winner.row
-    return pd.Series({"trial": winner.name, "arm": FOCUSNET, **winner.parameters}, dtype=object)
 
 
 def value_of(trial: pd.Series | None, name: str) -> float:

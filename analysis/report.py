@@ -13,6 +13,8 @@ from pathlib import Path
 from analysis.read_study import NotAStudy, Study, read_study
 from analysis.render.document import Figure, Section, to_markdown, to_text
 from analysis.render.html import to_html
+from analysis.sections.answer.noise import noise_section
+from analysis.sections.answer.verdicts import answer_section
 from analysis.sections.arms import arms_section
 from analysis.sections.changes import (
     classes_section,
@@ -28,7 +30,6 @@ from analysis.sections.sensitivity import parameters_section
 from analysis.sections.subset_curve import subset_section
 from analysis.sections.trials import trials_section
 from analysis.sections.two_objectives import two_objectives_section
-from analysis.sections.verdicts import answer_section
 
 DONE, WRONG_INPUT = 0, 2
 
@@ -62,6 +63,7 @@ def build_report(study: Study) -> tuple[str, list[Section]]:
         missing_section(study),
         arms_section(study),
         subset_section(study),
+        noise_section(study),
         classes_section(study),
         confusions_section(evidence),
         devices_section(study, evidence),

@@ -15,7 +15,7 @@ PLACEBO = "placebo"  # FocusNet with the masks of other clips
 MASKED = (FOCUSNET, REFERENCE, PLACEBO)  # their loss has a confusion mask
 _LABELS = {
     FOCUSNET: "FocusNet",
-    "cross_entropy": "cross-entropy again",
+    "cross_entropy": "the template drawn again",  # same loss and initial weights, another order
     "label_smoothing": "label smoothing",
     "distillation": "self-distillation",
     REFERENCE: "FocusNet with the paper's settings",

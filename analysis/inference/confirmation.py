@@ -1,35 +1,41 @@
-"""Reads a stratum's confirmation: the winner and its controls, trained again with fresh seeds.
+"""Reads a stratum's confirmation: its winners and their controls, trained again with fresh seeds.
 
 The winner of a search looks good because it was picked for that. So it and its controls are
-trained again with seeds that the search has not used, and only these trials support a claim.
+trained again with seeds that the search has not used, and judged on the half of the test locations
+that it was not chosen on. Only these trials support a claim.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from analysis.inference.location_counts import (
-    LocationCounts,
-    PairedCounts,
-    count_by_location,
-    pair_by_seed,
-)
-from analysis.inference.several_seeds import (
-    FEWEST_SEEDS,
-    bootstrap_effects,
-    interval,
-    variance_components,
-)
-from analysis.tables.predictions import FOCUS, TEMPLATE, PredictionsError, read_clips
-from focusnet.arms import FOCUSNET, PLACEBO
+from analysis.tables.predictions import FOCUS, STAGES, TEMPLATE, PredictionsError, paired_clips
+from focusnet.arms import FOCUSNET
+from focusnet.statistics.cells import HALVES, Locations, location_accuracies, locations_of
+from focusnet.statistics.pooled import Floats
 
-BEST_CONTROL = "best control"
-COMPARISONS = (TEMPLATE, BEST_CONTROL, PLACEBO)  # what FocusNet is compared with
-_SELECT = "focus/select/macro_accuracy"
+REPORT = "report"
+ENDED = ("finished", "failed")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished trial with a fresh seed.
+
+    Attributes:
+        half: number of the half that it is judged on, see ``cells.HALVES``.
+        accuracies: by stage, (locations,) in points.
+        clips: its predictions on that half, see ``predictions.paired_clips``.
+    """
+
+    half: int
+    accuracies: Mapping[str, Floats]
+    clips: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -37,118 +43,139 @@ class Confirmation:
     """A stratum's trials with fresh seeds.
 
     Attributes:
-        trials: their rows in ``trials.parquet``, of the current winner only.
-        clips: by arm and seed, the predictions of the finished ones on report; see
-            ``predictions.paired_clips``. All have the same clips.
-        asked: number of trials that the study asks for; 0 where it has no confirmation.
+        trials: rows in ``trials.parquet`` of the current winners and their controls.
+        former: rows of earlier winners, which count for nothing.
+        trainings: of ``trials``, the finished ones by arm and seed.
+        locations: of the test split; None without any training.
+        asked: number of seeds that the plan asks for by the current look.
         problems: predictions that cannot be read.
     """
 
     trials: pd.DataFrame
-    clips: Mapping[tuple[str, int], pd.DataFrame]
+    former: pd.DataFrame
+    trainings: Mapping[tuple[str, int], Training]
+    locations: Locations | None
     asked: int
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    def ended(self, arm: str) -> int:
+        """Trials of an arm that have finished or failed for good."""
+        own = self.trials[self.trials["arm"] == arm]
+        return int(own["status"].isin(ENDED).sum())
+
+    def to_come(self, arm: str = FOCUSNET) -> int:
+        """Trials of an arm that have not ended yet."""
+        return max(self.asked - self.ended(arm), 0)
 
     @property
-    def to_come(self) -> int:
-        """Trials that have not ended yet; nothing is claimed while there are any."""
-        return self.asked - int(self.trials["status"].isin(["finished", "failed"]).sum())
-
-    @property
-    def is_complete(self) -> bool:
-        return self.asked > 0 and self.to_come <= 0
-
-    @property
-    def controls(self) -> tuple[str, ...]:
-        """The arms other than FocusNet that have a finished trial."""
-        return tuple(dict.fromkeys(arm for arm, _ in self.clips if arm != FOCUSNET))
-
-    @property
-    def best_control(self) -> str | None:
-        """The control with the highest mean accuracy on select, which no claim is made from.
-
-        None while trials are to come.
-        """
-        if not self.is_complete:
-            return None
-        done = self.trials[self.trials["status"] == "finished"]
-        done = done[done["arm"].isin(self.controls)]
-        if _SELECT not in done or done[_SELECT].dropna().empty:
-            return None
-        return str(done.groupby("arm", sort=False)[_SELECT].mean().idxmax())
+    def arms(self) -> tuple[str, ...]:
+        """The arms that have a finished trial."""
+        return tuple(dict.fromkeys(arm for arm, _ in self.trainings))
 
     def seeds(self, arm: str) -> tuple[int, ...]:
-        return tuple(sorted(seed for name, seed in self.clips if name == arm))
+        return tuple(sorted(seed for name, seed in self.trainings if name == arm))
+
+    def judged_on(self, seeds: Sequence[int]) -> NDArray[np.int64]:
+        """(seeds,) numbers of the halves that FocusNet's trainings are judged on."""
+        halves = [self.trainings[FOCUSNET, seed].half for seed in seeds]
+        return np.array(halves, dtype=np.int64)
+
+    def cells(self, arm: str, seeds: Sequence[int]) -> Floats:
+        """(1, seeds, locations) accuracies in points; ``template`` is FocusNet's own."""
+        owner, stage = training_of(arm)
+        rows = [self.trainings[owner, seed].accuracies[stage] for seed in seeds]
+        return np.array(rows, dtype=np.float64)[None]
 
     def pooled(self) -> pd.DataFrame | None:
         """FocusNet's clips of all seeds in one table, with their ``seed``."""
-        frames = [self.clips[FOCUSNET, seed].assign(seed=seed) for seed in self.seeds(FOCUSNET)]
+        frames = [
+            self.trainings[FOCUSNET, seed].clips.assign(seed=seed) for seed in self.seeds(FOCUSNET)
+        ]
         return pd.concat(frames, ignore_index=True) if frames else None
 
-    def arm_of(self, against: str) -> str | None:
-        """The arm behind one of ``COMPARISONS`` (or behind an arm); None if it was not trained."""
-        if against == TEMPLATE:
-            return TEMPLATE
-        if against == BEST_CONTROL:
-            return self.best_control
-        return against if against in self.controls else None
 
-    def counts(self, against: str) -> PairedCounts | None:
-        """Right clips of FocusNet and of one of ``COMPARISONS`` (or of an arm).
-
-        None while trials are to come, or where the other was not trained.
-        """
-        other = self.arm_of(against)
-        if other is None or not self.is_complete:
-            return None
-        arm, stage = _training_of(other)
-        return pair_by_seed(self._counts_of(FOCUSNET), self._counts_of(arm), stage)
-
-    def accuracy_interval(self, arm: str) -> tuple[float, float, float]:
-        """Macro accuracy on report and the ends of its interval over seeds and locations.
-
-        ``template`` is FocusNet's own. The interval is NaN for fewer than two seeds.
-        """
-        owner, stage = _training_of(arm)
-        counts = list(self._counts_of(owner).values())
-        if not counts:
-            return np.nan, np.nan, np.nan
-        design = counts[0].design
-        right = np.array([one.right(stage) for one in counts])
-        accuracy = float((right @ design.weights).mean())
-        if len(counts) < FEWEST_SEEDS:
-            return accuracy, np.nan, np.nan
-        # An accuracy is a difference from a model that is never right.
-        low, high = interval(variance_components(right, design), bootstrap_effects(right, design))
-        return accuracy, float(low), float(high)
-
-    def _counts_of(self, arm: str) -> dict[int, LocationCounts]:
-        """Counts of an arm by seed, in the order of the seeds."""
-        return {seed: self._counts[arm, seed] for seed in self.seeds(arm)}
-
-    @cached_property
-    def _counts(self) -> dict[tuple[str, int], LocationCounts]:
-        return {key: count_by_location(clips) for key, clips in self.clips.items()}
-
-
-def _training_of(arm: str) -> tuple[str, str]:
+def training_of(arm: str) -> tuple[str, str]:
     """The arm and the stage of a training; ``template`` is that of FocusNet."""
     return (FOCUSNET, TEMPLATE) if arm == TEMPLATE else (arm, FOCUS)
 
 
-def read_confirmation(folder: Path, trials: pd.DataFrame, asked: int) -> Confirmation:
-    """Read the predictions of ``trials``, the rows of one winner's confirmation."""
-    clips: dict[tuple[str, int], pd.DataFrame] = {}
+def current_and_former(
+    trials: pd.DataFrame, winners: Mapping[str, str], tuned: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of a stratum's confirmation that judge its current winners, and the others.
+
+    Args:
+        trials: rows of the phase ``confirm``.
+        winners: names of the current winners, by the half that each was chosen on.
+        tuned: arms with a search of their own, whose trials carry their own winner's name. They
+            belong to the current winners if they share seeds with them.
+    """
+    halves = trials["judged_on"].astype(object).where(trials["judged_on"].notna(), REPORT)
+    own = pd.Series(False, index=trials.index)
+    for half, name in winners.items():
+        other = "select" if half == REPORT else REPORT
+        own |= (trials["winner"] == name) & (halves == other)
+    seeds = set(trials.loc[own & (trials["arm"] == FOCUSNET), "seed"])
+    own |= trials["arm"].isin(list(tuned)) & trials["seed"].isin(seeds)
+    return trials[own], trials[~own]
+
+
+def read_confirmation(
+    folder: Path,
+    trials: pd.DataFrame,
+    former: pd.DataFrame,
+    *,
+    asked: int,
+    last_look: int | None = None,
+    locations: Locations | None = None,
+) -> Confirmation:
+    """Read the predictions of ``trials``.
+
+    Args:
+        asked: number of seeds that the plan asks for by the current look.
+        last_look: trials of later looks are not read, because their look is not complete; None:
+            all are read.
+        locations: of other strata, which must be the same; None: those of the first trial.
+    """
+    trainings: dict[tuple[str, int], Training] = {}
     problems = []
-    for _, trial in trials[trials["status"] == "finished"].iterrows():
-        name = str(trial["trial"])
+    done = trials[trials["status"] == "finished"]
+    if last_look is not None:
+        done = done[pd.to_numeric(done["look"]).fillna(1) <= last_look]
+    for _, trial in done.iterrows():
         try:
-            own = read_clips(folder, name)
+            training, locations = _read_training(folder, trial, locations)
         except PredictionsError as error:
             problems.append(str(error))
-            continue
-        if clips and set(own["filename"]) != set(next(iter(clips.values()))["filename"]):
-            problems.append(f"predictions/{name}.parquet has other clips than those before it")
-            continue
-        clips[str(trial["arm"]), int(trial["seed"])] = own
-    return Confirmation(trials, clips, asked, tuple(problems))
+        else:
+            trainings[str(trial["arm"]), int(trial["seed"])] = training
+    return Confirmation(trials, former, trainings, locations, asked, tuple(problems))
+
+
+def _read_training(
+    folder: Path, trial: pd.Series, locations: Locations | None
+) -> tuple[Training, Locations]:
+    name = f"predictions/{trial['trial']}.parquet"
+    half = half_of(trial)
+    try:
+        predictions = pd.read_parquet(folder / name)
+        clips = paired_clips(predictions, half)
+        known = locations_of(predictions) if locations is None else locations
+    except FileNotFoundError:
+        raise PredictionsError(f"{name} is missing") from None
+    except (PredictionsError, OSError, ValueError) as error:
+        raise PredictionsError(f"{name} cannot be read: {error}") from error
+    try:
+        accuracies = {
+            stage: location_accuracies(predictions, stage, known)
+            for stage in STAGES  # of both halves
+        }
+    except ValueError:
+        raise PredictionsError(f"{name} has other clips than those before it") from None
+    return Training(HALVES.index(half), accuracies, clips), known
+
+
+def half_of(trial: pd.Series | Mapping[str, Any]) -> str:
+    """The half that a confirmation trial is judged on; studies begun earlier know one only."""
+    half = trial.get("judged_on")
+    return REPORT if half is None or pd.isna(half) else str(half)

@@ -1,6 +1,6 @@
 """Computes the gain of one FocusNet over its template, with an interval over test locations.
 
-One training of each says nothing about the noise between trainings; see ``several_seeds``.
+One training of each says nothing about the noise between trainings, so nothing is claimed from it.
 """
 
 from dataclasses import dataclass

@@ -1,61 +1,56 @@
 """Compares all arms: accuracy of FocusNet, its template and its controls over their seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.figures.confirmation import draw_arms
-from analysis.inference.confirmation import BEST_CONTROL, Confirmation
-from analysis.inference.verdict import verdict_table
+from analysis.figures.confirmation import draw_arms, draw_best_of
+from analysis.inference.best_of import expected_best
+from analysis.inference.confirmation import REPORT, half_of, training_of
 from analysis.read_study import Stratum, Study
 from analysis.render.document import Block, Figure, Section, Table, interval, percent, points
-from analysis.sections.wording import INTERVAL
+from analysis.sections.answer.verdicts import settings_of
 from analysis.tables.predictions import TEMPLATE
 from focusnet.arms import FOCUSNET, label_of
 
-_REPORT = "{}/report/macro_accuracy"
+_METRIC = "{}/{}/macro_accuracy"
+COLUMNS = ["stratum", "arm", "label", "settings", "searched", "seeds", "mean", "sd", "effect",
+           "low", "high"]  # fmt: skip
 
 
 def arms_section(study: Study) -> Section | None:
-    """Mean accuracy on report and its spread over seeds; None for a study without other arms."""
+    """Mean accuracy of each arm and its spread over seeds; None for a study without other arms."""
     table = arms_table(study)
-    if set(table["arm"]) <= {TEMPLATE, FOCUSNET} and not study.arms_asked("confirm"):
+    if set(table["arm"]) <= {TEMPLATE, FOCUSNET} and not study.plan.looks:
         return None
     rows = [
         (
             one["stratum"],
-            one["label"] + (f" ({BEST_CONTROL})" if one["best"] else ""),
+            one["label"],
+            one["settings"],
             percent(one["searched"]),
             str(one["seeds"]),
             percent(one["mean"]),
             percent(one["sd"]),
-            points(one["gain"]),
             points(one["effect"]),
             interval(one["low"], one["high"]),
         )
         for _, one in table.iterrows()
     ]
-    header = (
-        "stratum",
-        "arm",
-        "search seed %",
-        "fresh seeds",
-        "mean %",
-        "sd",
-        "minus template",
-        "FocusNet minus arm",
-        INTERVAL,
-    )
+    header = ("stratum", "arm", "settings", "search seed %", "fresh seeds", "mean %", "sd",
+              "FocusNet minus arm", "95 % new locations")  # fmt: skip
     blocks: list[Block] = [
-        "Macro accuracies on report. Search seed: the winner (the best on select) and the controls "
+        "Macro accuracies. Search seed: on report, the best trial on select and the controls "
         "trained with its template, as a mean over their seeds if there are several. Fresh seeds: "
-        "mean and standard deviation over seeds, the arm's mean difference from the template of "
-        "the same seed, and FocusNet's mean difference from the arm, in points. These intervals "
-        "are not corrected for the number of comparisons; the verdicts are in the answer.",
-        Table(header, rows, words=frozenset({"stratum", "arm"})),
+        "on the half that each training is judged on; mean over halves, standard deviation over "
+        "seeds within a half, and FocusNet's mean difference from the arm of the same seed in "
+        "points. These intervals are by stratum and not corrected for their number; the verdicts "
+        "are in the answer.",
+        Table(header, rows, words=frozenset({"stratum", "arm", "settings"})),
         *_arms_figures(study),
+        *_best_of_figures(study),
     ]
     return Section("Arms", blocks)
 
@@ -63,83 +58,88 @@ def arms_section(study: Study) -> Section | None:
 def arms_table(study: Study) -> pd.DataFrame:
     """One row per stratum and arm; accuracies and differences are fractions.
 
-    Columns: ``stratum``, ``arm``, ``label``, ``best`` (whether it is the best control),
-    ``searched`` (accuracy with the search's seed), and for the fresh seeds ``seeds`` (their
-    number), ``mean``, ``sd``, ``gain`` (over the template), ``effect`` (of FocusNet against the
-    arm), ``low`` and ``high``.
+    Columns: ``stratum``, ``arm``, ``label``, ``settings`` (where they are from), ``searched``
+    (accuracy with the search's seed), and for the fresh seeds ``seeds`` (their number), ``mean``,
+    ``sd``, ``effect`` (of FocusNet against the arm), ``low`` and ``high``.
     """
     rows = [row for stratum in study.strata for row in _stratum_rows(study, stratum)]
-    columns = ["stratum", "arm", "label", "best", "searched", "seeds", "mean", "sd", "gain",
-               "effect", "low", "high"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _stratum_rows(study: Study, stratum: Stratum) -> list[dict[str, object]]:
-    confirmation = stratum.confirmation
-    best = confirmation.best_control
     rows = []
-    for arm, fresh in confirmed_accuracies(stratum, _arms(study, stratum)).items():
-        template = _accuracies(confirmation.trials, arm, TEMPLATE)
-        gains = fresh - template if arm != TEMPLATE else np.full(len(fresh), math.nan)
+    for arm, by_half in confirmed_accuracies(stratum, _arms(study, stratum)).items():
         rows.append(
             {
                 "stratum": stratum.label,
                 "arm": arm,
                 "label": label_of(arm),
-                "best": arm == best,
+                "settings": settings_of(study, arm),
                 "searched": _searched(stratum, arm),
-                "seeds": len(fresh),
-                "mean": fresh.mean() if len(fresh) else math.nan,
-                "sd": fresh.std(ddof=1) if len(fresh) > 1 else math.nan,
-                "gain": gains.mean() if len(gains) else math.nan,
+                "seeds": sum(len(values) for values in by_half.values()),
+                "mean": mean_over_halves(by_half),
+                "sd": sd_within_halves(by_half),
             }
-            | _effect_of(confirmation, arm)
+            | _effect_of(study, stratum, arm)
         )
     return rows
 
 
-def _effect_of(confirmation: Confirmation, arm: str) -> dict[str, float]:
-    """FocusNet against one arm: ``effect``, ``low``, ``high``; NaN where not tested."""
-    counts = None if arm == FOCUSNET else confirmation.counts(arm)
-    if counts is None:
+def _effect_of(study: Study, stratum: Stratum, arm: str) -> dict[str, float]:
+    """FocusNet against one arm: ``effect``, ``low``, ``high``; NaN where it cannot be judged."""
+    compared = study.claims.comparisons.get(arm)
+    effect = None if compared is None else compared.by_stratum.get(stratum.value)
+    if effect is None:
         return dict.fromkeys(("effect", "low", "high"), math.nan)
-    row = verdict_table([(None, counts)], (FOCUSNET, arm)).iloc[0]
-    return {name: float(row[name]) for name in ("effect", "low", "high")}
+    low, high = effect.interval()
+    found = (effect.estimate, low, high)
+    return dict(zip(("effect", "low", "high"), (float(one[0]) / 100 for one in found), strict=True))
 
 
 def _arms(study: Study, stratum: Stratum) -> list[str]:
     """Template, FocusNet, and every control that was planned or has trials."""
-    asked = [*study.arms_asked("controls"), *study.arms_asked("confirm")]
     found = [*stratum.controls["arm"], *stratum.confirmation.trials["arm"]]
+    asked = study.control_arms if study.plan.looks or len(stratum.controls) else ()
     return list(dict.fromkeys([TEMPLATE, FOCUSNET, *asked, *found]))
 
 
-def confirmed_accuracies(stratum: Stratum, arms: Sequence[str]) -> dict[str, np.ndarray]:
-    """Macro accuracies on report of each arm with the fresh seeds, as fractions."""
+def confirmed_accuracies(stratum: Stratum, arms: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Macro accuracies of each arm with the fresh seeds by the half judged on, as fractions."""
     trials = stratum.confirmation.trials
-    return {
-        arm: _accuracies(trials, FOCUSNET, TEMPLATE)
-        if arm == TEMPLATE
-        else _accuracies(trials, arm, "focus")
-        for arm in arms
-    }
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for arm in arms:
+        owner, stage = training_of(arm)
+        done = trials[(trials["status"] == "finished") & (trials["arm"] == owner)]
+        halves = np.array([half_of(trial) for _, trial in done.iterrows()], dtype=object)
+        found[arm] = {}
+        for half in (REPORT, "select"):
+            name = _METRIC.format(stage, half)
+            if name in done and (halves == half).any():
+                found[arm][half] = done[name].to_numpy(float)[halves == half]
+    return found
 
 
-def _accuracies(trials: pd.DataFrame, arm: str, stage: str) -> np.ndarray:
-    done = trials[(trials["status"] == "finished") & (trials["arm"] == arm)]
-    name = _REPORT.format(stage)
-    return done[name].to_numpy(float) if name in done else np.array([])
+def mean_over_halves(by_half: dict[str, np.ndarray]) -> float:
+    """Mean over halves of the mean over seeds; NaN without any."""
+    means = [values.mean() for values in by_half.values() if len(values)]
+    return float(np.mean(means)) if means else math.nan
+
+
+def sd_within_halves(by_half: dict[str, np.ndarray]) -> float:
+    """Standard deviation over seeds within a half, pooled; NaN without two seeds in one."""
+    squares = sum(((values - values.mean()) ** 2).sum() for values in by_half.values())
+    df = sum(max(len(values) - 1, 0) for values in by_half.values())
+    return float(np.sqrt(squares / df)) if df else math.nan
 
 
 def _searched(stratum: Stratum, arm: str) -> float:
     """Accuracy with the search's seed: the winner's, its template's, or a control's mean."""
     if arm in (TEMPLATE, FOCUSNET):
         trials = pd.DataFrame() if stratum.winner is None else stratum.winner.to_frame().T
-        name = _REPORT.format(TEMPLATE if arm == TEMPLATE else "focus")
     else:
         controls = stratum.controls
         trials = controls[(controls["status"] == "finished") & (controls["arm"] == arm)]
-        name = _REPORT.format("focus")
+    name = _METRIC.format(TEMPLATE if arm == TEMPLATE else "focus", REPORT)
     if name not in trials or trials[name].dropna().empty:
         return math.nan
     return float(trials[name].astype(float).mean())
@@ -147,10 +147,10 @@ def _searched(stratum: Stratum, arm: str) -> float:
 
 def _arms_figures(study: Study) -> list[Figure]:
     """The accuracy of every training with a fresh seed; nothing if there is none."""
-    accuracies: dict[str, Mapping[str, Sequence[float]]] = {}
+    accuracies = {}
     for stratum in study.strata:
         of_arms = confirmed_accuracies(stratum, _arms(study, stratum))
-        named = {label_of(arm): list(values) for arm, values in of_arms.items() if len(values)}
+        named = {label_of(arm): by_half for arm, by_half in of_arms.items() if by_half}
         if named:
             accuracies[stratum.label] = named
     if not accuracies:
@@ -158,10 +158,52 @@ def _arms_figures(study: Study) -> list[Figure]:
     return [
         Figure(
             "arms.png",
-            "Macro accuracy on report of every training with a fresh seed (dots) and each arm's "
-            "mean (bar). Look for single trainings that collapsed: with them, intervals and "
-            "p-values are too small.",
+            "Macro accuracy of every training with a fresh seed (filled: judged on report; open: "
+            "on select) and each arm's mean (bar). Look for single trainings that collapsed: with "
+            "them, intervals and p-values are too small.",
             "Strip plots of accuracies by arm, one for each stratum.",
             draw_arms(accuracies),
+        )
+    ]
+
+
+def best_of_curves(study: Study) -> dict[str, dict[str, np.ndarray]]:
+    """Expected accuracy on report of the best of n trials on select, by stratum and arm."""
+    chosen, scored = study.metric, study.metric.replace("/select/", "/report/")
+    curves: dict[str, dict[str, np.ndarray]] = {}
+    for stratum in study.strata:
+        for arm, trials in stratum.searches.items():
+            if not {chosen, scored} <= set(trials.columns):
+                continue
+            done = trials[trials["status"] == "finished"].dropna(subset=[chosen, scored])
+            if len(done) > 1:
+                values = (done[one].to_numpy(float) for one in (chosen, scored))
+                curves.setdefault(stratum.label, {})[label_of(arm)] = expected_best(*values)
+    return curves
+
+
+def _best_of_figures(study: Study) -> list[Figure]:
+    curves = best_of_curves(study)
+    if not curves or not study.metric.endswith("macro_accuracy"):
+        return []
+    templates = {}
+    name = _METRIC.format(TEMPLATE, REPORT)
+    for stratum in study.strata:
+        trials = stratum.trials[stratum.trials["status"] == "finished"]
+        templates[stratum.label] = float(trials[name].mean()) if name in trials else math.nan
+    adaptive = (
+        ""
+        if study.plan.search_is_fixed
+        else " This search is adaptive, so that its later trials are not like its first ones; the "
+        "curve treats them alike."
+    )
+    return [
+        Figure(
+            "best_of.png",
+            "Expected macro accuracy on report of the best of n of the search's trials, chosen on "
+            "select, by arm: compare arms at the same number of trials. Arms without a line have "
+            f"FocusNet's settings.{adaptive}",
+            "Line plots of accuracy against the number of trials tried, one for each stratum.",
+            draw_best_of(curves, templates),
         )
     ]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.models import draw_changes, draw_confusions
+from analysis.inference.confirmation import half_of
 from analysis.read_study import Stratum, Study, value_of
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
 from analysis.sections.wording import NO_PREDICTIONS
@@ -29,7 +30,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """A stratum's predictions on report, from one or several trainings.
+    """A stratum's predictions, from one or several trainings, each on the half it is judged on.
 
     Attributes:
         clips: one row per clip and training, see ``predictions.paired_clips``.
@@ -75,13 +76,14 @@ def evidence_of(stratum: Stratum) -> Evidence | None:
     if pooled is not None:
         seeds = confirmation.seeds(FOCUSNET)
         trials = confirmation.trials
-        trials = trials[(trials["status"] == "finished") & (trials["arm"] == FOCUSNET)]
+        trials = trials[trials["seed"].isin(seeds) & (trials["arm"] == FOCUSNET)]
         return Evidence(
             stratum,
             pooled,
             trials,
             f"The winner of {stratum.label}, trained again with {len(seeds)} fresh "
-            f"{'seed' if len(seeds) == 1 else 'seeds (pooled)'}, on report",
+            f"{'seed' if len(seeds) == 1 else 'seeds (pooled)'}, on "
+            f"{'the half that each is judged on' if study_halves(trials) > 1 else 'report'}",
         )
     if stratum.winner is None or stratum.clips is None:
         return None
@@ -91,6 +93,11 @@ def evidence_of(stratum: Stratum) -> Evidence | None:
         stratum.winner.to_frame().T,
         f"The winner of {stratum.label} on report",
     )
+
+
+def study_halves(trials: pd.DataFrame) -> int:
+    """Number of halves of the test split that trainings are judged on."""
+    return len({half_of(trial) for _, trial in trials.iterrows()})
 
 
 def main_evidence(study: Study) -> Evidence | None:
@@ -187,7 +194,7 @@ def _group_shares(evidence: Evidence) -> pd.DataFrame:
     rows = {}
     for group, label in GROUPS.items():
         before, after = (
-            np.array([value_of(t, f"{stage}/report/group/{group}") for _, t in
+            np.array([value_of(t, f"{stage}/{half_of(t)}/group/{group}") for _, t in
                       evidence.trials.iterrows()])
             for stage in ("template", "focus")
         )  # fmt: skip

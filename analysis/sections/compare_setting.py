@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inference.location_counts import count_by_location, pair_by_seed
+from analysis.inference.confirmation import REPORT, half_of
 from analysis.inference.single_seed import macro_gain
-from analysis.inference.verdict import verdict_table
 from analysis.read_study import Study, value_of
 from analysis.render.document import MISSING, Section, Table, interval, number, percent, points
 from analysis.sections.wording import INTERVAL
@@ -21,6 +20,7 @@ from analysis.tables.parameters import show
 from analysis.tables.predictions import FOCUS, PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
 from focusnet.config import short_names
+from focusnet.statistics.pooled import Effect, pooled_effect
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def setting_section(studies: Sequence[Study], path: str) -> Section:
         title,
         [
             "Macro accuracy on report of FocusNet trials that differ in this setting alone: the "
-            "mean over their common seeds, and the paired difference in points. Intervals are over "
-            "seeds and locations, with one seed over locations only. They are not corrected for "
-            "the number of rows, so an interval that excludes 0 is not yet a claim.",
+            "mean over their common seeds, and the paired difference in points. Intervals are for "
+            "new locations, with one seed without the noise between trainings. They are not "
+            "corrected for the number of rows, so an interval that excludes 0 is not yet a claim.",
             Table(tuple(header), rows),
         ],
     )
@@ -81,6 +81,8 @@ def _trials(study: Study, path: str, others: Sequence[str]) -> list[_Trial]:
     done = trials[(trials["status"] == "finished") & (trials["arm"] == FOCUSNET)]
     found = []
     for _, row in done.iterrows():
+        if half_of(row) != REPORT:
+            continue  # its settings were chosen on report
         try:
             clips = read_clips(study.folder, str(row["trial"]))
         except PredictionsError:
@@ -142,10 +144,37 @@ def _difference(
         )
         one = macro_gain(both, before=FOCUS, after="other")
         return points(one.gain), interval(one.low, one.high)
-    of_other, of_base = (
-        {seed: count_by_location(trial.clips) for seed, trial in of_value.items()}
+    of_other, of_base = ([of_value[seed].clips for seed in seeds] for of_value in (other, base))
+    effect = _paired_effect(of_other, of_base)
+    if effect is None:
+        return MISSING, MISSING
+    low, high = effect.interval()
+    gain, low_end, high_end = (float(one[0]) / 100 for one in (effect.estimate, low, high))
+    return points(gain), interval(low_end, high_end)
+
+
+def _paired_effect(other: Sequence[pd.DataFrame], base: Sequence[pd.DataFrame]) -> Effect | None:
+    """Effect on report over seeds and locations; None where trials have different clips."""
+    names = sorted(base[0]["filename"])
+    if any(sorted(clips["filename"]) != names for clips in (*other, *base)):
+        return None
+    keys = [base[0][name].astype(str).to_numpy() for name in ("scene", "location")]
+    sizes = base[0].groupby(keys).size()
+    cells = [
+        np.array([_cells(clips).reindex(sizes.index).to_numpy() for clips in of_value])[None]
         for of_value in (other, base)
+    ]
+    scene = pd.factorize(sizes.index.get_level_values(0))[0]
+    judged_on = [np.zeros(len(base), dtype=np.int64)]
+    half = np.zeros(len(scene), dtype=np.int64)
+    effect, _ = pooled_effect(
+        [cells[0]], [cells[1]], scene, half, sizes.to_numpy(np.int64), judged_on
     )
-    table = verdict_table([(None, pair_by_seed(of_other, of_base))], ("other", "base"))
-    row = table.iloc[0]
-    return points(row["effect"]), interval(row["low"], row["high"])
+    return effect
+
+
+def _cells(clips: pd.DataFrame) -> pd.Series:
+    """FocusNet's accuracy in points by scene and location."""
+    scene = clips["scene"].astype(str)
+    right = 100.0 * (clips[FOCUS].astype(str) == scene)
+    return right.groupby([scene.to_numpy(), clips["location"].astype(str).to_numpy()]).mean()

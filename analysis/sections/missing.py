@@ -55,7 +55,7 @@ def _missing_follow_ups(study: Study, stratum: Stratum) -> Iterable[str]:
              "confirm": ("confirmation", stratum.confirmation.trials)}  # fmt: skip
     every = study.of_stratum(stratum.value)
     for phase, (name, trials) in names.items():
-        asked = sum(study.arms_asked(phase).values())
+        asked = sum(study.arms_asked(phase, stratum.value).values())
         if parts := _unfinished(trials, asked):
             yield f"{stratum.label}: of {asked} {name} trials: {parts}."
         former = every[(every["phase"] == phase) & ~every["trial"].isin(trials["trial"])]

@@ -36,8 +36,8 @@ STAGE_METRIC = "{}/report/macro_accuracy"
 
 
 def search_section(study: Study) -> Section | None:
-    """What the search found; None where the answer has it because no stratum is confirmed."""
-    return Section("Search", search_blocks(study)) if study.confirmed else None
+    """What the search found; None where the answer has it because nothing can be judged yet."""
+    return Section("Search", search_blocks(study)) if study.is_judged else None
 
 
 def search_blocks(study: Study) -> list[Block]:
@@ -72,7 +72,7 @@ def search_blocks(study: Study) -> list[Block]:
         if stratum.winner is not None
     ]
     blocks: list[Block] = [Bullets(sentences), *table, _reservation(study, effects)]
-    notes = [] if study.confirmed else list(winner_warnings(study))
+    notes = [] if study.is_judged else list(winner_warnings(study))
     if lone := max((effect.lone_locations for effect in effects), default=0):
         notes.append(lone_locations_note(lone))
     if notes:
@@ -138,7 +138,7 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
         return f"{text}, without an interval, because {stratum.problem}."
     text += f" ({INTERVAL} {interval(effect.low, effect.high)})."
     if effect.low <= 0 <= effect.high:
-        return f"{text} No evidence of a difference: the interval includes 0."
+        return f"{text} The interval includes 0."
     side = "higher" if effect.low > 0 else "lower"
     return (
         f"{text} FocusNet is {side} than its template on these locations, for this one pair of "
@@ -159,9 +159,9 @@ def _reservation(study: Study, effects: Sequence[Effect]) -> str:
     chance = f" Chance is {100 / classes:.1f} %." if classes else ""
     claim = (
         "The answer above uses fresh seeds instead."
-        if study.confirmed
-        else "A claim needs fresh seeds, and controls with the same budget: cross-entropy again, "
-        "label smoothing, self-distillation, and FocusNet with placebo masks."
+        if study.is_judged
+        else "A claim needs fresh seeds, and controls with the same budget: FocusNet with placebo "
+        "masks, label smoothing and self-distillation."
     )
     picked = f"picked as the best of {most} on select"
     if any(one.is_estimated for one in study.winners):
@@ -170,7 +170,7 @@ def _reservation(study: Study, effects: Sequence[Effect]) -> str:
         "This describes the trials that ran; it is not a claim about FocusNet. Each winner was "
         f"{picked}, and every trial was trained once ({trained}). "
         f"The interval covers the choice of {which} only, not the noise between trainings. "
-        f"Training a second time may help by itself. {claim}{chance}"
+        f"Another loss may help as much. {claim}{chance}"
     )
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.confirmation import draw_subset_curve
+from analysis.inference.comparisons import RIVALS, accuracy_of
+from analysis.inference.confirmation import training_of
 from analysis.inference.single_seed import macro_gain
 from analysis.read_study import Stratum, Study
-from analysis.render.document import MISSING, Block, Figure, Section, Table, interval, percent
+from analysis.render.document import Block, Figure, Section, Table, interval, percent
 from analysis.sections.wording import INTERVAL
 from analysis.tables.parameters import show
 from analysis.tables.predictions import TEMPLATE
@@ -38,7 +40,7 @@ PUBLISHED: dict[str, dict[float, float]] = {
 
 
 def subset_section(study: Study) -> Section | None:
-    """Template, FocusNet and best control by subset; None unless the strata are subsets."""
+    """Template, FocusNet and its rivals by subset; None unless the strata are subsets."""
     values = [stratum.value for stratum in study.strata]
     if study.stratify != SUBSET or len(values) < 2:
         return None
@@ -50,7 +52,6 @@ def subset_section(study: Study) -> Section | None:
         (
             show(one["subset"]),
             one["curve"],
-            MISSING if one["arm"] is None else label_of(one["arm"]),
             str(one["seeds"]),
             percent(one["accuracy"]),
             interval(one["low"], one["high"], percent),
@@ -58,15 +59,16 @@ def subset_section(study: Study) -> Section | None:
         for _, one in curve.sort_values(["subset", "curve"], kind="stable").iterrows()
     ]
     blocks: list[Block] = [
-        "Macro accuracy on report by percentage of the training clips. With fresh seeds: the mean "
-        f"and its {INTERVAL} over seeds and locations. With one training: the winner of the search "
-        "and an interval over locations only, without the noise between trainings. Larger subsets "
+        "Macro accuracy by percentage of the training clips. With fresh seeds: the mean over the "
+        f"halves that are used and its {INTERVAL} for new locations. With one training: the winner "
+        "of the search on report and an interval over locations only, without the noise between "
+        "trainings. Larger subsets "
         "score higher; the question is how far apart the curves are. Overlapping intervals do not "
         "answer it, because all arms are tested on the same clips.",
         Table(
-            ("subset", "curve", "arm", "trainings", "accuracy %", INTERVAL),
+            ("subset", "curve", "trainings", "accuracy %", INTERVAL),
             rows,
-            words=frozenset({"curve", "arm"}),
+            words=frozenset({"curve"}),
         ),
         Figure(
             "subset_curve.png",
@@ -80,7 +82,7 @@ def subset_section(study: Study) -> Section | None:
 
 def _caption(published: bool) -> str:
     text = (
-        "Macro accuracy on report against the share of the training data, with intervals. Open "
+        "Macro accuracy against the share of the training data, with intervals. Open "
         "markers: one training, the winner of the search."
     )
     if not published:
@@ -98,28 +100,30 @@ def subset_curve(study: Study) -> pd.DataFrame:
 
     Columns: ``curve``, ``arm``, ``subset``, ``accuracy``, ``low``, ``high``, ``seeds``.
     """
-    rows = [row for stratum in study.strata for row in _points(stratum)]
+    rows = [row for stratum in study.strata for row in _points(study, stratum)]
     columns = ["curve", "arm", "subset", "accuracy", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _points(stratum: Stratum) -> list[dict[str, Any]]:
+def _points(study: Study, stratum: Stratum) -> list[dict[str, Any]]:
     confirmation = stratum.confirmation
-    curves = {"template": TEMPLATE, "FocusNet": FOCUSNET, "best control": confirmation.best_control}
+    arms = (TEMPLATE, FOCUSNET, *RIVALS)
     rows: list[dict[str, Any]] = []
-    if confirmation.is_complete and len(confirmation.seeds(FOCUSNET)) > 1:
-        for curve, arm in curves.items():
-            if arm is None:
-                continue
-            accuracy, low, high = confirmation.accuracy_interval(arm)
-            seeds = len(confirmation.seeds(FOCUSNET if arm == TEMPLATE else arm))
-            rows.append({"curve": curve, "arm": arm, "subset": stratum.value, "accuracy": accuracy,
-                         "low": low, "high": high, "seeds": seeds})  # fmt: skip
-    elif stratum.clips is not None:
+    for arm in arms:
+        effect = accuracy_of(confirmation, arm, study.plan)
+        if effect is None:
+            continue
+        low, high = effect.interval()
+        accuracy, low_end, high_end = (float(x[0]) / 100 for x in (effect.estimate, low, high))
+        seeds = len(confirmation.seeds(training_of(arm)[0]))
+        rows.append({"curve": label_of(arm), "arm": arm, "subset": stratum.value,
+                     "accuracy": accuracy, "low": low_end, "high": high_end,
+                     "seeds": seeds})  # fmt: skip
+    if not rows and stratum.clips is not None:
         nothing = stratum.clips.assign(nothing="")  # a model that is always wrong
-        for curve, stage in (("template", "template"), ("FocusNet", "focus")):
+        for arm, stage in ((TEMPLATE, "template"), (FOCUSNET, "focus")):
             one = macro_gain(nothing, before="nothing", after=stage)
-            rows.append({"curve": curve, "arm": curves[curve], "subset": stratum.value,
+            rows.append({"curve": label_of(arm), "arm": arm, "subset": stratum.value,
                          "accuracy": one.after, "low": one.low, "high": one.high,
                          "seeds": 1})  # fmt: skip
     return rows

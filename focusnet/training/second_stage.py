@@ -1,7 +1,7 @@
 """Defines what the second stage of each arm minimises, and its template logits.
 
 "Training twice helps" is not "FocusNet helps". So there are controls with the same budget, initial
-weights, order of the clips and template: cross-entropy again, label smoothing, self-distillation,
+weights, order of the clips and template: cross-entropy, label smoothing, self-distillation,
 FocusNet with the paper's settings (reference), and FocusNet with the masks of other clips
 (placebo). Only a gain over the placebo is a gain from knowing what the template confused.
 """

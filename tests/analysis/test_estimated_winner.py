@@ -5,10 +5,10 @@ from estimated_study import estimated_study
 from section_text import flat, section_text
 
 from analysis.read_study import read_study
+from analysis.sections.answer.verdicts import answer_section
 from analysis.sections.changes import evidence_of
 from analysis.sections.search_results import search_section
 from analysis.sections.sensitivity import landscape_section, parameters_section
-from analysis.sections.verdicts import answer_section
 
 
 def test_a_winner_that_was_never_trained_has_parameters_and_no_results(tmp_path):

@@ -69,12 +69,13 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
         kinds = {output.output_type for cell in code(path) for output in cell.outputs}
         assert kinds == {"display_data"}
     shown = texts(done["1_overview"])
-    assert "gain over its own template in 1 of 2 (subset 25)" in shown
+    assert "Averaged over two subsets, FocusNet with searched settings gains" in shown
     assert "FocusNet with placebo masks" in shown
     assert "trained again with 3 fresh seeds (pooled)" in texts(done["2_confusions"])
     assert "focus.weight and focus.threshold" in texts(done["3_sensitivity"])
     last = texts(done["4_is_the_gain_real"])
-    assert "200 simulated studies for each true effect: 3 seeds" in last
+    assert "200 simulated studies for each true effect, with this study" in last
+    assert "3, 3 seeds by stratum" in last
     # These studies may exist here: the notebook says how to make them.
     made = list(notebooks.ROOT.glob("results/logits-*"))
     assert ("No study matches" in last) == (not made)

@@ -74,12 +74,15 @@ REPORT = (
 
 
 def predictions(
-    report: Iterable[tuple[str, str, str, str, str]] = REPORT, scenes: tuple[str, ...] = SCENES
+    report: Iterable[tuple[str, str, str, str, str]] = REPORT,
+    scenes: tuple[str, ...] = SCENES,
+    select: Iterable[tuple[str, str, str, str, str]] | None = None,
 ) -> pd.DataFrame:
-    """Predictions as in ``predictions/<trial>.parquet``; on select all of them are wrong."""
+    """Predictions as in ``predictions/<trial>.parquet``; by default all are wrong on select."""
     rows = []
     report = list(report)
-    for half, lines in (("select", [(*line[:3], "", "") for line in report]), ("report", report)):
+    wrong_ones = [(*line[:3], "", "") for line in report]
+    for half, lines in (("select", wrong_ones if select is None else select), ("report", report)):
         for place, (scene, location, device, *predicted) in enumerate(lines):
             for stage, guess in zip(("template", "focus"), predicted, strict=True):
                 wrong = next(other for other in scenes if other != scene)
@@ -252,8 +255,20 @@ def drawn_clips(
     locations: int = 4,
     clips: int = 12,
     devices: tuple[str, ...] = ("a", "b", "s1"),
+    both_halves: bool = False,
 ) -> pd.DataFrame:
     """Random predictions, right with given probabilities; a wrong one is the next scene."""
+    if both_halves:
+        own = [
+            drawn_clips(template, focus, template_seed=[*template_seed, half],
+                        focus_seed=[*focus_seed, half], scenes=scenes, locations=locations,
+                        clips=clips, devices=devices)
+            for half in (0, 1)
+        ]  # fmt: skip
+        parts = [frame[frame["half"] == "report"] for frame in own]
+        names = "audio/select-" + parts[1].groupby("stage").cumcount().astype(str) + ".wav"
+        select = parts[1].assign(half="select", filename=names)
+        return pd.concat([select, parts[0]], ignore_index=True)
     before, after = np.random.default_rng(template_seed), np.random.default_rng(focus_seed)
     lines = []
     for place, scene in enumerate(scenes):
@@ -307,7 +322,7 @@ def confirmed_study(
                 **shape,
             )
             select = {"label_smoothing": 0.55}.get(arm, 0.45) + 0.001 * seed
-            row = follower(phase, arm, seed, winner, **{SELECT: select, **_on_report(frame)})
+            row = follower(phase, arm, seed, winner, **{SELECT: select, **_recorded(frame)})
             if row["trial"].startswith(tuple(drop)):
                 continue
             if row["trial"].startswith(tuple(fail)):
@@ -320,10 +335,103 @@ def confirmed_study(
     )
 
 
-def _on_report(frame: pd.DataFrame) -> dict[str, float]:
+def _recorded(frame: pd.DataFrame, halves: Iterable[str] = ("report",)) -> dict[str, float]:
     """The macro accuracies that the study would record; all scenes have equally many clips."""
     logits = [name for name in frame.columns if name.startswith("logit/")]
     guess = frame[logits].idxmax(axis=1).str.removeprefix("logit/")
-    right = (guess == frame["scene"])[frame["half"] == "report"]
-    means = right.groupby(frame["stage"]).mean()
-    return {f"{stage}/report/macro_accuracy": float(means[stage]) for stage in means.index}
+    found = {}
+    for half in halves:
+        right = (guess == frame["scene"])[frame["half"] == half]
+        for stage, mean in right.groupby(frame["stage"]).mean().items():
+            found[f"{stage}/{half}/macro_accuracy"] = float(mean)
+    return found
+
+
+def cross_fitted_study(
+    folder: Path,
+    *,
+    focus: Mapping[int, float] | None = None,
+    arms: Iterable[str] = ("label_smoothing", "distillation", "placebo"),
+    controls: float = 0.5,
+    seeds: Mapping[int, int] | int = 6,
+    looks: list[Any] | None = None,
+    records: list[dict[str, Any]] | None = None,
+    trained: int | None = None,
+    fail: Iterable[str] = (),
+    confirm: Mapping[str, Any] | None = None,
+    **shape: Any,
+) -> Path:
+    """A study with a fixed search, two winners a stratum, and random predictions.
+
+    Args:
+        focus: accuracy of FocusNet with fresh seeds by subset; templates have 0.5.
+        controls: accuracy of the controls.
+        seeds: of each stratum, by its value or one number for all.
+        looks: as ``confirm.looks``; ``records`` as in looks.json.
+        trained: the number of the last look that has trials; without looks all have.
+        confirm: other settings of the section.
+        fail: trials whose names start with one of these have failed.
+    """
+    focus, arms = focus or {25: 0.5, 100: 0.5}, list(arms)
+    space = copy.deepcopy(SPACE)
+    space["search"]["algorithm"] = "sobol"
+    space["space"]["data.subset"] = {"choice": list(focus)}
+    space["controls"] = {"arms": arms, "seeds": [7]}
+    space["confirm"] = {"seeds": seeds, "looks": looks, "cross_fit": True, "margin": 1.0}
+    space["confirm"] |= dict(confirm or {})
+    counts = [_counts(one, focus) for one in (looks or [seeds])][: trained or None]
+    trials, predicted = [], {}
+    for place, (subset, accuracy) in enumerate(focus.items()):
+        a = finished(f"t{subset}-a", subset, select=0.8)
+        b = finished(f"t{subset}-b", subset, weight=0.2, **{"focus/report/macro_accuracy": 0.9})
+        trials += [a, b]
+        predicted[a["trial"]] = drawn_clips(
+            0.5, 0.5, template_seed=[subset, 7], focus_seed=[subset, 7, 0], **shape
+        )
+        for j in range(counts[-1][subset]):
+            seed = 8 + j * len(focus) + place
+            look = 1 + sum(j >= one[subset] for one in counts)
+            for arm in ("focusnet", *arms):
+                frame = drawn_clips(
+                    0.5, accuracy if arm == "focusnet" else controls, template_seed=[seed],
+                    focus_seed=[seed, 1 + ("focusnet", *CONTROLS).index(arm)], both_halves=True,
+                    **shape,
+                )  # fmt: skip
+                row = follower("confirm", arm, seed, b if j % 2 else a, **{
+                    "judged_on": "select" if j % 2 else "report", "look": look if looks else None,
+                    **_recorded(frame, ("report", "select")),
+                })  # fmt: skip
+                if row["trial"].startswith(tuple(fail)):
+                    row |= {"status": "failed", "error": "ValueError: not finite"}
+                else:
+                    predicted[row["trial"]] = frame
+                trials.append(row)
+    write_study(folder, trials, space=space, predicted=predicted)
+    if records is not None:
+        (folder / "looks.json").write_text(json.dumps(records))
+    return folder
+
+
+def _counts(seeds: Mapping[int, int] | int, strata: Iterable[int]) -> dict[int, int]:
+    return {s: seeds if isinstance(seeds, int) else seeds[s] for s in strata}
+
+
+def look_record(look: int, of: int, seeds: Mapping[int, int], **facts: Any) -> dict[str, Any]:
+    """A record of looks.json; see study/ledger/looks.py."""
+    strata = [
+        {
+            "stratum": subset,
+            "planned": count,
+            "winners": {"select": f"t{subset}-a", "report": f"t{subset}-b"},
+            "seeds": {"report": list(range(0, count, 2)), "select": list(range(1, count, 2))},
+            "left_out": [],
+            "counted": True,
+            "estimate": 0.0,
+        }
+        for subset, count in seeds.items()
+    ]
+    defaults = {"information": look / of, "alpha": 0.05, "level": 0.01, "margin": 1.0,
+                "estimate": 0.3, "interval": [-1.0, 1.6], "interval_here": [-0.5, 1.1], "p": 0.6,
+                "verdict": "undecided", "follows": "look 2"}  # fmt: skip
+    return {"look": look, "of": of, "time": "2026-01-02T03:04:05+00:00", "strata": strata,
+            **defaults, **facts}  # fmt: skip

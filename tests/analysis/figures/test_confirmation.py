@@ -4,49 +4,69 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.confirmation import draw_arms, draw_effects, draw_subset_curve
+from analysis.figures.confirmation import (
+    EffectRow,
+    draw_arms,
+    draw_best_of,
+    draw_effects,
+    draw_subset_curve,
+)
+from focusnet.statistics.pooled import Effect
 
 
-def effects():
+def effect(estimate, seeds=1.0, locations=3.0):
+    many = np.full(1, 1e9)
+    return Effect(np.full(1, estimate), np.full(1, seeds), many, np.full(1, locations), many)
+
+
+def test_effects_have_a_thin_interval_for_new_locations_and_a_thick_one_for_these(drawn):
     rows = [
-        {"stratum": stratum, "against": against, "effect": 0.02, "low": 0.01, "high": 0.04,
-         "detectable": 0.03}
-        for against in ("template", "placebo")
-        for stratum in (25, 100)
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    table.loc[3, ["effect", "low", "high", "detectable"]] = np.nan
-    return table
+        EffectRow("average", effect(2.0), "average"),
+        EffectRow("subset 25", effect(-1.0), "stratum"),
+        EffectRow("over placebo", effect(0.5, locations=np.nan), "arm"),
+    ]
+    draw_effects(rows, margin=1.0)
+    axes = drawn[0].axes[0]
+    lines = {line.get_linewidth(): line.get_xdata() for line in axes.lines[1:3]}
+    np.testing.assert_allclose(lines[1.2], [2 - 1.96 * 2, 2 + 1.96 * 2], atol=0.001)
+    np.testing.assert_allclose(lines[3.6], [2 - 1.96, 2 + 1.96], atol=0.001)
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["average", "subset 25", "over placebo"]
+    assert axes.get_xlabel() == "effect on macro accuracy (points)"
+    # Where locations say nothing there is no thin interval.
+    assert [line.get_linewidth() for line in axes.lines].count(1.2) == 2
+    assert axes.patches[0].get_extents().width > 0  # the margin
 
 
-def test_effects_are_in_points_with_intervals_and_detectable_effects(drawn):
-    draw_effects(effects(), {25: "subset 25", 100: "subset 100"}, ["its template", "placebo"])
-    template, placebo = drawn[0].axes
-    lines = [line.get_xydata().tolist() for line in template.lines]
-    assert [[1.0, 0.0], [4.0, 0.0]] in [np.round(line, 9).tolist() for line in lines]
-    assert sum(line.get_linestyle() == ":" for line in template.lines) == 4
-    assert [text.get_text() for text in placebo.texts] == ["not tested"]
-    assert [label.get_text() for label in template.get_yticklabels()] == ["subset 25", "subset 100"]
-    assert template.get_xlabel() == "effect on report (points)"
-    assert template.get_xlim() == placebo.get_xlim()
-
-
-def test_detectable_effects_do_not_set_the_scale(drawn):
-    table = effects().assign(detectable=1.5)
-    draw_effects(table, {25: "subset 25", 100: "subset 100"}, ["its template", "placebo"])
-    template = drawn[0].axes[0]
-    assert template.get_xlim() == pytest.approx((-6, 6))
-    assert not [line for line in template.lines if line.get_linestyle() == ":"]
-
-
-def test_each_training_is_a_point_and_each_arm_has_its_mean(drawn):
-    draw_arms({"s": {"template": [0.4, 0.5], "FocusNet": [0.6]}, "t": {"FocusNet": [0.7]}})
+def test_each_training_is_a_point_and_each_half_has_its_mean(drawn):
+    draw_arms(
+        {
+            "s": {
+                "template": {"report": [0.4, 0.5], "select": [0.7]},
+                "FocusNet": {"report": [0.6]},
+            },
+            "t": {"FocusNet": {"report": [0.7]}},
+        }
+    )
     first, second = drawn[0].axes
     offsets = np.concatenate([points.get_offsets() for points in first.collections])
-    np.testing.assert_allclose(offsets, [[40, 0], [50, 0], [60, 1]])
+    np.testing.assert_allclose(offsets[:, 0], [40, 50, 70, 60])
+    assert offsets[0, 1] < 0 < offsets[2, 1]  # beside each other
     np.testing.assert_allclose(first.lines[0].get_xdata(), [45, 45])
     np.testing.assert_allclose(second.collections[0].get_offsets(), [[70, 1]])
-    assert first.get_xlabel() == "macro accuracy on report (%)"
+    assert len(first.collections[1].get_facecolor()) == 0  # open: judged on select
+
+
+def test_the_best_of_n_is_drawn_against_n(drawn):
+    draw_best_of(
+        {"s": {"FocusNet": [0.5, 0.6], "label smoothing": np.array([0.4, 0.45, 0.5])}},
+        {"s": 0.48},
+    )
+    axes = drawn[0].axes[0]
+    template, focusnet, smoothing = axes.lines
+    np.testing.assert_allclose(template.get_ydata(), [48, 48])
+    np.testing.assert_allclose(focusnet.get_xydata(), [[1, 50], [2, 60]])
+    np.testing.assert_allclose(smoothing.get_xydata(), [[1, 40], [2, 45], [3, 50]])
 
 
 @pytest.mark.parametrize("published", [{}, {"others": {5.0: 42.0, 25.0: 50.0}}])

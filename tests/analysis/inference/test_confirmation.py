@@ -1,270 +1,134 @@
-"""Confirmation with fresh seeds: what is read, what is claimed, and when nothing is claimed."""
+"""Confirmation: which trials count for whom, on which half, and what cannot be read."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from results_folder import CONTROLS, FRESH, confirmed_study, table_rows, two_strata
-
-from analysis.inference.several_seeds import (
-    Design,
-    bootstrap_effects,
-    interval,
-    randomisation_p,
-    variance_components,
+from results_folder import (
+    CONTROLS,
+    FRESH,
+    confirmed_study,
+    cross_fitted_study,
+    look_record,
 )
-from analysis.inference.verdict import holm
+
+from analysis.inference.confirmation import current_and_former
 from analysis.read_study import read_study
-from analysis.render.document import to_markdown
-from analysis.report import main
-from analysis.sections.arms import arms_section, arms_table
-from analysis.sections.missing import missing_section
-from analysis.sections.search_results import search_section
-from analysis.sections.verdicts import answer_section, study_effects
 
 
-def text_of(folder, *sections):
-    """Text of sections of the report, with single blanks."""
-    study = read_study(folder)
-    return " ".join(to_markdown("T", [section(study) for section in sections]).split())
+def accuracies_on_disk(folder, trial, stage):
+    """Accuracy by half, scene and location in points, counted from the file."""
+    frame = pd.read_parquet(folder / "predictions" / f"{trial}.parquet")
+    frame = frame[frame["stage"] == stage]
+    guess = frame.filter(like="logit/").idxmax(axis=1).str.removeprefix("logit/")
+    keys = [frame[name] for name in ("half", "scene", "location")]
+    return 100 * (guess == frame["scene"]).groupby(keys).mean()
 
 
-def flat(text):
-    return " ".join(text.split())
+def test_cells_are_those_of_the_files(tmp_path):
+    folder = cross_fitted_study(tmp_path / "s", arms=("placebo",), seeds=4)
+    for place, stratum in enumerate(read_study(folder).strata):
+        confirmation = stratum.confirmation
+        seeds = [8 + j * 2 + place for j in range(4)]
+        assert confirmation.seeds("focusnet") == tuple(seeds)
+        assert list(confirmation.judged_on(seeds)) == [0, 1, 0, 1]  # 0: report
+        winners = ["a", "b", "a", "b"]
+        for arm, owner, stage in (
+            ("template", "focusnet", "template"),
+            ("focusnet", "focusnet", "focus"),
+            ("placebo", "placebo", "focus"),
+        ):
+            cells = confirmation.cells(arm, seeds)
+            assert cells.shape == (1, 4, 24)
+            for row, seed, winner in zip(cells[0], seeds, winners, strict=True):
+                name = f"confirm-{owner}-{seed}-t{stratum.value}-{winner}"
+                expected = accuracies_on_disk(folder, name, stage)
+                np.testing.assert_allclose(row, expected.reindex(confirmation.locations.index))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """FocusNet is far better than all other arms in subset 25, and no better in subset 100."""
-    return confirmed_study(tmp_path_factory.mktemp("c") / "small", focus={25: 0.9, 100: 0.5})
+def test_clips_are_of_the_half_that_a_trial_is_judged_on(tmp_path):
+    stratum = read_study(cross_fitted_study(tmp_path / "s", arms=(), seeds=4)).strata[0]
+    clips = stratum.confirmation.pooled()
+    halves = clips["filename"].str.extract(r"audio/(\w+)-")[0]
+    assert set(halves[clips["seed"] == 8]) == {"report"}
+    assert set(halves[clips["seed"] == 10]) == {"select"}
+    assert stratum.winner_names == {"select": "t25-a", "report": "t25-b"}
 
 
-@pytest.fixture(scope="module")
-def text(folder):
-    assert main([str(folder)]) == 0
-    return (folder / "report" / "report.md").read_text()
+def test_an_older_study_is_judged_on_report(tmp_path):
+    study = read_study(confirmed_study(tmp_path / "s"))
+    confirmation = study.strata[0].confirmation
+    assert list(confirmation.judged_on(FRESH)) == [0, 0, 0]
+    assert set(confirmation.arms) == {"focusnet", *CONTROLS}
+    assert not study.plan.cross_fit
+    assert not study.plan.are_planned
 
 
-def right_clips(folder, subset, arm, stage):
-    """(seeds, locations) right clips of an arm's trials, counted from their files."""
-    counts = []
-    for seed in FRESH:
-        path = folder / "predictions" / f"confirm-{arm}-{seed}-t{subset}-a.parquet"
-        frame = pd.read_parquet(path)
-        frame = frame[(frame["stage"] == stage) & (frame["half"] == "report")]
-        guess = frame.filter(like="logit/").idxmax(axis=1).str.removeprefix("logit/")
-        right = (guess == frame["scene"]).groupby(frame["location"])
-        counts.append(right.sum())
-    return np.array(counts)
+def rows(*facts):
+    columns = ["arm", "seed", "winner", "judged_on"]
+    return pd.DataFrame(facts, columns=columns)
 
 
-def test_effects_are_those_of_the_predictions_on_disk(folder):
-    """The best control is label smoothing by its accuracy on select, in both strata."""
-    found = study_effects(read_study(folder))
-    arms = {"template": "template", "best control": "label_smoothing", "placebo": "placebo"}
-    assert list(found["control"]) == [arm for arm in arms.values() for _ in range(2)]
-    assert list(found["against"]) == [name for name in arms for _ in range(2)]
-    assert list(found["stratum"]) == [25, 100] * 3
-    design = Design(np.repeat([0, 1, 2], 4), np.full(12, 12))
-    for _, row in found.iterrows():
-        stage, owner = ("focus", row["control"])
-        if row["control"] == "template":
-            stage, owner = "template", "focusnet"
-        difference = right_clips(folder, row["stratum"], "focusnet", "focus")
-        difference = difference - right_clips(folder, row["stratum"], owner, stage)
-        components = variance_components(difference, design)
-        assert row["seeds"] == 3
-        assert row["effect"] == pytest.approx(components.effect)
-        ends = interval(components, bootstrap_effects(difference, design))
-        assert (row["low"], row["high"]) == pytest.approx(ends)
-        assert row["p"] == pytest.approx(randomisation_p(components))
-    for _, rows in found.groupby("against"):
-        np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
-
-
-def test_the_answer_begins_with_the_verdicts(text):
-    words = flat(text.split("## Answer")[1])
-    assert words.startswith(
-        "Does FocusNet help? In the strata tested with fresh seeds: gain over its own template in "
-        "1 of 2 (subset 25); gain over best control in 1 of 2 (subset 25); gain over placebo masks "
-        "in 1 of 2 (subset 25)."
+def test_trials_of_former_winners_and_of_the_wrong_half_do_not_count():
+    trials = rows(
+        ("focusnet", 8, "a", "report"),
+        ("focusnet", 9, "b", "select"),
+        ("focusnet", 10, "old", "report"),
+        ("focusnet", 11, "a", "select"),  # a was chosen on select once, so this one is no test
+        ("placebo", 8, "a", "report"),
+        ("placebo", 10, "old", "report"),
     )
-    assert "FocusNet helps, and it needs to know what the template confused in each clip." in words
-    assert "subset 100: no evidence of a difference from its own template (" in words
-    assert "No claim can be made" not in text
+    own, former = current_and_former(trials, {"select": "a", "report": "b"})
+    assert list(own.index) == [0, 1, 4]
+    assert list(former.index) == [2, 3, 5]
 
 
-def test_each_stratum_has_a_table_of_three_comparisons(text):
-    rows = table_rows(text, "Answer")
-    assert rows[0] == [
-        "FocusNet against",
-        "seeds",
-        "FocusNet %",
-        "other %",
-        "effect",
-        "95 % interval",
-        "p (Holm)",
-        "verdict",
-        "detectable",
-    ]
-    assert [(row[0], row[1], row[7]) for row in rows[1:]] == [
-        ("its own template", "3", "gain"),
-        ("best control: label smoothing", "3", "gain"),
-        ("placebo masks", "3", "gain"),
-    ]
-    for row in rows[1:]:
-        assert float(row[2]) - float(row[3]) == pytest.approx(float(row[4]), abs=0.11)
-
-
-def test_the_search_has_its_own_table_of_its_own_trials_only(text):
-    rows = table_rows(text, "Search")
-    assert [row[:4] for row in rows[1:]] == [["25", "2/3", "1", "0.1"], ["100", "2/3", "1", "0.1"]]
-    assert len(table_rows(text, "Trials")) == 1 + 4
-    assert "every trial was trained once (seed 7)" in flat(text)
-    assert "The answer above uses fresh seeds instead." in flat(text)
-
-
-def test_arms_have_their_mean_and_spread_over_seeds(folder, text):
-    trials = pd.read_parquet(folder / "trials.parquet")
-    own = trials[(trials["data.subset"] == 25) & (trials["phase"] == "confirm")]
-    table = arms_table(read_study(folder))
-    of_25 = table[table["stratum"] == "subset 25"].set_index("arm")
-    assert list(of_25.index) == ["template", "focusnet", *CONTROLS]
-    accuracies = own.loc[own["arm"] == "distillation", "focus/report/macro_accuracy"]
-    row = of_25.loc["distillation"]
-    assert row["mean"] == pytest.approx(accuracies.mean())
-    assert row["sd"] == pytest.approx(np.std(accuracies, ddof=1))
-    control = trials[trials["trial"] == "controls-distillation-7-t25-a"]
-    assert row["searched"] == pytest.approx(control["focus/report/macro_accuracy"].item())
-    templates = own.loc[own["arm"] == "focusnet", "template/report/macro_accuracy"]
-    assert of_25.loc["template", "mean"] == pytest.approx(templates.mean())
-    assert of_25.loc["focusnet", "mean"] - templates.mean() == pytest.approx(
-        of_25.loc["focusnet", "gain"]
+def test_a_tuned_control_belongs_to_the_winner_whose_seeds_it_has():
+    trials = rows(
+        ("focusnet", 8, "a", None),
+        ("focusnet", 9, "old", None),
+        ("distillation", 8, "own", None),
+        ("distillation", 9, "own", None),
     )
-    assert of_25.index[of_25["best"]].tolist() == ["label_smoothing"]
-    assert any(row[1] == "label smoothing (best control)" for row in table_rows(text, "Arms"))
+    own, _ = current_and_former(trials, {"select": "a"}, tuned=["distillation"])
+    assert list(own.index) == [0, 2]
 
 
-def test_explanations_pool_the_fresh_seeds(text):
-    assert "The winner of subset 100, trained again with 3 fresh seeds (pooled), on report" in text
-    rows = table_rows(text, "Classes")
-    assert rows[0] == ["scene", "clips", "template %", "FocusNet %", "change", "sd over seeds"]
-    assert [row[:2] for row in rows[1:]] == [["bus", "48"], ["park", "48"], ["tram", "48"]]
+def test_one_winner_may_be_both(tmp_path):
+    """The same settings may win on either half: each training counts for the other half."""
+    trials = rows(("focusnet", 8, "a", "report"), ("focusnet", 9, "a", "select"))
+    own, _ = current_and_former(trials, {"select": "a", "report": "a"})
+    assert list(own.index) == [0, 1]
 
 
-def test_nothing_is_claimed_while_trials_are_to_come(tmp_path):
-    folder = confirmed_study(
-        tmp_path / "s", focus={25: 0.9, 100: 0.9}, drop=["confirm-placebo-10-t100"]
+def test_trials_of_a_look_that_is_not_complete_are_not_read(tmp_path):
+    looks = [{25: 4, 100: 4}, {25: 8, 100: 6}]
+    folder = cross_fitted_study(
+        tmp_path / "s", arms=(), looks=looks, records=[look_record(1, 2, looks[0])]
     )
     study = read_study(folder)
-    assert [stratum.confirmation.to_come for stratum in study.strata] == [0, 1]
-    effects = study_effects(study)
-    assert list(effects["verdict"]) == ["gain", "not tested"] * 3
-    # The stratum to come counts in Holm's correction as a test that found nothing.
-    assert list(effects["p_holm"][::2]) == pytest.approx(list(2 * effects["p"][::2]))
-    words = text_of(folder, answer_section, missing_section)
-    assert "subset 100: not tested yet: 1 of 18 confirmation trials are not done." in words
-    assert "subset 100: of 18 confirmation trials: 1 not started." in words
-    assert "gain over its own template in 1 of 1 (subset 25)" in words
+    assert [len(one.confirmation.trials) for one in study.strata] == [8, 6]
+    assert [len(one.confirmation.seeds("focusnet")) for one in study.strata] == [4, 4]
+    assert study.plan.current_look == 2
+    assert [one.confirmation.asked for one in study.strata] == [8, 6]
 
 
-def test_while_no_confirmation_is_complete_the_answer_is_that_of_the_search(tmp_path):
-    folder = confirmed_study(tmp_path / "s", drop=["confirm-placebo-10"])
-    text = text_of(folder, answer_section)
-    assert (
-        "No claim can be made yet: 2 of 36 confirmation trials with fresh seeds are not done yet, "
-        "and no stratum has all of its trials." in text
-    )
-    assert "the best of 2 on select (weight 1, threshold 0.1) has" in text
-    study = read_study(folder)
-    assert search_section(study) is None
-    assert len(arms_section(study).blocks[1].rows) == 2 * 7
-
-
-@pytest.mark.parametrize(
-    ("arms", "fresh", "why"),
-    [
-        (CONTROLS, (), "the confirmation with fresh seeds is off (confirm.seeds)"),
-        (CONTROLS, FRESH, "the 36 confirmation trials with fresh seeds start in each stratum"),
-    ],
-)
-def test_a_study_without_confirmation_says_why(tmp_path, arms, fresh, why):
-    folder = confirmed_study(tmp_path / "s", arms=arms, fresh=fresh, drop=["confirm"])
-    assert f"No claim can be made yet: {why}" in text_of(folder, answer_section)
-
-
-def test_an_older_study_says_that_it_has_no_confirmation(tmp_path):
-    folder = two_strata(tmp_path / "s")
-    assert "No claim can be made yet: this study has no confirmation" in text_of(
-        folder, answer_section
-    )
-    assert arms_section(read_study(folder)) is None
-
-
-def test_failed_trials_leave_the_other_seeds(tmp_path):
-    folder = confirmed_study(
-        tmp_path / "s", focus={25: 0.9, 100: 0.5},
-        fail=["confirm-focusnet-8-t25", "confirm-focusnet-8-t100", "confirm-focusnet-9-t100"],
-    )  # fmt: skip
-    effects = study_effects(read_study(folder))
-    assert list(effects["seeds"]) == [2, 1] * 3
-    assert list(effects["verdict"][1::2]) == ["not tested"] * 3
-    words = text_of(folder, answer_section)
-    assert "subset 100: 2 confirmation trials failed (focusnet)" in words
-    assert "subset 100: not tested. Fewer than 2 seeds are left, too few for a test." in words
-
-
-def test_two_seeds_that_can_detect_nothing_are_reported_as_such(tmp_path):
-    folder = confirmed_study(
-        tmp_path / "s", focus={25: 0.6, 100: 0.5}, arms=(), fresh=(8, 9), locations=2, clips=2
-    )
-    effects = study_effects(read_study(folder))
-    assert effects["detectable"].max() > 1
-    words = text_of(folder, answer_section)
-    assert "with so few seeds, any effect would often have been missed." in words
-    assert "| \\> 100 |" in words
-
-
-def test_trials_of_a_former_winner_are_not_used(tmp_path):
-    folder = confirmed_study(tmp_path / "s")
-    trials = pd.read_parquet(folder / "trials.parquet")
-    trials.loc[trials["trial"].str.startswith("confirm-focusnet-8-t25"), "winner"] = None
-    trials.to_parquet(folder / "trials.parquet", index=False)
-    study = read_study(folder)
-    assert study.strata[0].confirmation.seeds("focusnet") == (9, 10)
-    words = text_of(folder, missing_section)
-    assert "subset 25: of 18 confirmation trials: 1 not started." in words
-    assert "1 confirmation trial of an earlier winner not used." in words
-
-
-def test_unusable_predictions_are_reported_and_left_out(tmp_path):
-    folder = confirmed_study(tmp_path / "s")
+def test_unusable_predictions_are_left_out_and_named(tmp_path):
+    folder = confirmed_study(tmp_path / "s", arms=("placebo",))
     paths = [folder / "predictions" / f"confirm-placebo-{s}-t25-a.parquet" for s in FRESH]
     paths[0].unlink()
     frame = pd.read_parquet(paths[1])
     frame[frame["filename"] != frame["filename"].iloc[-1]].to_parquet(paths[1])
-    words = text_of(folder, missing_section)
-    assert "not used, because predictions/confirm-placebo-8-t25-a.parquet is missing." in words
-    assert "confirm-placebo-9-t25-a.parquet has other clips than those before it." in words
-    effects = study_effects(read_study(folder))
-    placebo = effects[(effects["against"] == "placebo") & (effects["stratum"] == 25)]
-    assert (placebo["seeds"].item(), placebo["verdict"].item()) == (1, "not tested")
+    paths[2].write_bytes(b"cut short")
+    confirmation = read_study(folder).strata[0].confirmation
+    assert confirmation.seeds("placebo") == ()
+    missing, other, cut = confirmation.problems
+    assert missing.endswith("confirm-placebo-8-t25-a.parquet is missing")
+    assert "confirm-placebo-9-t25-a.parquet" in other
+    assert "confirm-placebo-10-t25-a.parquet cannot be read" in cut
 
 
-def test_without_controls_only_the_template_is_compared_with(tmp_path):
-    folder = confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.9}, arms=())
-    words = text_of(folder, answer_section)
-    assert "not tested against best control; not tested against placebo masks." in words
-    assert "Without controls, training a second time may be all that helps." in words
-
-
-def test_the_interval_of_an_accuracy_contains_it_and_narrows_with_seeds(tmp_path):
-    many = confirmed_study(tmp_path / "s", fresh=tuple(range(10, 22)), arms=())
-    few = confirmed_study(tmp_path / "t", fresh=(10, 11, 12), arms=())
-    widths = []
-    for folder in (many, few):
-        accuracy, low, high = (
-            read_study(folder).strata[0].confirmation.accuracy_interval("focusnet")
-        )
-        assert low < accuracy < high
-        widths.append(high - low)
-    assert widths[0] < widths[1]
+@pytest.mark.parametrize("drop", [(), ("confirm-placebo-10-t100",)])
+def test_trials_that_are_to_come_are_counted_by_arm(tmp_path, drop):
+    study = read_study(confirmed_study(tmp_path / "s", arms=("placebo",), drop=drop))
+    last = study.strata[1].confirmation
+    assert (last.to_come("focusnet"), last.to_come("placebo")) == (0, len(drop))

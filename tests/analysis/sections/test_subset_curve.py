@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from results_folder import confirmed_study, drawn_clips, finished, two_strata, write_study
 
+from analysis.figures.confirmation import CURVES
 from analysis.inference.single_seed import macro_gain
 from analysis.read_study import read_study
 from analysis.sections.subset_curve import (
@@ -38,13 +39,17 @@ def test_one_training_has_an_interval_over_locations(tmp_path):
     assert (gain.before, gain.after) == pytest.approx(tuple(curve["accuracy"][:2]))
 
 
-def test_with_fresh_seeds_the_best_control_has_a_curve_too(tmp_path):
-    curve = subset_curve(read_study(confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.5})))
-    assert list(curve["curve"]) == ["template", "FocusNet", "best control"] * 2
-    assert list(curve["arm"][:3]) == ["template", "focusnet", "label_smoothing"]
-    assert list(curve["seeds"]) == [3] * 6
+def test_with_fresh_seeds_rivals_have_a_curve_too(tmp_path):
+    study = read_study(confirmed_study(tmp_path / "s", focus={25: 0.9, 100: 0.5}))
+    curve = subset_curve(study)
+    arms = ["template", "focusnet", "label_smoothing", "distillation"]
+    assert list(curve["arm"]) == arms * 2
+    assert list(curve["seeds"]) == [3] * 8
     assert ((curve["low"] < curve["accuracy"]) & (curve["accuracy"] < curve["high"])).all()
-    assert curve["accuracy"][1] > 0.8
+    accuracy = study.strata[0].confirmation.trials
+    focusnet = accuracy[accuracy["arm"] == "focusnet"]["focus/report/macro_accuracy"]
+    assert curve["accuracy"][1] == pytest.approx(focusnet.mean())
+    assert set(curve["curve"]) == set(CURVES)
 
 
 def test_published_accuracies():

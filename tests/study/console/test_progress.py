@@ -139,7 +139,7 @@ def test_a_control_is_named_by_its_arm_and_not_in_the_best_gain(progress, log):
     control = trial("control", 25, 0.3)
     del control.result["metrics"]["focus/warm_classes"]
     progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
-    assert "template 50.0 %, cross-entropy again 50.0 %, gain +30.0, nan s" in lines(log)[0]
+    assert "template 50.0 %, the template drawn again 50.0 %, gain +30.0, nan s" in lines(log)[0]
     assert "best gain on select: subset 100 +2.0" in lines(log)[1]
 
 

@@ -1,0 +1,1 @@
+"""Builds the answer of a report: sentences, tables and figure of what is claimed, and the noise."""
