@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from analysis.figures.style import (
@@ -127,6 +127,7 @@ def draw_best_of(
             axes.plot(n, 100 * np.asarray(values, float), label=arm, markersize=3, **style)
         axes.set_title(stratum)
         axes.set_xlabel("trials tried")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     label_rows(axes_of, "accuracy of the best (%)")
     legend(figure, axes_of)
     return figure

@@ -5,7 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from analysis.figures.confirmation import EffectRow, draw_effects
-from analysis.inference.comparisons import INCOMPLETE, NOT_CLAIMED, STEPS, UNTESTED, Comparison
+from analysis.inference.comparisons import (
+    INCOMPLETE,
+    NOT_CLAIMED,
+    STEPS,
+    UNTESTED,
+    Claims,
+    Comparison,
+)
 from analysis.read_study import Stratum, Study
 from analysis.render.document import Block, Bullets, Figure, Section, Table, counted
 from analysis.sections.answer.looks import looks_blocks
@@ -109,7 +116,7 @@ def _arms_table(study: Study) -> Table:
     claims = study.claims
     ordered = [arm for step in STEPS for arm in step if arm in claims.comparisons]
     rows = []
-    for arm in [*ordered, *(arm for arm in claims.comparisons if arm not in ordered)]:
+    for arm in _in_order(claims):
         one = claims.comparisons[arm]
         verdict = verdict_cell(one.verdict, claims) if arm in ordered else "described"
         if one.average is None:
@@ -124,6 +131,12 @@ def _arms_table(study: Study) -> Table:
             )
         rows.append((_arm_name(arm), settings_of(study, arm), _seeds(one), *numbers, verdict))
     return Table(ARMS_HEADER, rows, frozenset({ARMS_HEADER[0], "settings", "verdict"}))
+
+
+def _in_order(claims: Claims) -> list[str]:
+    """The arms as they are compared; those that are described come last."""
+    ordered = [arm for step in STEPS for arm in step if arm in claims.comparisons]
+    return [*ordered, *(arm for arm in claims.comparisons if arm not in ordered)]
 
 
 def _arm_name(arm: str) -> str:
@@ -166,7 +179,8 @@ def _effects_figure(study: Study) -> Figure:
     if study.stratify:
         rows += [EffectRow(study.labels[v], effect, "stratum")
                  for v, effect in one.by_stratum.items()]  # fmt: skip
-    for arm, other in claims.comparisons.items():
+    for arm in _in_order(claims):
+        other = claims.comparisons[arm]
         if arm != TEMPLATE and other.average is not None:
             rows.append(EffectRow(f"over {label_of(arm)}", other.average, "arm"))
     return Figure(
