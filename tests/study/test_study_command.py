@@ -257,7 +257,8 @@ def test_real_trials_leave_complete_results_whatever_the_concurrency(tmp_path, t
     names = set(tables[1].index)
     assert {file.stem for file in (study / "predictions").iterdir()} == names
     assert set(pd.read_parquet(study / "epochs.parquet")["trial"]) == names
-    winners = tables[1].groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
+    in_order = pd.read_parquet(study / "trials.parquet").set_index("trial")  # first of equals wins
+    winners = in_order.groupby("data.subset")["focus/select/macro_accuracy"].idxmax()
     kept = {path.parent.name for path in study.glob("trials/*/weights.safetensors")}
     assert kept == set(winners)
     assert not list(study.glob("trials/**/*.part")) + list(study.glob("trials/**/checkpoint*"))
