@@ -16,9 +16,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  python study/run.py --space demo.yaml\n"
         "  python study/run.py --space focus.yaml --set trial.data.root=/data/TAU22 --plan\n"
-        "  python study/run.py --space focus.yaml --set search.trials=8 \\\n"
-        "      --set 'space.data.subset={choice: [5, 25]}' --set name=quick\n"
-        "  python study/run.py --space focus.yaml --set confirm.seeds=10 --confirm\n"
+        "  python study/run.py --space focus.yaml --plan --detect 1\n"
+        "  python study/run.py --space quick.yaml --set search.trials=8 --set name=quicker\n"
         "  python study/run.py --space focus.yaml --results s3://bucket/studies --resume\n\n"
         "exit status: 0 done, 1 some trials failed for good, 2 wrong input or a full disk,\n"
         "130 interrupted",
@@ -38,6 +37,14 @@ def parser() -> argparse.ArgumentParser:
         "YAML; what follows 'space.' is the name of a searched parameter, and the value null "
         "takes it out of the search; can be repeated",
     )
+    _add_plan(options)
+    _add_resume(options)
+    _add_places(options)
+    _add_output(options)
+    return options
+
+
+def _add_plan(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--plan",
         action="store_true",
@@ -59,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
         help="with --plan: take the noise of trainings and of locations from the confirmation of "
         "an earlier study, given by its folder or its name in the results folder",
     )
+
+
+def _add_resume(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--resume",
         action="store_true",
@@ -78,6 +88,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="start although the disk seems too small (--plan shows what is needed and free)",
     )
+
+
+def _add_places(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--results",
         default="results",
@@ -96,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="port of Ray's dashboard on 127.0.0.1 (default: 8265 or the next free one)",
     )
+
+
+def _add_output(options: argparse.ArgumentParser) -> None:
     output = options.add_mutually_exclusive_group()
     output.add_argument(
         "--quiet",
@@ -112,7 +128,6 @@ def parser() -> argparse.ArgumentParser:
         help="also show details, such as every report of a trial and where Ray runs it",
     )
     options.set_defaults(level=logging.INFO)
-    return options
 
 
 def _points(text: str) -> float:
