@@ -41,6 +41,7 @@ _TRIAL_COLUMNS = (
     "winner",
     "judged_on",
     "look",
+    "tuning",
 )
 _EPOCH_COLUMNS = ("trial", "stage", "epoch", "epochs")
 
@@ -234,7 +235,8 @@ def _read_stratum(
     label = "all trials"
     if study.stratify is not None:
         label = f"{study.stratify.rpartition('.')[2]} {show(value)}"
-    searched = every[every["phase"] == SEARCH]
+    # The searches of control arms are part of the phase controls.
+    searched = every[(every["phase"] == SEARCH) | (every["tuning"] == True)]  # noqa: E712
     trials = searched[searched["arm"] == FOCUSNET]
     choices = {
         half: one for half, own in chosen.items() for one in own if is_same(one.stratum, value)

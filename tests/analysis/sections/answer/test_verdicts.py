@@ -233,7 +233,7 @@ def test_tuned_arms_say_with_how_many_trials(tmp_path):
     space.write_text(space.read_text().replace("controls:\n", search))
     trials = pd.read_parquet(folder / "trials.parquet")
     own = trials[trials["trial"].isin(["t25-a", "t25-b", "t100-a"])]
-    own = own.assign(arm="distillation", trial="d-" + own["trial"])
+    own = own.assign(arm="distillation", trial="d-" + own["trial"], phase="controls", tuning=True)
     pd.concat([trials, own]).to_parquet(folder / "trials.parquet", index=False)
     study = read_study(folder)
     assert settings_of(study, "focusnet") == "tuned with 2 trials"
