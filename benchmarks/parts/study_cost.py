@@ -140,6 +140,7 @@ def demo_search(trials: int, *, scheduler: str) -> dict[str, Any]:
     if scheduler == "asha":
         settings["search"]["scheduler"] |= {"grace_epochs": 2, "reduction_factor": 3}
     settings["resources"]["max_concurrent"] = 1
+    settings["trial"]["compute"]["eval_epochs"] = 1  # stopping early looks at each epoch
     settings["controls"] = {"arms": []}
     settings["confirm"] = {"seeds": 0}
     settings["space"]["data.subset"] = {"choice": [25]}

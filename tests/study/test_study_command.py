@@ -216,6 +216,7 @@ def test_tpe_with_asha_stops_trials_early_and_keeps_its_quota(tmp_path):
         "--set=search.trials=12",
         "--set=search.scheduler={name: asha, grace_epochs: 1, reduction_factor: 2}",
         "--set=trial.template.epochs=5",
+        "--set=trial.compute.eval_epochs=1",
     ]
     done = run(FAKE, tmp_path, *options, FAKE_EPOCH_SECONDS="0.01")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import time
 
 import pandas as pd
 import pytest
-from paths import SUPPORT
+from paths import ROOT, SUPPORT
 
 from study.tune.cluster import _treat_out_of_memory_as_worker_death, ray_message
 from study.tune.nodes import _node_task, paths_read
@@ -45,12 +45,15 @@ def test_a_node_names_the_paths_and_modules_that_it_lacks(probe, tmp_path):
 def test_the_task_is_pickled_so_that_it_runs_without_the_project(probe):
     from ray import cloudpickle
 
+    # A node without the project: here it may be installed, by a path of its root.
     program = (
-        "import pickle, sys; lacks = pickle.loads(sys.stdin.buffer.read())\n"
+        "import os, pickle, sys\n"
+        "sys.path = [p for p in sys.path if os.path.realpath(p) != sys.argv[2]]\n"
+        "lacks = pickle.loads(sys.stdin.buffer.read())\n"
         "print(lacks(sys.argv[1], 'token', [], ['study']))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(probe)],
+        [sys.executable, "-c", program, str(probe), str(ROOT)],
         input=cloudpickle.dumps(_node_task()),
         capture_output=True,
         cwd=probe.parent,
