@@ -1,5 +1,6 @@
-"""Computes the learning rate schedule of the PaSST recipe on TAU22."""
+"""Computes learning rate schedules: of the PaSST recipe on TAU22, and of the student's."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -34,5 +35,26 @@ def warmup_linear_down(
         else:
             down = last_value
         return up * down
+
+    return factor
+
+
+def warmup_cosine(warmup_steps: int, steps: int) -> Callable[[int], float]:
+    """Learning rate factor by step: linear warm-up from 0 to 1, then half a cosine to 0.
+
+    The schedule of the DCASE24 Task 1 baseline.
+
+    Args:
+        warmup_steps: of the warm-up, at most ``steps``.
+        steps: of the training; beyond them the factor is 0.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / warmup_steps
+        if step >= steps:
+            return 0.0
+        progress = (step - warmup_steps) / (steps - warmup_steps)
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return factor

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusnet.schedule import warmup_linear_down
+from focusnet.schedule import warmup_cosine, warmup_linear_down
 
 
 def test_the_schedule_of_the_recipe_has_hand_worked_factors():
@@ -46,3 +46,22 @@ def test_every_schedule_equals_the_published_formula_exactly(epoch, warmup, star
 
 def test_without_warm_up_training_starts_at_the_full_rate():
     assert warmup_linear_down(0, 3, 10, 0.01)(0) == 1.0
+
+
+def test_warmup_and_cosine_have_hand_worked_factors():
+    factor = warmup_cosine(4, 12)
+    assert [factor(step) for step in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert factor(6) == pytest.approx(0.5 * (1 + math.sqrt(0.5)))
+    assert factor(8) == pytest.approx(0.5)
+    assert factor(11) == pytest.approx(0.5 * (1 + math.cos(math.pi * 7 / 8)))
+    assert [factor(12), factor(100)] == [0.0, 0.0]
+
+
+@given(st.integers(0, 50), st.integers(1, 200))
+def test_the_cosine_rises_to_1_and_falls_after_it(warmup, after):
+    factor = warmup_cosine(warmup, warmup + after)
+    values = [factor(step) for step in range(warmup + after + 1)]
+    assert values[warmup] == 1.0
+    assert values[: warmup + 1] == sorted(values[: warmup + 1])
+    assert values[warmup:] == sorted(values[warmup:], reverse=True)
+    assert values[-1] == 0.0
