@@ -10,32 +10,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Threshold = Annotated[float, Field(gt=0, lt=1)]
-Smoothing = Annotated[float, Field(ge=0, lt=1)]
-BatchSize = Annotated[int, Field(ge=2)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+from focusnet.config.base import (
+    BatchSize,
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Probability,
+    Seed,
+    Settings,
+    Smoothing,
+    Threshold,
+)
+from focusnet.config.features import FeatureConfig
+
 Arm = Literal[
     "focusnet", "cross_entropy", "label_smoothing", "distillation", "reference", "placebo"
 ]
-
-
-class Settings(BaseModel):
-    """Base of all settings: no unknown keys, no silent conversions, no NaN, no changes."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
 
 class SyntheticConfig(Settings):
@@ -65,39 +58,6 @@ class DataConfig(Settings):
     cache: str | None = None
     """Cache folder; `null`: `$FOCUSNET_CACHE`, else `~/.cache/focusnet`."""
     synthetic: SyntheticConfig = SyntheticConfig()
-
-
-class FeatureConfig(Settings):
-    """Log-mel front end."""
-
-    sample_rate: Annotated[int, Field(ge=8000, le=192_000)] = 44_100
-    """Sample rate in Hz; files with another rate are resampled."""
-    n_mels: Annotated[int, Field(ge=16)] = 128
-    """Number of mel bins."""
-    n_fft: Annotated[int, Field(ge=64)] = 1024
-    """FFT length in samples; even."""
-    win_length: Annotated[int, Field(ge=32)] = 800
-    """Window length in samples, at most `n_fft`."""
-    hop_length: Annotated[int, Field(ge=16)] = 320
-    """Hop between frames in samples."""
-    fmin: NonNegative = 0.0
-    """Lowest mel edge in Hz."""
-    fmax: Positive | None = None
-    """Highest mel edge in Hz; `null`: (`sample_rate` - `augment.fmax_aug_range`) / 2."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "FeatureConfig":
-        if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} is longer than n_fft {self.n_fft}")
-        if self.n_fft % 2:
-            raise ValueError(f"n_fft must be even, received {self.n_fft}")
-        top = self.fmax if self.fmax is not None else self.sample_rate / 2
-        if not self.fmin < top <= self.sample_rate / 2:
-            raise ValueError(
-                f"needs fmin < fmax <= sample_rate / 2, received fmin {self.fmin:g}, "
-                f"fmax {top:g}, sample_rate {self.sample_rate}"
-            )
-        return self
 
 
 class AugmentConfig(Settings):
