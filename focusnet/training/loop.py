@@ -19,7 +19,6 @@ from torch import Generator, Tensor, nn
 
 from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixstyle, roll_into
 from focusnet.errors import TrainingError
-from focusnet.mel import LogMel
 from focusnet.system.allocator import keep_freed_memory
 from focusnet.training.batches import Batch, ClipBatches
 
@@ -62,7 +61,7 @@ class Augmentation:
             roll_into(waveforms, rows, convolved, shifts[rows])
         return waveforms
 
-    def spectrogram(self, batch: Batch, mel: LogMel, generator: Generator) -> Tensor:
+    def spectrogram(self, batch: Batch, mel: nn.Module, generator: Generator) -> Tensor:
         """DIR, roll, log-mel with its masks, mix-style: (B, 1, n_mels, frames)."""
         spec = mel(self.waveforms(batch, generator), generator).unsqueeze(1)
         return frequency_mixstyle(spec, self.mixstyle_probability, self.mixstyle_alpha, generator)
@@ -77,7 +76,7 @@ class Stage(lightning.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        mel: LogMel,
+        mel: nn.Module,
         objective: Objective,
         augmentation: Augmentation,
         generator: Generator,
@@ -89,6 +88,7 @@ class Stage(lightning.LightningModule):
         on_epoch: OnEpoch,
         done: int,
         optimizer_state: dict[str, Any] | None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -102,6 +102,7 @@ class Stage(lightning.LightningModule):
         self.lr_factor = lr_factor
         self.on_epoch = on_epoch
         self.done = done
+        self.steps_per_epoch = steps_per_epoch
         self.optimizer_state = optimizer_state
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
@@ -112,12 +113,17 @@ class Stage(lightning.LightningModule):
         return kind(self.model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser; the schedule steps once an epoch."""
+        """The optimiser, and its schedule by epoch or by step."""
         optimizer = self.make_optimizer()
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, self.done - 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
+        done = self.done * (self.steps_per_epoch or 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, done - 1)
+        interval = "epoch" if self.steps_per_epoch is None else "step"
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": interval},
+        }
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -132,8 +138,7 @@ class Stage(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; its terms are summed on the device, so that the CPU does not wait."""
         spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
-        logits, _ = self.model(spec)
-        terms = self.objective(logits, batch, spec)
+        terms = self.objective(_logits(self.model(spec)), batch, spec)
         clips = len(batch.labels)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * clips
@@ -163,6 +168,11 @@ class Stage(lightning.LightningModule):
         self.on_epoch(epoch, means, optimizer.state_dict())
 
 
+def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The logits in a network's output; PaSST returns its features, too."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a model of ``precision`` ('fp32' or 'bf16') computes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
@@ -170,7 +180,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def predict_logits(
     model: nn.Module,
-    mel: LogMel,
+    mel: nn.Module,
     batches: Iterable[Batch],
     *,
     device: torch.device,
@@ -188,7 +198,7 @@ def predict_logits(
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches:
             spec = mel(batch.to(device).clips.gather()).unsqueeze(1)
-            parts.append(model(spec)[0].float())
+            parts.append(_logits(model(spec)).float())
     for module, training in modes:
         module.train(training)
     return torch.cat(parts).cpu().numpy()  # the CPU waits for a GPU here only
@@ -196,7 +206,7 @@ def predict_logits(
 
 def train_stage(
     model: nn.Module,
-    mel: LogMel,
+    mel: nn.Module,
     objective: Objective,
     batches: ClipBatches,
     augmentation: Augmentation,
@@ -212,9 +222,11 @@ def train_stage(
     on_epoch: OnEpoch,
     done: int = 0,
     optimizer_state: dict[str, Any] | None = None,
+    lr_by_step: bool = False,
 ) -> None:
     """Train ``model`` in place.
 
+    ``lr_factor`` gets the number of epochs done, with ``lr_by_step`` that of batches.
     ``on_epoch`` gets the epoch (from 1), the means of the objective's terms over its clips and the
     optimiser's state dict. It may evaluate the model, and what it raises ends the training.
     To resume after ``done`` epochs, pass the ``optimizer_state`` that it got after them, with the
@@ -241,6 +253,7 @@ def train_stage(
         on_epoch=on_epoch,
         done=done,
         optimizer_state=optimizer_state,
+        steps_per_epoch=len(batches) if lr_by_step else None,
     )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
