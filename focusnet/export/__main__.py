@@ -11,18 +11,19 @@ from focusnet.errors import ConfigError, DataError, FocusNetError
 from focusnet.export.choose import ChosenTrial, choose, choose_confirmed
 from focusnet.system.atomic import new_folder
 
-LOGITS = "logits.pt"
-
 EXAMPLE = """examples:
   python -m focusnet.export results/focus --subset 25 --to exported/focus25
   python -m focusnet.export results/focus --subset 25 --to exported/teacher25 --confirmed --logits
   python -m focusnet.export results/mels128 results/mels256 --subset 25 --to exported/two --logits
 
---logits also writes logits.pt, as the student code of CP-JKU and of the DCASE24 baseline reads it:
-the network's logits, one row per row of meta.csv, in that order, and NaN for clips that are not
-training clips. For an ensemble the logits are averaged. An ensemble is the winner trained again
-with fresh seeds (--confirmed; needs confirm.keep_weights in the study), the winners of several
-studies, or both.
+--logits also writes the network's logits on its training clips, to teach a student, by --format:
+  meta   logits.pt, as the code of CP-JKU and of the DCASE24 baseline reads it: one row per row of
+         meta.csv, in that order, and NaN for clips that are not training clips
+  split  logits.pt, one row per row of the subset's list, split5.csv to split100.csv, in that order;
+         where the data set has no such list, the one that was drawn is written beside it
+  tsv    logits.tsv, the training clips by file name, a column for each scene
+For an ensemble the logits are averaged. An ensemble is the winner trained again with fresh seeds
+(--confirmed; needs confirm.keep_weights in the study), the winners of several studies, or both.
 
 exit status: 0 done, 2 wrong input, 130 interrupted"""
 
@@ -60,7 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="the data set, if it has moved since the study"
     )
-    parser.add_argument("--logits", action="store_true", help="also write logits.pt")
+    parser.add_argument(
+        "--logits", action="store_true", help="also write the logits on the training clips"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("meta", "split", "tsv"),
+        help="order and file of the logits (default: meta)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options = parser.parse_args(arguments)
     try:
@@ -91,6 +99,8 @@ def _choose(options: argparse.Namespace) -> list[ChosenTrial]:
         problems.append("several studies need --logits: only their logits can be combined")
     if len(options.results) > 1 and options.trial is not None:
         problems.append("--trial: needs exactly one study, received several")
+    if options.format is not None and not options.logits:
+        problems.append(f"--format: needs --logits, received --format {options.format} alone")
     if options.trial is not None and options.stratum is not None:
         problems.append("--trial and --subset exclude each other")
     if options.trial is not None and options.confirmed:
@@ -127,9 +137,8 @@ def _export(chosen: list[ChosenTrial], options: argparse.Namespace) -> None:
             write_model(own, one.trial, one.classes, seconds, model_card(one, seconds))
             members.append((one, own))
         if options.logits:
-            logits, names = training_logits(members, device, options.data)
-            write_logits(folder / LOGITS, logits)
-            (folder / "filenames.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+            teacher = training_logits(members, device, options.data)
+            write_logits(folder, teacher, options.format or "meta")
 
 
 def _root(chosen: ChosenTrial, data: Path | None) -> Path | None:

@@ -1,38 +1,58 @@
-"""Computes a teacher's logits on its training clips, for the student code of CP-JKU.
+"""Computes a teacher's logits on its training clips, in the forms that student code reads.
 
-That code (github.com/fschmid56/cpjku_dcase23, datasets/dcase23.py, and the code derived from the
-DCASE24 baseline) loads one tensor with a row for each row of ``meta.csv``, in that order, and takes
-the rows of its training clips. All other rows are NaN. So a student that reads a wrong row, because
-of another order or a larger subset than the teacher's, gets a NaN loss.
+The code of CP-JKU (github.com/fschmid56/cpjku_dcase23, datasets/dcase23.py, and the code derived
+from the DCASE24 baseline) loads one tensor with a row for each row of ``meta.csv``, in that order,
+and takes the rows of its training clips. All other rows are NaN. So a student that reads a wrong
+row, because of another order or a larger subset than the teacher's, gets a NaN loss. Other code
+has a row for each row of its ``split{percent}.csv``, or looks clips up by file name.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from focusnet.dataset.layout import SETUP, read_table
 from focusnet.errors import ConfigError, DataError
 from focusnet.export.choose import ChosenTrial
 from focusnet.exported import load_model
-from focusnet.system.atomic import replacing
+from focusnet.system.atomic import replacing, write_text
 from focusnet.training.loop import predict_logits
 from focusnet.trial.data import TrialData, prepare_data
+
+Format = Literal["meta", "split", "tsv"]
+
+
+class TeacherLogits(NamedTuple):
+    """Logits of a teacher on its training clips.
+
+    Attributes:
+        frame: a row for each row of ``meta.csv`` by file name, a column for each scene; NaN for
+            clips that are not training clips.
+        split: file names in the order of the list of training clips.
+        drawn: whether that list was drawn, because the data set has no official one.
+        percent: of the training clips, which the list has.
+    """
+
+    frame: pd.DataFrame
+    split: list[str]
+    drawn: bool
+    percent: int
 
 
 def training_logits(
     teachers: Sequence[tuple[ChosenTrial, Path]], device: torch.device, root: Path | None = None
-) -> tuple[NDArray[np.float32], list[str]]:
+) -> TeacherLogits:
     """Compute the mean logits of ``teachers`` on their training clips.
 
     Args:
         teachers: trials and the folders they were exported to.
         device: that computes.
         root: folder of the data set; by default the one in the trials' settings.
-
-    Returns:
-        Logits, (rows of ``meta.csv``, scenes), and the file names of these rows.
 
     Raises:
         ConfigError: the teachers were trained on different clips or scenes.
@@ -63,7 +83,14 @@ def training_logits(
         )
     if total is None:
         raise ValueError("no teachers")
-    return (total / len(teachers)).astype(np.float32), names
+    mean = (total / len(teachers)).astype(np.float32)
+    frame = pd.DataFrame(mean, index=pd.Index(names, name="filename"), columns=data.dataset.classes)
+    percent = teachers[0][0].trial.data.subset
+    official = data.dataset.root / SETUP / f"split{percent}.csv"
+    if not official.is_file():
+        return TeacherLogits(frame, train, True, percent)
+    listed = list(read_table(official, ("filename",))["filename"])
+    return TeacherLogits(frame, listed, False, percent)
 
 
 def _data(chosen: ChosenTrial, root: Path | None) -> TrialData:
@@ -92,7 +119,22 @@ def _data(chosen: ChosenTrial, root: Path | None) -> TrialData:
     return data
 
 
-def write_logits(path: Path, logits: NDArray[np.float32]) -> None:
-    """Write a tensor (N, C) that ``torch.load(path, weights_only=True)`` reads."""
-    with replacing(path) as part:
-        torch.save(torch.from_numpy(logits), part)
+def write_logits(folder: Path, teacher: TeacherLogits, form: Format) -> None:
+    """Write the logits into ``folder``.
+
+    ``meta`` and ``split``: ``logits.pt``, a tensor (N, C) that ``torch.load(path,
+    weights_only=True)`` reads, and ``filenames.txt``, the clips of its rows; with ``split`` also a
+    drawn list of training clips, ``split{percent}.csv``. ``tsv``: ``logits.tsv``, the training
+    clips by file name.
+    """
+    if form == "tsv":
+        known = teacher.frame.dropna()
+        write_text(folder / "logits.tsv", known.to_csv(sep="\t", lineterminator="\n"))
+        return
+    frame = teacher.frame.loc[teacher.split] if form == "split" else teacher.frame
+    with replacing(folder / "logits.pt") as part:
+        torch.save(torch.from_numpy(np.ascontiguousarray(frame.to_numpy())), part)
+    names = "".join(f"{name}\n" for name in frame.index)
+    write_text(folder / "filenames.txt", names)
+    if form == "split" and teacher.drawn:
+        write_text(folder / f"split{teacher.percent}.csv", "filename\n" + names)

@@ -155,6 +155,7 @@ def test_of_a_winner_never_trained_in_the_search_its_confirmation_is_exported(
         (["{study}", "--to", "{tmp}"], "exists; name a new folder"),
         (["{study}", "--to", "{tmp}/x", "--subset", "25"], "must be one of 50, received '25'"),
         (["{study}", "{study}", "--to", "{tmp}/x"], "several studies need --logits"),
+        (["{study}", "--to", "{tmp}/x", "--format", "tsv"], "--format: needs --logits"),
         (
             ["{study}", "--to", "{tmp}/x", "--trial", "worse"],
             "has no weights.safetensors; a study keeps the weights of its winners",

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from focusnet.dataset.layout import read_dataset
 from focusnet.dataset.subsets import training_subset
 from focusnet.export.__main__ import main
+from focusnet.export.teacher_logits import TeacherLogits, write_logits
 from focusnet.mel import LogMel
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,53 @@ def test_the_winners_trainings_with_fresh_seeds_make_an_ensemble(small_study, te
     card = (tmp_path / "to" / "member1" / "README.md").read_text()
     assert f"# small: {rows.loc[again, 'trial'].iloc[0]}" in card
     assert "biased upwards" not in card
+
+
+def split_list(root) -> list[str]:
+    """The training clips of the subset in another order than that of ``meta.csv``."""
+    names = sorted(trained_on(root))
+    return [names[i] for i in np.random.default_rng(3).permutation(len(names))]
+
+
+def test_logits_in_the_order_of_an_official_list_of_clips(
+    small_study, teacher, tiny_dataset, tmp_path
+):
+    listed = split_list(tiny_dataset)
+    moved = shutil.copytree(tiny_dataset, tmp_path / "moved")
+    lines = "\n".join(["filename", *listed])
+    (moved / "evaluation_setup" / "split50.csv").write_text(lines + "\n")
+    folder = tmp_path / "to"
+    arguments = [str(small_study), "--subset", "50", "--data", str(moved), "--to", str(folder)]
+    assert main([*arguments, "--logits", "--format", "split"]) == 0
+    found = torch.load(folder / "logits.pt", weights_only=True)
+    assert (folder / "filenames.txt").read_text().splitlines() == listed
+    by_meta = torch.load(teacher / "logits.pt", weights_only=True)
+    rows = [names_in_meta(tiny_dataset).index(name) for name in listed]
+    assert torch.equal(found, by_meta[rows])
+    assert found.isfinite().all()
+    assert not (folder / "split50.csv").exists()
+
+
+def test_a_list_that_was_drawn_comes_with_its_logits(tmp_path):
+    values = np.array([[1, 2], [np.nan, np.nan], [3, 4]], np.float32)
+    frame = pd.DataFrame(values, index=["a.wav", "b.wav", "c.wav"], columns=["bus", "tram"])
+    write_logits(tmp_path, TeacherLogits(frame, ["c.wav", "a.wav"], True, 25), "split")
+    assert (tmp_path / "split25.csv").read_text() == "filename\nc.wav\na.wav\n"
+    found = torch.load(tmp_path / "logits.pt", weights_only=True)
+    assert found.tolist() == [[3, 4], [1, 2]]
+
+
+def test_logits_by_file_name_are_the_same_numbers(small_study, teacher, tiny_dataset, tmp_path):
+    folder = tmp_path / "to"
+    arguments = [str(small_study), "--subset", "50", "--to", str(folder), "--logits"]
+    assert main([*arguments, "--format", "tsv"]) == 0
+    table = pd.read_csv(folder / "logits.tsv", sep="\t", index_col="filename")
+    assert list(table.columns) == list(read_dataset(tiny_dataset).classes)
+    assert set(table.index) == trained_on(tiny_dataset)
+    by_meta = torch.load(teacher / "logits.pt", weights_only=True)
+    rows = [names_in_meta(tiny_dataset).index(name) for name in table.index]
+    assert np.array_equal(table.to_numpy(dtype=np.float32), by_meta[rows].numpy())
+    assert not (folder / "logits.pt").exists()
 
 
 def test_teachers_of_different_clips_are_refused(small_study, tiny_dataset, tmp_path, capsys):
