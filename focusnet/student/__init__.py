@@ -3,13 +3,11 @@
 from focusnet.student.loss import student_loss
 from focusnet.student.mel import StudentMel
 from focusnet.student.network import build_student
-from focusnet.student.objective import Taught
 from focusnet.student.size import Complexity, complexity, size_in_bytes
 
 __all__ = [
     "Complexity",
     "StudentMel",
-    "Taught",
     "build_student",
     "complexity",
     "size_in_bytes",

@@ -23,7 +23,9 @@ def complexity(network: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
     Args:
         input_shape: of one input, batch dimension included: (1, 1, n_mels, frames).
     """
-    found = torchinfo.summary(network, input_shape, verbose=0, mode="eval")
+    # Without the device torchinfo would move a network on the CPU to a GPU.
+    device = next(network.parameters()).device
+    found = torchinfo.summary(network, input_shape, device=device, mode="eval", verbose=0)
     return Complexity(found.total_params, found.total_mult_adds)
 
 

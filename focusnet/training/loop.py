@@ -260,20 +260,25 @@ def train_stage(
     with warnings.catch_warnings():
         # Lightning advises loader processes, which ClipBatches does without.
         warnings.filterwarnings("ignore", module="lightning")
-        trainer = lightning.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-            max_epochs=epochs - done,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
-            plugins=[LightningEnvironment()],
-        )
+        trainer = _trainer(device, precision, epochs - done)
         if done < epochs:
             _fit(trainer, stage, batches)
+
+
+def _trainer(device: torch.device, precision: str, epochs: int) -> lightning.Trainer:
+    """A trainer that logs, saves and prints nothing."""
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
+        plugins=[LightningEnvironment()],
+    )
 
 
 def _fit(trainer: lightning.Trainer, stage: Stage, batches: ClipBatches) -> None:

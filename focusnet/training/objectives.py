@@ -69,7 +69,10 @@ class Distillation(_WithTemplate):
 
 
 class FieldDistillation(Distillation):
-    """Self-distillation as the field weights it: two free weights, a mean over classes."""
+    """Distillation as the field weights it: two free weights, a mean over classes.
+
+    Its loss is ``focusnet.student.student_loss``; it teaches students as well.
+    """
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from torch import Generator
 
 from focusnet.loss import distillation_loss
 from focusnet.student import student_loss
+from focusnet.training.batches import Batch, Clips
+from focusnet.training.objectives import FieldDistillation
 
 LABELS = torch.tensor([0, 2, 3, 1, 1])
 
@@ -51,6 +53,16 @@ def test_a_weight_of_the_usual_form_counts_once_for_each_class():
     usual = distillation_loss(student, teacher, 2.0)
     assert student_loss(student, teacher, LABELS, 0.0, 1.0).item() == pytest.approx(
         usual.item() / 4
+    )
+
+
+def test_the_objective_that_trains_on_stored_logits_is_this_loss():
+    student, teacher = logits(0), logits(1)
+    clips = Clips(np.empty((5, 1), np.float32), 1.0, np.arange(5))
+    batch = Batch(clips, LABELS, torch.zeros(5, dtype=torch.bool), teacher)
+    terms = FieldDistillation(3.0, 0.1, 0.7)(student, batch, torch.empty(0))
+    assert terms["loss"].item() == pytest.approx(
+        student_loss(student, teacher, LABELS, 0.1, 0.7, 3.0).item(), rel=1e-12
     )
 
 

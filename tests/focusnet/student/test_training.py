@@ -6,9 +6,10 @@ import torch
 from torch import Generator
 
 from focusnet.schedule import warmup_cosine
-from focusnet.student import StudentMel, Taught, build_student
+from focusnet.student import StudentMel, build_student
 from focusnet.training.batches import ClipBatches
 from focusnet.training.loop import Augmentation, predict_logits, train_stage
+from focusnet.training.objectives import FieldDistillation
 
 CPU = torch.device("cpu")
 RATE, CLIPS, BATCH, EPOCHS = 8000, 48, 8, 8
@@ -56,7 +57,7 @@ class Training:
         train_stage(
             self.network,
             front_end(),
-            Taught(0.1, 0.9 * 3),
+            FieldDistillation(2.0, 0.1, 0.9 * 3),
             train,
             Augmentation(
                 responses=None,
