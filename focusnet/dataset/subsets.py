@@ -15,6 +15,11 @@ from focusnet.dataset.layout import SETUP, Dataset, read_clip_list
 from focusnet.errors import DataError
 
 
+def official_list(root: Path, percent: int) -> Path:
+    """Where a data set has its official list of the clips of a subset, if it has one."""
+    return root / SETUP / f"split{percent}.csv"
+
+
 def training_subset(dataset: Dataset, percent: int, seed: int) -> np.ndarray:
     """Rows of ``dataset.clips`` (ascending, int64) that make up ``percent`` of the training clips.
 
@@ -27,7 +32,7 @@ def training_subset(dataset: Dataset, percent: int, seed: int) -> np.ndarray:
     """
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be above 0 and at most 100, received {percent}")
-    official = dataset.root / SETUP / f"split{percent}.csv"
+    official = official_list(dataset.root, percent)
     if official.is_file():
         return _official_subset(dataset, official)
     if percent == 100:

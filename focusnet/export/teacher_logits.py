@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from focusnet.dataset.layout import SETUP, read_table
+from focusnet.dataset.layout import read_table
+from focusnet.dataset.subsets import official_list
 from focusnet.errors import ConfigError, DataError
 from focusnet.export.choose import ChosenTrial
 from focusnet.exported import load_model
@@ -86,7 +87,7 @@ def training_logits(
     mean = (total / len(teachers)).astype(np.float32)
     frame = pd.DataFrame(mean, index=pd.Index(names, name="filename"), columns=data.dataset.classes)
     percent = teachers[0][0].trial.data.subset
-    official = data.dataset.root / SETUP / f"split{percent}.csv"
+    official = official_list(data.dataset.root, percent)
     if not official.is_file():
         return TeacherLogits(frame, train, True, percent)
     listed = list(read_table(official, ("filename",))["filename"])
