@@ -4,14 +4,17 @@ A setting that an arm does not use cannot change its result. A search need not v
 leaves it empty, and two trials that differ in nothing else are the same trial.
 """
 
-from typing import get_args
+from typing import Any, get_args
 
-from focusnet.config import Arm, FocusConfig
+from focusnet.config import Arm, FocusConfig, StudentArm
 
 ARMS: tuple[str, ...] = get_args(Arm)
 FOCUSNET = "focusnet"  # the arm that is searched; all others are its controls
 REFERENCE = "reference"  # FocusNet with the paper's settings
 PLACEBO = "placebo"  # FocusNet with the masks of other clips
+TEMPLATE = "template"  # no second stage: the template teaches the student
+LABELS = "labels"  # no teacher: the student learns from the labels alone
+STUDENT_ONLY: tuple[str, ...] = get_args(StudentArm)  # these train a student and no second stage
 MASKED = (FOCUSNET, REFERENCE, PLACEBO)  # their loss has a confusion mask
 _LABELS = {
     FOCUSNET: "FocusNet",
@@ -20,6 +23,8 @@ _LABELS = {
     "distillation": "self-distillation",
     REFERENCE: "FocusNet with the paper's settings",
     PLACEBO: "FocusNet with placebo masks",
+    TEMPLATE: "the template as teacher",
+    LABELS: "no teacher",
 }
 FEW_WARM_CLASSES = 1.05  # per clip on average; with fewer, masks hold hardly more than the label
 FEW_WARM_NOTE = (
@@ -38,7 +43,12 @@ _USED: dict[str, tuple[str, ...]] = {
     "distillation": (*_BUDGET, *_TEMPLATE, "distillation"),
     REFERENCE: (*_BUDGET, *_TEMPLATE),
     PLACEBO: (*_BUDGET, *_TEMPLATE, *_LOSS),
+    TEMPLATE: (),
+    LABELS: (),
 }
+# Without a teacher a trial does not depend on what determines one.
+_OF_TEACHERS = ("focus", "model", "template", "features", "augment")
+_OF_TEACHING = ("student.distillation", "student.teachers", "student.teacher_seeds")
 
 
 def label_of(arm: str) -> str:
@@ -47,12 +57,20 @@ def label_of(arm: str) -> str:
 
 
 def uses(arm: str, path: str) -> bool:
-    """Whether a trial of ``arm`` depends on the setting ``path``, such as ``focus.weight``.
-
-    Settings outside ``focus`` matter to every arm.
-    """
+    """Whether a trial of ``arm`` depends on the setting ``path``, such as ``focus.weight``."""
     section, _, name = path.partition(".")
+    if arm == LABELS and path != "augment.dir_folder":
+        return section not in _OF_TEACHERS and not path.startswith(_OF_TEACHING)
     return section != "focus" or name.partition(".")[0] in _USED[arm]
+
+
+def used_focus_settings(arm: str, focus: FocusConfig) -> dict[str, Any]:
+    """The settings of ``focus`` that the second stage of ``arm`` depends on, and their values."""
+    settings = settings_of_arm(arm, focus).model_dump()
+    used = {name: settings[name] for name in _USED[arm]}
+    if used.get("template_logits") != "cross_fitted":
+        used.pop("folds", None)
+    return used
 
 
 def settings_of_arm(arm: str, focus: FocusConfig) -> FocusConfig:

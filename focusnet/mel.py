@@ -104,6 +104,12 @@ class LogMel(nn.Module):
         """Number of frames of a clip of ``samples`` samples."""
         return (samples - 1) // self.hop_length + 1
 
+    def bank(self) -> Tensor:
+        """Its mel filters without jitter, (n_mels, n_fft // 2 + 1)."""
+        return mel_bank(
+            self.n_mels, self.n_fft, self.sample_rate, float(self.fmin), float(self.fmax)
+        )
+
     def forward(self, waveforms: Tensor, generator: Generator | None = None) -> Tensor:
         """Compute spectrograms; ``generator`` (CPU, default torch's own) draws the augmentation."""
         fmin, fmax = float(self.fmin), float(self.fmax)

@@ -1,5 +1,7 @@
 """Runs one trial: trains the template, takes its logits of the training clips, trains FocusNet.
 
+Where the settings have a student, it is trained last, from FocusNet's logits.
+
 It knows nothing of Ray: a study passes callbacks.
 """
 
@@ -7,34 +9,33 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 import yaml
 
+from focusnet.arms import LABELS, TEMPLATE
 from focusnet.auto_settings import resolve
 from focusnet.config import TrialConfig, cache_folder
 from focusnet.store import CHECKPOINT
+from focusnet.student.stages import StudentStages
+from focusnet.student.teaching import Teaching, ensemble, mean_teaching
+from focusnet.student.training import StudentTraining
 from focusnet.system.atomic import write_json, write_text
 from focusnet.system.logs import log_to_file
 from focusnet.system.validation import validate
 from focusnet.training.checkpoint import Checkpoints
-from focusnet.training.second_stage import shuffle_within_classes
-from focusnet.trial.cross_fitting import CrossFitting
-from focusnet.trial.data import prepare_data, training_folds
+from focusnet.training.epoch_record import EpochRecord
+from focusnet.trial.data import prepare_data
 from focusnet.trial.folder import TrialFolder
 from focusnet.trial.logits import align_logits, write_frame
 from focusnet.trial.reporter import Report, Reporter
 from focusnet.trial.result import Comparison, TrialResult, compare_stages
-from focusnet.trial.second_stage_training import SecondStageResult, SecondStageTraining
-from focusnet.trial.seeds import derive_seed
-from focusnet.trial.stages import Logits, Stages
-from focusnet.trial.template_key import template_determinants
-from focusnet.trial.template_training import TemplateProvider, TemplateRequest
-from focusnet.trial.templates import Template, TemplateExchange
+from focusnet.trial.stages import Logits, PasstStages
+from focusnet.trial.stored_stages import StageExchange, StoredStage
+from focusnet.trial.teachers import Stores, Teacher
 
 __all__ = ["TrialResult", "prepare_data", "run_trial"]
 
@@ -48,23 +49,26 @@ def run_trial(
     out_dir: Path | str,
     report: Report | None = None,
     while_waiting: Callable[[str], None] | None = None,
-    template_exchange: TemplateExchange | None = None,
+    exchanges: Mapping[str, StageExchange] | None = None,
     gpu_share: float = 1.0,
 ) -> TrialResult:
-    """Run both stages; write results, ``predictions.parquet``, weights, settings and a log.
+    """Run all stages; write results, ``predictions.parquet``, weights, settings and a log.
 
     Args:
         config: the trial's settings, or a mapping that is validated first.
         out_dir: folder for the results; ``result.json`` appears last. ``weights.safetensors`` is
-            the state dict of FocusNet's PaSST, ``config.yaml`` holds every setting of the trial.
+            the state dict of FocusNet's PaSST (with a student only where this trial has trained
+            it), ``student.safetensors`` that of the student, ``config.yaml`` holds every setting.
         report: called after each epoch with the stage, the epoch and its metrics. What it raises
             ends the trial; the epoch counts as reported, except after
             ``errors.ReportNotDelivered``. The last epoch is reported when the results are written.
-            A template from the store is not trained again, and its epochs are not reported again.
+            A stage from the store is not trained again, and its epochs are not reported again;
+            the last epoch of a student is reported in any case.
         while_waiting: called with what the trial does while it reports no epochs: several times a
             second while another process trains its template or one of a fold, and after each epoch
             of a fold's template that it trains itself. What it raises ends the trial.
-        template_exchange: exchanges templates with machines that do not share the cache.
+        exchanges: exchange stages with machines that do not share the cache, by kind: 'template',
+            'teacher' and 'student'.
         gpu_share: fraction of its GPU that is the trial's. The audio is copied there if the network
             leaves room for it.
 
@@ -77,11 +81,11 @@ def run_trial(
     settings = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
     out_dir = Path(out_dir).absolute()
     with log_to_file(out_dir / LOG, logging.DEBUG), _end_logged():
-        trial = _Trial(settings, out_dir, report, while_waiting, template_exchange, gpu_share)
+        trial = _Trial(settings, out_dir, report, while_waiting, exchanges, gpu_share)
         try:
             return trial.run()
         finally:
-            trial.stages.gpu_cache.release()  # a trainer that has ended may still refer to it
+            trial.release()
 
 
 @contextmanager
@@ -106,60 +110,70 @@ class _Trial:
         out_dir: Path,
         report: Report | None,
         while_waiting: Callable[[str], None] | None,
-        template_exchange: TemplateExchange | None,
+        exchanges: Mapping[str, StageExchange] | None,
         gpu_share: float,
     ) -> None:
         self.out_dir = out_dir
-        cache = cache_folder(trial.data.cache)
+        self.cache = cache_folder(trial.data.cache)
+        self.gpu_share = gpu_share
         self.data = prepare_data(trial)
         epochs = trial.template.epochs + (trial.focus.epochs or trial.template.epochs)
         self.trial = trial = resolve(trial, out_dir, epochs * len(self.data.train))
-        self.stages = Stages(trial, self.data, cache, gpu_share)
         self.folder = TrialFolder(out_dir)
         self.reporter = Reporter(self.folder, report, while_waiting)
         self.checkpoints = Checkpoints(trial.compute.checkpoint_epochs)
-        store = cache / "templates" if trial.template.reuse else out_dir / "template"
-        self.templates = TemplateProvider(
-            self.stages, self.checkpoints, store, out_dir, template_exchange
-        )
-        self.about = {
-            "data": self.data.dataset.root.name,
-            "subset": f"{trial.data.subset} %",
-            "seed": trial.seed,
-            "model": trial.model.size,
-            "epochs": trial.template.epochs,
-        }
+        self.stores = Stores.of_trial(self.cache, out_dir, trial.template.reuse, exchanges)
+        # The student first: limits that it exceeds are reported before anything is trained.
+        self.student: StudentStages | None = None
+        if trial.student is not None and self.data.student is not None:
+            self.student = StudentStages(trial, trial.student, self.data.student, gpu_share)
+        self.teacher = None if trial.arm == LABELS else self._teacher(trial)
+
+    def release(self) -> None:
+        """Free the clips on the GPU: a trainer that has ended may still refer to them."""
+        if self.teacher is not None:
+            self.teacher.stages.gpu_cache.release()
+        if self.student is not None:
+            self.student.gpu_cache.release()
 
     def run(self) -> TrialResult:
         began = time.monotonic()
         # 1. The settings go on record.
         self._record_settings()
-        # 2. The template comes from the store, or is trained.
-        template = self._template()
-        template_logits = template.logits()
-        # 3. Its logits of the training clips are prepared for the second stage.
-        training_logits, metrics = self._training_logits(template_logits)
-        # 4. The second stage is trained: FocusNet, or what the arm puts in its place.
-        second = SecondStageTraining(
-            self.stages, self.checkpoints, self.reporter, self.out_dir
-        ).run(template, training_logits)
-        # 5. Both stages are compared on both halves of the test split.
-        metrics |= second.metrics
-        metrics["template/seconds"] = template.seconds()
-        compared = self._compare(template_logits, second)
-        metrics |= compared.metrics
+        found = _Found()
+        if self.teacher is not None:
+            # 2. The template comes from the store, or is trained.
+            template = self._train_template(self.teacher, found)
+            # 3. The second stage learns from its logits: FocusNet, or what the arm has instead.
+            if self.trial.arm != TEMPLATE:
+                self._train_second_stage(self.teacher, template, found)
+        # 4. The student, if there is one, learns from the last of them.
+        if self.student is not None:
+            self._train_student(self.student, found)
+        # 5. All stages are compared on both halves of the test split.
+        compared = compare_stages(self.student or self._passt(), found.logits)
+        write_frame(self.out_dir / "predictions.parquet", compared.predictions)
+        metrics = found.metrics | compared.metrics
         metrics["seconds"] = time.monotonic() - began + self.checkpoints.seconds_before
-        result = self._result(template, compared, metrics)
-        write_json(self.out_dir / "result.json", asdict(result))
+        result = self._result(found, compared, metrics)
+        write_json(self.out_dir / "result.json", result.content())
         (self.out_dir / CHECKPOINT).unlink(missing_ok=True)
-        self._log_result(result)
-        self.reporter.report(second.last_record)
+        for half in self.data.halves:
+            logger.info("%s", result.summary(half, self.trial.arm))
+        self.reporter.report(found.epochs[-1])
         return result
+
+    def _passt(self) -> PasstStages:
+        assert self.teacher is not None
+        return self.teacher.stages
 
     def _record_settings(self) -> None:
         trial = self.trial
-        settings = yaml.safe_dump(trial.model_dump(), sort_keys=False, allow_unicode=True)
-        write_text(self.out_dir / "config.yaml", settings)
+        settings = trial.model_dump()
+        if trial.student is None:
+            del settings["student"]
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        write_text(self.out_dir / "config.yaml", text)
         clips = {split: len(rows) for split, rows in self.data.splits.items()}
         logger.info(
             "arm %s, seed %d, subset %d %% (%s clips), device %s, precision %s%s",
@@ -167,74 +181,126 @@ class _Trial:
             trial.seed,
             trial.data.subset,
             ", ".join(f"{split} {count}" for split, count in clips.items()),
-            self.stages.device,
+            (self.student or self._passt()).device,
             trial.compute.precision,
             ", compiled" if trial.compute.compile else "",
         )
 
-    def _template(self) -> Template:
-        request = TemplateRequest(
-            label="template",
-            determinants=template_determinants(self.stages),
-            train=self.data.train,
-            predict=self.data.splits,
-            logits_only=False,
-            about=self.about,
-            on_start=lambda key, records: self.folder.begin(records),
-            on_record=lambda key, record: self.reporter.report_and_record(record),
-            while_waiting=lambda key, seconds: self.reporter.wait(
-                "waiting for template", key, seconds
-            ),
+    def _teacher(self, trial: TrialConfig, ensemble_of: str | None = None) -> Teacher:
+        stages = PasstStages(trial, self.data, self.cache, self.gpu_share)
+        about = self._about(trial.seed, trial.model.size, trial.template.epochs)
+        return Teacher(
+            stages,
+            self.checkpoints,
+            self.reporter,
+            self.stores,
+            self.out_dir,
+            about,
+            ensemble_of=ensemble_of,
         )
-        template = self.templates.get(request)
+
+    def _about(self, seed: int, model: str, epochs: int) -> dict[str, Any]:
+        """What a person wants to know of a stage in the store."""
+        return {
+            "data": self.data.dataset.root.name,
+            "subset": f"{self.trial.data.subset} %",
+            "seed": seed,
+            "model": model,
+            "epochs": epochs,
+        }
+
+    def _train_template(self, teacher: Teacher, found: "_Found") -> StoredStage:
+        template = found.template = teacher.template()
         logger.info("template %s, trained by %s", template.key, template.built_by())
+        found.add("template", template.epochs(), self._of_halves(template.logits()))
+        found.metrics["template/seconds"] = template.seconds()
         return template
 
-    def _training_logits(self, template_logits: pd.DataFrame) -> tuple[Logits, dict[str, float]]:
-        """Template logits of the training clips for the second stage, and metrics of them."""
-        train = self.data.train
-        logits = align_logits(template_logits, self.data.names(train), self.stages.classes)
-        metrics: dict[str, float] = {}
-        fold_of = training_folds(self.trial, self.data)
-        if fold_of is not None:
-            fitting = CrossFitting(self.stages, fold_of, self.templates, self.reporter, self.about)
-            in_fold = logits
-            logits, metrics["folds/seconds"] = fitting.logits()
-            metrics |= fitting.compare(in_fold, logits)
-        if self.trial.arm == "placebo":
-            generator = torch.Generator().manual_seed(derive_seed(self.trial.seed, "placebo"))
-            logits = shuffle_within_classes(logits, self.data.labels(train), generator)
-        return logits, metrics
+    def _train_second_stage(self, teacher: Teacher, template: StoredStage, found: "_Found") -> None:
+        logits = template.logits()
+        if self.student is None:
+            training_logits, metrics = teacher.training_logits(logits)
+            second = teacher.second_stage(template, training_logits)
+            found.add("focus", second.epochs, second.logits)
+            found.metrics |= metrics | second.metrics
+            return
+        stored = found.teacher = teacher.stored_second_stage(template, logits)
+        logger.info("teacher %s, trained by %s", stored.key, stored.built_by())
+        found.add("focus", stored.epochs(), self._of_halves(stored.logits()))
+        found.metrics |= stored.metrics()
 
-    def _compare(self, template_logits: pd.DataFrame, second: SecondStageResult) -> Comparison:
-        """Compare the stages on both halves; writes ``predictions.parquet``."""
-        data = self.data
-        template = {
-            half: align_logits(template_logits, data.names(rows), self.stages.classes)
-            for half, rows in data.halves.items()
-        }
-        compared = compare_stages(self.stages, {"template": template, "focus": second.logits})
-        write_frame(self.out_dir / "predictions.parquet", compared.predictions)
-        return compared
+    def _train_student(self, stages: StudentStages, found: "_Found") -> None:
+        if self.teacher is not None:
+            self.teacher.stages.gpu_cache.release()
+        settings = stages.student
+        about = self._about(self.trial.seed, "student", settings.epochs)
+        training = StudentTraining(
+            stages,
+            self.checkpoints,
+            self.reporter,
+            self.stores.folders["student"],
+            self.out_dir,
+            about | {"arm": self.trial.arm},
+            self.stores.exchanges.get("student"),
+        )
+        student = found.student = training.run(self._teaching(found), found.epochs)
+        logger.info("student %s, trained by %s", student.key, student.built_by())
+        found.add("student", student.epochs(), self._of_halves(student.logits()))
+        found.metrics |= student.metrics() | {"student/seconds": student.seconds()}
+
+    def _teaching(self, found: "_Found") -> Teaching | None:
+        """The logits that teach the student: of its own teacher, or the mean of an ensemble."""
+        own = found.teacher or found.template
+        if own is None or self.trial.student is None:
+            return None
+        stages, seeds = [own], self.trial.student.teacher_seeds
+        if seeds is not None:
+            stages = ensemble(own, self.trial.seed, seeds, self._member)
+        names = self.data.names(self.data.train)
+        return mean_teaching(stages, names, self.data.dataset.classes)
+
+    def _member(self, seed: int, label: str) -> Teacher:
+        return self._teacher(self.trial.model_copy(update={"seed": seed}), label)
+
+    def _of_halves(self, frame: pd.DataFrame) -> dict[str, Logits]:
+        """Logits of both halves of the test split."""
+        names, classes = self.data.split_names, self.data.dataset.classes
+        return {half: align_logits(frame, names[half], classes) for half in self.data.halves}
 
     def _result(
-        self, template: Template, compared: Comparison, metrics: dict[str, float]
+        self, found: "_Found", compared: Comparison, metrics: dict[str, float]
     ) -> TrialResult:
+        template, teacher, student = found.template, found.teacher, found.student
         return TrialResult(
             metrics=metrics,
-            template_key=template.key,
-            template_reused=template.built_by() != str(self.out_dir),
+            template_key=template.key if template else None,
+            template_reused=self._reused(template),
             confusion=compared.confusion,
-            classes=self.stages.classes,
+            classes=self.data.dataset.classes,
             clips={split: len(rows) for split, rows in self.data.splits.items()},
             skipped=self.data.waveforms.skipped,
+            teacher_key=teacher.key if teacher else None,
+            teacher_reused=self._reused(teacher),
+            student_key=student.key if student else None,
+            student_reused=self._reused(student),
         )
 
-    def _log_result(self, result: TrialResult) -> None:
-        for half in self.data.halves:
-            before, after, gain = (
-                100 * result.metrics[f"{stage}/{half}/macro_accuracy"]
-                for stage in ("template", "focus", "gain")
-            )
-            text = "%s macro accuracy: template %.1f %%, %s %.1f %%, gain %+.1f"
-            logger.info(text, half, before, self.trial.arm, after, gain)
+    def _reused(self, stage: StoredStage | None) -> bool | None:
+        return None if stage is None else stage.built_by() != str(self.out_dir)
+
+
+@dataclass
+class _Found:
+    """What the stages of a trial have given so far."""
+
+    logits: dict[str, dict[str, Logits]] = field(default_factory=dict)  # by stage and half
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: list[EpochRecord] = field(default_factory=list)
+    template: StoredStage | None = None
+    teacher: StoredStage | None = None
+    student: StoredStage | None = None
+
+    def add(self, stage: str, epochs: list[EpochRecord], logits: dict[str, Logits]) -> None:
+        """Take a stage that has ended."""
+        self.epochs += epochs
+        self.logits[stage] = logits

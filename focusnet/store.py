@@ -31,6 +31,7 @@ from focusnet.system.units import age_text, size_text
 
 CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the cache and of a trial
 WEIGHTS = "weights.safetensors"  # what the second stage of a trial has trained
+STUDENT_WEIGHTS = "student.safetensors"  # the student of a trial
 ABOUT, USES = "about.json", "uses"
 _BUILDING, _REMOVED = ".building", ".removed"
 _DAY = 86_400.0

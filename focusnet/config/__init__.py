@@ -9,6 +9,7 @@ from focusnet.config.base import (
     Settings,
 )
 from focusnet.config.features import FeatureConfig
+from focusnet.config.student import StudentConfig
 from focusnet.config.trial import (
     Arm,
     AugmentConfig,
@@ -17,6 +18,7 @@ from focusnet.config.trial import (
     DistillationConfig,
     FocusConfig,
     ModelConfig,
+    StudentArm,
     TemplateConfig,
     TrialConfig,
     cache_folder,
@@ -38,6 +40,8 @@ __all__ = [
     "Positive",
     "Seed",
     "Settings",
+    "StudentArm",
+    "StudentConfig",
     "TemplateConfig",
     "TrialConfig",
     "cache_folder",

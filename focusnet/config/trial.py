@@ -8,7 +8,7 @@ Every rule stands here once. Code elsewhere takes plain parameters: these object
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -25,9 +25,18 @@ from focusnet.config.base import (
     Threshold,
 )
 from focusnet.config.features import FeatureConfig
+from focusnet.config.student import StudentConfig
 
+StudentArm = Literal["template", "labels"]
 Arm = Literal[
-    "focusnet", "cross_entropy", "label_smoothing", "distillation", "reference", "placebo"
+    "focusnet",
+    "cross_entropy",
+    "label_smoothing",
+    "distillation",
+    "reference",
+    "placebo",
+    "template",
+    "labels",
 ]
 
 
@@ -223,7 +232,8 @@ class TrialConfig(Settings):
     ``arm`` is what the second stage minimises, with the budget, initial weights, order of the clips
     and template of FocusNet: FocusNet's loss, one of the controls, FocusNet's loss as the paper
     sets it (reference), or FocusNet's loss with the template logits of another clip of the same
-    scene (placebo).
+    scene (placebo). Two arms have no second stage and train a student only: one from the template
+    (template), one without a teacher (labels).
     """
 
     seed: Seed = 0
@@ -236,6 +246,7 @@ class TrialConfig(Settings):
     model: ModelConfig = ModelConfig()
     template: TemplateConfig = TemplateConfig()
     focus: FocusConfig = FocusConfig()
+    student: StudentConfig | None = None
     compute: ComputeConfig = ComputeConfig()
 
     def with_compute(self, **values: str | bool) -> "TrialConfig":
@@ -249,6 +260,25 @@ class TrialConfig(Settings):
             raise ValueError(
                 "arm 'placebo' shuffles stored logits among clips, received "
                 "focus.template_logits: online"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _student_arm_has_a_student(self) -> "TrialConfig":
+        if self.student is None and self.arm in get_args(StudentArm):
+            raise ValueError(
+                f"arm '{self.arm}' has no second stage and trains a student only: it needs "
+                "settings in student, received student: null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _student_has_responses(self) -> "TrialConfig":
+        student, folder = self.student, self.augment.dir_folder
+        if student is not None and student.augment.dir_probability > 0 and folder is None:
+            raise ValueError(
+                "student.augment.dir_probability: needs impulse responses in augment.dir_folder, "
+                f"received {student.augment.dir_probability:g} and augment.dir_folder: null"
             )
         return self
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from focusnet.training.epoch_record import EpochRecord
 from focusnet.trial.logits import align_logits
 from focusnet.trial.reporter import Reporter
-from focusnet.trial.stages import Logits, Stages
+from focusnet.trial.stages import Logits, PasstStages
+from focusnet.trial.stored_stages import StoredStage
 from focusnet.trial.template_key import template_determinants
 from focusnet.trial.template_training import TemplateProvider, TemplateRequest
-from focusnet.trial.templates import Template
 
 _COMPARED = ("macro_accuracy", "accuracy", "log_loss", "calibration_error")
 
@@ -37,7 +37,7 @@ class CrossFitting:
         about: what a person wants to know of the trial's template.
     """
 
-    stages: Stages
+    stages: PasstStages
     fold_of: NDArray[np.int64]
     templates: TemplateProvider
     reporter: Reporter
@@ -79,7 +79,7 @@ class CrossFitting:
             metrics |= {f"{stage}/train/{name}": values[name] for name in _COMPARED}
         return metrics
 
-    def _template(self, fold: int, wait: bool) -> Template:
+    def _template(self, fold: int, wait: bool) -> StoredStage:
         data = self.stages.data
         number = f"{fold + 1} of {self.folds}"
         held_out = data.train[self.fold_of == fold]

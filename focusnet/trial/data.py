@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from focusnet.arms import uses
+from focusnet.arms import LABELS, uses
 from focusnet.augment import read_impulse_responses
 from focusnet.config import TrialConfig, cache_folder
 from focusnet.dataset.folds import folds_by_location
@@ -37,11 +37,17 @@ class TrialData:
     halves: dict[str, Rows]  # 'select' and 'report'
     responses: Tensor | None  # (R, taps) for DIR
     fingerprint: str  # of the audio, labels and responses that can influence a result
+    student: "TrialData | None" = None  # the same clips as a student gets them
 
     @property
     def splits(self) -> dict[str, Rows]:
         """Rows of 'train', 'select' and 'report'."""
         return {"train": self.train, **self.halves}
+
+    @property
+    def split_names(self) -> dict[str, list[str]]:
+        """File names of the clips of each split."""
+        return {split: self.names(rows) for split, rows in self.splits.items()}
 
     def labels(self, rows: Rows) -> NDArray[np.int64]:
         """Class indices of clips."""
@@ -88,31 +94,55 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
     """
     cache = cache_folder(trial.data.cache)
     problems: list[str] = []
+    teacher = trial.arm != LABELS
     try:
-        weights_path(trial.model.weights, cache)
+        if teacher:
+            weights_path(trial.model.weights, cache)
     except DataError as error:
         problems += error.problems
     root = Path(trial.data.root).expanduser()
     if trial.data.root == "synthetic":
         root = ensure_dataset(cache, **trial.data.synthetic.model_dump())
-    folder = trial.augment.dir_folder if trial.augment.dir_probability > 0 else None
+    student = trial.student
     try:
         data = load_trial_data(
             root,
             subset=trial.data.subset,
             subset_seed=trial.data.subset_seed,
-            sample_rate=trial.features.sample_rate,
+            sample_rate=front_end_rate(trial),
             on_bad_clip=trial.data.on_bad_clip,
-            dir_folder=Path(folder).expanduser() if folder else None,
+            dir_folder=_dir_folder(trial, trial.augment.dir_probability) if teacher else None,
             cache=cache,
             progress=progress,
         )
+        if student is not None:
+            data = _with_student(
+                data,
+                subset=trial.data.subset,
+                sample_rate=student.features.sample_rate,
+                on_bad_clip=trial.data.on_bad_clip,
+                dir_folder=_dir_folder(trial, student.augment.dir_probability),
+                cache=cache,
+                progress=progress,
+            )
     except DataError as error:
         raise DataError([*error.problems, *problems]) from None
     if problems:
         raise DataError(problems)
     training_folds(trial, data)  # for its errors, before anything is trained
     return data
+
+
+def front_end_rate(trial: TrialConfig) -> int:
+    """Sample rate of the audio that all of a trial needs; without a teacher it is the student's."""
+    if trial.arm == LABELS and trial.student is not None:
+        return trial.student.features.sample_rate
+    return trial.features.sample_rate
+
+
+def _dir_folder(trial: TrialConfig, probability: float) -> Path | None:
+    folder = trial.augment.dir_folder if probability > 0 else None
+    return Path(folder).expanduser() if folder else None
 
 
 def training_folds(trial: TrialConfig, data: TrialData) -> NDArray[np.int64] | None:
@@ -147,9 +177,7 @@ def load_trial_data(
     dataset = read_dataset(root)
     halves = split_by_location(dataset)
     train = training_subset(dataset, subset, subset_seed)
-    responses = None
-    if dir_folder is not None:
-        responses = read_impulse_responses(dir_folder, sample_rate)
+    responses = read_impulse_responses(dir_folder, sample_rate) if dir_folder else None
     waveforms = open_waveforms(
         dataset,
         sample_rate=sample_rate,
@@ -157,25 +185,72 @@ def load_trial_data(
         on_bad_clip=on_bad_clip,
         progress=progress and sys.stderr.isatty(),
     )
-    digest = hashlib.sha256(f"{dataset.fingerprint} {waveforms.fingerprint}".encode())
-    if responses is not None:
-        digest.update(responses.numpy().tobytes())
-    train = train[waveforms.position[train] >= 0]
-    halves = {half: rows[waveforms.position[rows] >= 0] for half, rows in halves.items()}
-    if waveforms.skipped:
-        _check_scenes(dataset, {f"the {subset} % subset": train, **halves})
-    return TrialData(
+    data = TrialData(
         dataset=dataset,
         waveforms=waveforms,
         train=train,
         halves=halves,
         responses=responses,
-        fingerprint=digest.hexdigest(),
+        fingerprint=_fingerprint(dataset, waveforms, responses),
     )
+    return _without_skipped(data, waveforms, subset)
+
+
+def _with_student(
+    data: TrialData,
+    *,
+    subset: int,
+    sample_rate: int,
+    on_bad_clip: Literal["error", "skip"],
+    dir_folder: Path | None,
+    cache: Path,
+    progress: bool,
+) -> TrialData:
+    """``data`` with what the student gets of the same clips, at its own rate."""
+    waveforms = data.waveforms
+    if sample_rate != waveforms.sample_rate:
+        waveforms = open_waveforms(
+            data.dataset,
+            sample_rate=sample_rate,
+            cache=cache,
+            on_bad_clip=on_bad_clip,
+            progress=progress and sys.stderr.isatty(),
+        )
+    data = _without_skipped(data, waveforms, subset)
+    responses = read_impulse_responses(dir_folder, sample_rate) if dir_folder else None
+    student = replace(
+        data,
+        waveforms=waveforms,
+        responses=responses,
+        fingerprint=_fingerprint(data.dataset, waveforms, responses),
+    )
+    return replace(data, student=student)
+
+
+def _fingerprint(dataset: Dataset, waveforms: Waveforms, responses: Tensor | None) -> str:
+    digest = hashlib.sha256(f"{dataset.fingerprint} {waveforms.fingerprint}".encode())
+    if responses is not None:
+        digest.update(responses.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _without_skipped(data: TrialData, waveforms: Waveforms, subset: int) -> TrialData:
+    """``data`` without the clips that ``waveforms`` left out.
+
+    Raises:
+        DataError: they were the last ones of a scene in a part of the data.
+    """
+    if not waveforms.skipped:
+        return data
+    there = waveforms.position >= 0
+    train = data.train[there[data.train]]
+    halves = {half: rows[there[rows]] for half, rows in data.halves.items()}
+    _check_scenes(data.dataset, {f"the {subset} % subset": train, **halves})
+    return replace(data, train=train, halves=halves)
 
 
 def _check_scenes(dataset: Dataset, parts: dict[str, Rows]) -> None:
-    """Skipped clips may have been the last ones of their scene in a part of the data."""
+    """Raise DataError if a part of the data has no clip of a scene."""
     labels = dataset.clips["label"].to_numpy()
     problems = [
         f"{dataset.root}: after leaving bad clips out, {part} has no clip of '{scene}'"

@@ -1,6 +1,6 @@
 """Reads and writes tables of logits by clip name: row numbers change when a data set does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,20 @@ def logits_frame(
     frame = pd.DataFrame(logits, columns=columns)
     frame.insert(0, "filename", list(names))
     return frame
+
+
+def split_logits_frame(
+    names: Mapping[str, Sequence[str]],
+    logits: Mapping[str, NDArray[np.float32]],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """As ``logits_frame``, of several splits, with the column ``split``."""
+    frames = []
+    for split, found in logits.items():
+        frame = logits_frame(names[split], found, classes)
+        frame.insert(1, "split", split)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """Reports what a trial does to its caller, and records it in the trial's folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from focusnet.errors import ReportNotDelivered
@@ -28,16 +28,41 @@ class Reporter:
         if self._report is not None:
             self._report(record.flat())
 
-    def report_and_record(self, record: EpochRecord) -> None:
-        """Report an epoch, then record that it was reported: also if the report ends the trial."""
-        try:
-            self.report(record)
-        except ReportNotDelivered:
-            raise
-        except BaseException:
-            self.folder.add(record)
-            raise
+    def report_and_record(self, record: EpochRecord, *, hold: bool = False) -> None:
+        """Report an epoch, then record that it was reported: also if the report ends the trial.
+
+        With ``hold`` it is only recorded: the caller reports it when the results are written.
+        """
+        if not hold:
+            try:
+                self.report(record)
+            except ReportNotDelivered:
+                raise
+            except BaseException:
+                self.folder.add(record)
+                raise
         self.folder.add(record)
+
+    def report_missed(
+        self,
+        stage: str,
+        before: Iterable[EpochRecord],
+        records: Sequence[EpochRecord],
+        *,
+        hold_last: bool = False,
+    ) -> None:
+        """Begin a stage that resumes after ``records``, and report those not yet reported.
+
+        Args:
+            before: epochs of the stages before it.
+            hold_last: see ``hold`` of ``report_and_record``.
+        """
+        reported = self.folder.reported(stage)
+        told = [record for record in records if record.epoch in reported]
+        self.folder.begin([*before, *told])
+        for record in records:
+            if record.epoch not in reported:
+                self.report_and_record(record, hold=hold_last and record.is_last)
 
     def wait(self, at: str, key: str, seconds: float) -> None:
         """Tell what the trial has been doing for ``seconds`` instead of reporting epochs.

@@ -7,12 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from focusnet.config import TemplateConfig
+from focusnet.config import StudentConfig, TemplateConfig
 from focusnet.errors import TrainingError
-from focusnet.model.passt import Passt
-from focusnet.schedule import warmup_linear_down
 from focusnet.training.checkpoint import Checkpoint, StageState
 from focusnet.training.epoch_record import EpochRecord
 from focusnet.training.loop import Objective, train_stage
@@ -27,17 +25,18 @@ logger = logging.getLogger(__name__)
 class Trained:
     """The outcome of a stage."""
 
-    model: Passt
+    model: nn.Module
     select_logits: Logits | None  # the model's logits on select, if they are known already
     records: list[EpochRecord]  # of all epochs, those of earlier processes included
 
 
 class StageTraining:
-    """Trains a fresh PaSST for one stage, or resumes from ``resumed``.
+    """Trains a fresh network for one stage, or resumes from ``resumed``.
 
     Args:
-        stage: 'template' or 'focus'; random streams and metrics are named after it.
+        stage: 'template', 'focus' or 'student'; random streams and metrics are named after it.
         training: epochs, batch size, optimiser, learning rate and which epoch to keep.
+        lr_factor: schedule of the learning rate, by epoch or with ``lr_by_step`` by batch.
         checkpoint: where the stage's state is saved after epochs.
         resumed: a state that an earlier process has saved there.
         on_record: called after each epoch; by then the epoch is in ``checkpoint``.
@@ -52,8 +51,10 @@ class StageTraining:
         stages: Stages,
         stage: str,
         objective: Objective,
-        training: TemplateConfig,
+        training: TemplateConfig | StudentConfig,
         *,
+        lr_factor: Callable[[int], float],
+        lr_by_step: bool = False,
         checkpoint: Checkpoint,
         resumed: StageState | None,
         on_record: Callable[[EpochRecord], None],
@@ -66,13 +67,14 @@ class StageTraining:
         self._stage = stage
         self._objective = objective
         self._training = training
+        self._lr_factor = lr_factor
+        self._lr_by_step = lr_by_step
         self._checkpoint = checkpoint
         self._on_record = on_record
         self._evaluated = evaluated
         self._label = label or stage
         self._generators = StageGenerators(stages.trial.seed, stage)
-        self._model = stages.build(training=True)
-        self._model.generator = self._generators.augment
+        self._model = stages.build(training=True, generator=self._generators.augment)
         self._batches = stages.data.batches(
             rows,
             training.batch_size,
@@ -125,7 +127,8 @@ class StageTraining:
             optimizer=training.optimizer,
             lr=training.lr,
             weight_decay=training.weight_decay,
-            lr_factor=warmup_linear_down(**training.schedule.model_dump()),
+            lr_factor=self._lr_factor,
+            lr_by_step=self._lr_by_step,
             device=self._stages.device,
             precision=self._stages.trial.compute.precision,
             on_epoch=self._after_epoch,
@@ -215,7 +218,7 @@ class KeptEpoch:
         self.weights = weights  # with keep: best
         self.logits: Logits | None = None  # on select, if that epoch was evaluated in this process
 
-    def update(self, model: Passt, logits: Logits | None, metrics: Mapping[str, float]) -> None:
+    def update(self, model: nn.Module, logits: Logits | None, metrics: Mapping[str, float]) -> None:
         """Take the epoch that has just ended if it is the one to keep."""
         if not self._best:
             self.logits = logits
@@ -223,7 +226,7 @@ class KeptEpoch:
             self.score, self.logits = metrics["macro_accuracy"], logits
             self.weights = {name: value.clone() for name, value in model.state_dict().items()}
 
-    def restore(self, model: Passt) -> None:
+    def restore(self, model: nn.Module) -> None:
         """Give ``model`` the weights of that epoch."""
         if self.weights is not None:
             model.load_state_dict(self.weights)

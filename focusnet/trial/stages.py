@@ -1,16 +1,19 @@
-"""Builds and evaluates the PaSST of either stage, as one trial's settings say.
+"""Builds and evaluates the networks of a trial's stages, as its settings say.
 
 Configuration objects are unpacked here; what is called from here takes plain parameters.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Generator, nn
 
 from focusnet.augment import DeviceImpulseResponses
-from focusnet.config import TrialConfig
+from focusnet.config import AugmentConfig, TrialConfig
+from focusnet.config.student import StudentAugmentConfig
 from focusnet.errors import ConfigError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
@@ -25,20 +28,25 @@ from focusnet.trial.seeds import derive_seed
 Logits = NDArray[np.float32]
 
 
-class Stages:
-    """What both stages of a trial share: settings, data, front end, device.
+class Stages(ABC):
+    """What the training of a stage needs of a trial: settings, data, front end, device.
 
     Args:
-        cache: folder of downloaded weights.
+        mel: front end of its network.
+        augment: augmentation of its training batches.
         gpu_share: fraction of its GPU that is the trial's.
     """
 
     def __init__(
-        self, trial: TrialConfig, data: TrialData, cache: Path, gpu_share: float = 1.0
+        self,
+        trial: TrialConfig,
+        data: TrialData,
+        mel: nn.Module,
+        augment: AugmentConfig | StudentAugmentConfig,
+        gpu_share: float,
     ) -> None:
         self.trial = trial
         self.data = data
-        self.cache = cache
         self.classes = data.dataset.classes
         self.device = pick_device(trial.compute.device)
         if "auto" in (trial.compute.precision, trial.compute.compile):
@@ -50,35 +58,16 @@ class Stages:
         self.gpu_cache = GpuClipCache(
             data.waveforms.samples, data.waveforms.position[rows], self.device, gpu_share
         )
-        self.mel = LogMel(
-            **trial.features.model_dump(),
-            fmin_aug_range=trial.augment.fmin_aug_range,
-            fmax_aug_range=trial.augment.fmax_aug_range,
-            freq_mask=trial.augment.freq_mask,
-            time_mask=trial.augment.time_mask,
-        )
-        frames = self.mel.frames(data.waveforms.samples.shape[1])
-        check_settings(trial, frames, len(self.classes))
+        self.mel = mel
+        self._augment = augment
 
-    def build(self, training: bool) -> Passt:
-        """A fresh PaSST, the same for both stages; for training with patchout and time offset."""
-        augment = self.trial.augment
-        return build_model(
-            self.trial.model,
-            len(self.classes),
-            n_mels=self.trial.features.n_mels,
-            patchout_freq=augment.patchout_freq if training else 0,
-            patchout_time=augment.patchout_time if training else 0,
-            time_offset=augment.time_offset and training,
-            class_tokens_only=True,
-            compiled=self.trial.compute.compile is True,
-            seed=derive_seed(self.trial.seed, "model"),
-            cache=self.cache,
-        )
+    @abstractmethod
+    def build(self, training: bool, generator: Generator | None = None) -> nn.Module:
+        """A fresh network, the same for each call; ``generator`` is for draws while it trains."""
 
     def augmentation(self) -> Augmentation:
         """The augmentation of training batches."""
-        augment = self.trial.augment
+        augment = self._augment
         responses = None
         if self.data.responses is not None:
             samples = self.data.waveforms.samples.shape[1]
@@ -91,7 +80,7 @@ class Stages:
             mixstyle_alpha=augment.mixstyle_alpha,
         )
 
-    def predict(self, model: Passt, rows: Rows) -> Logits:
+    def predict(self, model: nn.Module, rows: Rows) -> Logits:
         """Logits (N, C) of clips, in evaluation mode."""
         compute = self.trial.compute
         batches = self.data.batches(rows, compute.eval_batch_size, gpu_cache=self.gpu_cache)
@@ -104,3 +93,45 @@ class Stages:
         return evaluate_logits(
             logits, self.data.labels(rows), self.data.devices(rows), self.classes
         )
+
+
+class PasstStages(Stages):
+    """What the template and the second stage of a trial share.
+
+    Args:
+        cache: folder of downloaded weights.
+        gpu_share: fraction of its GPU that is the trial's.
+    """
+
+    def __init__(
+        self, trial: TrialConfig, data: TrialData, cache: Path, gpu_share: float = 1.0
+    ) -> None:
+        mel = LogMel(
+            **trial.features.model_dump(),
+            fmin_aug_range=trial.augment.fmin_aug_range,
+            fmax_aug_range=trial.augment.fmax_aug_range,
+            freq_mask=trial.augment.freq_mask,
+            time_mask=trial.augment.time_mask,
+        )
+        super().__init__(trial, data, mel, trial.augment, gpu_share)
+        self.cache = cache
+        frames = mel.frames(data.waveforms.samples.shape[1])
+        check_settings(trial, frames, len(self.classes))
+
+    def build(self, training: bool, generator: Generator | None = None) -> Passt:
+        """A fresh PaSST, the same for both stages; for training with patchout and time offset."""
+        augment = self.trial.augment
+        model = build_model(
+            self.trial.model,
+            len(self.classes),
+            n_mels=self.trial.features.n_mels,
+            patchout_freq=augment.patchout_freq if training else 0,
+            patchout_time=augment.patchout_time if training else 0,
+            time_offset=augment.time_offset and training,
+            class_tokens_only=True,
+            compiled=self.trial.compute.compile is True,
+            seed=derive_seed(self.trial.seed, "model"),
+            cache=self.cache,
+        )
+        model.generator = generator
+        return model

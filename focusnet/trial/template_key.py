@@ -8,14 +8,14 @@ from typing import Any
 
 from focusnet.model.passt import weights_path
 from focusnet.model.weights import sha256_of
-from focusnet.trial.stages import Stages
+from focusnet.trial.stages import PasstStages
 
 # Part of every key: raise it when the same settings would give another template.
 RECIPE = 1
 
 
 def template_determinants(
-    stages: Stages, clips: Mapping[str, list[str]] | None = None
+    stages: PasstStages, clips: Mapping[str, list[str]] | None = None
 ) -> dict[str, Any]:
     """All that determines a template.
 

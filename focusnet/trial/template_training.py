@@ -8,15 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from focusnet.schedule import warmup_linear_down
 from focusnet.training.checkpoint import Checkpoints
 from focusnet.training.epoch_record import EpochRecord
 from focusnet.training.objectives import CrossEntropy
 from focusnet.trial.data import Rows
-from focusnet.trial.logits import logits_frame
+from focusnet.trial.logits import split_logits_frame
 from focusnet.trial.stage_training import StageTraining, Trained, predict_split
-from focusnet.trial.stages import Stages
+from focusnet.trial.stages import PasstStages
+from focusnet.trial.stored_stages import StageExchange, StoredStage, get_or_build, write_stage
 from focusnet.trial.template_key import template_key
-from focusnet.trial.templates import Template, TemplateExchange, get_or_build, write_template
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ class TemplateProvider:
         exchange: where templates are exchanged with other machines.
     """
 
-    stages: Stages
+    stages: PasstStages
     checkpoints: Checkpoints
     store: Path
     user: Path
-    exchange: TemplateExchange | None = None
+    exchange: StageExchange | None = None
 
-    def get(self, request: TemplateRequest, *, wait: bool = True) -> Template:
+    def get(self, request: TemplateRequest, *, wait: bool = True) -> StoredStage:
         """The template that is requested.
 
         Raises:
@@ -89,6 +90,7 @@ class TemplateProvider:
             "template",
             CrossEntropy(settings.label_smoothing),
             settings,
+            lr_factor=warmup_linear_down(**settings.schedule.model_dump()),
             checkpoint=checkpoint,
             resumed=resumed,
             on_record=lambda record: request.on_record(key, record),
@@ -97,7 +99,7 @@ class TemplateProvider:
             label=request.label,
         ).run()
         logits = self._logits(trained, request.predict)
-        write_template(
+        write_stage(
             folder,
             weights=None if request.logits_only else trained.model.cpu().state_dict(),
             logits=logits,
@@ -108,10 +110,10 @@ class TemplateProvider:
 
     def _logits(self, trained: Trained, predict: Mapping[str, Rows]) -> pd.DataFrame:
         """Logits by clip name, with the column ``split``."""
-        frames = []
-        for split, rows in predict.items():
-            logits = predict_split(self.stages, trained, split, rows)
-            frame = logits_frame(self.stages.data.names(rows), logits, self.stages.classes)
-            frame.insert(1, "split", split)
-            frames.append(frame)
-        return pd.concat(frames, ignore_index=True)
+        data = self.stages.data
+        names = {split: data.names(rows) for split, rows in predict.items()}
+        logits = {
+            split: predict_split(self.stages, trained, split, rows)
+            for split, rows in predict.items()
+        }
+        return split_logits_frame(names, logits, self.stages.classes)

@@ -64,6 +64,7 @@ class Trial:
     tuning: bool = False  # of a control arm's own search
     judged_on: Half | None = None  # of a confirmation: the half that its winner was not chosen on
     look: int | None = None  # of a confirmation: the first planned look that counts it, from 1
+    teacher_seeds: list[int] | None = None  # of the ensemble that teaches its student
 
     @property
     def searched(self) -> bool:
@@ -159,6 +160,8 @@ class Ledger:
             record["tuning"] = True
         if trial.phase == "confirm":
             record |= {"judged_on": trial.judged_on, "look": trial.look}
+        if trial.teacher_seeds is not None:
+            record["teacher_seeds"] = trial.teacher_seeds
         write_json(self.trial_folder(trial.id) / "trial.json", record)
 
     def trials(self) -> list[Trial]:
@@ -251,6 +254,7 @@ def read_trial(folder: Path) -> Trial:
         # Older studies judge every confirmation on report, at one look.
         judged_on=about.get("judged_on", "report" if confirms else None),
         look=about.get("look", 1 if confirms else None),
+        teacher_seeds=about.get("teacher_seeds"),
         status=status,
         error=ended["error"] if ended and status == "failed" else None,
         attempts=started["attempts"] if started else 0,

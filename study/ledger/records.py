@@ -21,6 +21,7 @@ class TrialRecord(TypedDict):
     tuning: NotRequired[bool]  # of a control arm's own search
     judged_on: NotRequired[Half | None]  # of a confirmation; older studies lack it
     look: NotRequired[int | None]  # likewise
+    teacher_seeds: NotRequired[list[int]]  # of the ensemble that teaches its student
 
 
 class StartRecord(TypedDict):
@@ -44,7 +45,11 @@ class ResultRecord(TypedDict, total=False):
     """``result.json``, as ``focusnet.trial.result.TrialResult`` documents it."""
 
     metrics: dict[str, float]
-    template_key: str
-    template_reused: bool
+    template_key: str | None
+    template_reused: bool | None
+    teacher_key: str | None  # these four in trials with a student
+    teacher_reused: bool | None
+    student_key: str | None
+    student_reused: bool | None
     clips: dict[str, int]
     skipped: list[str]

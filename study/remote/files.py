@@ -21,7 +21,6 @@ from typing import Any
 from focusnet.errors import ConfigError, DataError, FocusNetError
 from study.errors import Unreachable
 
-TEMPLATES = ".templates"  # folder at the results address, shared by all its studies
 # An object appears when its upload is complete; other stores get a temporary file and a rename.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "tos"}
 _UPLOAD_PREFIX, _DOWNLOAD_PREFIX = ".pushed-", ".pulled-"  # names of temporary files and folders

@@ -21,11 +21,11 @@ from focusnet.config import cache_folder
 from focusnet.store import CHECKPOINT
 from focusnet.system.logs import log_to_file
 from study.errors import Superseded, Unreachable
-from study.remote.files import TEMPLATES, RemoteFolder, open_folder, remove_partial_files
+from study.remote.files import RemoteFolder, open_folder, remove_partial_files
 from study.remote.ledger import working_copies
 from study.remote.mirror import WorkingCopy
 from study.remote.retry import PeriodicTask, Retrier
-from study.remote.templates import RemoteTemplates
+from study.remote.stored_stages import KINDS, RemoteStages
 from study.space.space import with_values
 from study.worker.trainable import RunTrial, conduct_trial
 
@@ -80,10 +80,15 @@ class RemoteTrialRunner:
                 attempt = _Attempt(folder, remote, retrier)
                 attempt.download()
                 reuse = (settings.get("template") or {}).get("reuse", True)
-                store = results.subfolder(TEMPLATES) if reuse else remote.subfolder("template")
-                templates = RemoteTemplates(store, retrier)
+                parent = results if reuse else remote
+                exchanges = {
+                    kind: RemoteStages(
+                        parent.subfolder(f".{kind}s" if reuse else kind), retrier, kind
+                    )
+                    for kind in KINDS
+                }
                 attempt.run(
-                    settings, report, run_trial, {**(options or {}), "template_exchange": templates}
+                    settings, report, run_trial, {**(options or {}), "exchanges": exchanges}
                 )
         finally:
             _idle.set()

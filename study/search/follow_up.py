@@ -33,7 +33,9 @@ def follow_ups(space: Space, winner: Winner, best: Tuned = _NONE) -> list[Trial]
     found = _controls(space, winner, best)
     for seed in space.confirm_seeds:
         for arm in (ARM, *_ready(space, winner, best)):
-            found.append(_follow_up(space, winner, "confirm", arm, seed, best))
+            trial = _follow_up(space, winner, "confirm", arm, seed, best)
+            teachers = _teacher_seeds(space, trial, space.confirm_seeds)
+            found.append(replace(trial, teacher_seeds=teachers))
     return _numbered(space, found)
 
 
@@ -93,9 +95,13 @@ def _with_own_seeds(
     ]
     pairs.sort(key=lambda pair: (pair[2], pair[1]))  # by look, then by number
 
+    first = {half: [seed for h, seed, look in pairs if h == half and look == 1] for half in OTHER}
+
     def confirm(arm: str, half: Half, seed: int, look: int) -> tuple[Trial, Winner]:
         trial = _follow_up(space, winner_of[half], "confirm", arm, seed, best)
-        return replace(trial, judged_on=half, look=look), winner_of[half]
+        teachers = _teacher_seeds(space, trial, first[half])
+        trial = replace(trial, judged_on=half, look=look, teacher_seeds=teachers)
+        return trial, winner_of[half]
 
     ready = {half: (ARM, *_ready(space, winner, best)) for half, winner in winner_of.items()}
     found = [(trial, own["select"]) for trial in _controls(space, own["select"], best)]
@@ -175,6 +181,17 @@ def _follow_up(
         judged_on="report" if phase == "confirm" else None,
         look=1 if phase == "confirm" else None,
     )
+
+
+def _teacher_seeds(space: Space, trial: Trial, first_look: Sequence[int]) -> list[int] | None:
+    """Seeds of the teachers of a confirmation's student: all of the first look, if it wants them.
+
+    All of them, its own included: the field's ensembles hold all teachers that there are, and the
+    students of an arm then learn from the same teacher.
+    """
+    student = space.trial_config(trial.parameters).student
+    wanted = student is not None and student.teachers == "ensemble"
+    return list(first_look) if wanted and uses(trial.arm, "student.teachers") else None
 
 
 def _numbered(space: Space, trials: Sequence[Trial]) -> list[Trial]:

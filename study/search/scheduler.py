@@ -14,7 +14,7 @@ from study.search.tune_types import NoSnapshot, Report, TuneTrial
 
 
 class StratifiedAsha(NoSnapshot, FIFOScheduler):
-    """One ASHA per stratum, in epochs of the FocusNet stage.
+    """One ASHA per stratum, in epochs of the stage that the metric measures.
 
     No decision is lost when the driver dies or the study is interrupted. A decision to stop is
     recorded before Tune carries it out. Until then the trial waits in its report, and an epoch is
@@ -22,7 +22,7 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
     again, and is judged with all that is known by then.
 
     Args:
-        metric: metric to maximise; results without it (the template's epochs) are ignored.
+        metric: metric to maximise; results without it (epochs of other stages) are ignored.
         stratify: the parameter whose values are the strata, or None for one stratum.
         grace_epochs: epochs that every trial gets.
         max_epochs: the most epochs that a trial can have.
@@ -72,7 +72,7 @@ class StratifiedAsha(NoSnapshot, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Report) -> str:
         follow_up = trial.config.get("phase", "search") != "search"  # these are never stopped
-        if follow_up or self._metric not in result:  # or this is an epoch of the template
+        if follow_up or self._metric not in result:  # or this is an epoch of another stage
             return TrialScheduler.CONTINUE
         decision = self._of(trial).on_trial_result(tune_controller, _named(trial), result)
         if decision == TrialScheduler.STOP:

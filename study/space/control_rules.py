@@ -33,8 +33,8 @@ def control_search_problems(
     searches = settings.controls.search
     for arm, section in searches.items():
         here = f"controls.search.{arm}"
-        if arm not in settings.controls.arms:
-            hint = nearest(arm, [str(one) for one in settings.controls.arms])
+        if arm not in settings.control_arms:
+            hint = nearest(arm, list(settings.control_arms))
             yield f"{here}: must be one of controls.arms{hint}"
             continue
         if not section:

@@ -8,14 +8,17 @@ from focusnet.system.validation import nearest
 
 METRICS = tuple(
     f"{stage}/select/{metric}"
-    for stage in ("focus", "gain", "template")
+    for stage in ("focus", "gain", "template", "student")
     for metric in ("macro_accuracy", "accuracy")
 )
 # A second objective may also measure confidence, or accuracy on a group of devices.
 SECOND_METRICS = (
     *METRICS,
-    *(f"focus/select/{name}" for name in ("log_loss", "calibration_error")),
-    *(f"focus/select/group/{group}" for group in ("real", "seen", "unseen")),
+    *(
+        f"{stage}/select/{name}"
+        for stage in ("focus", "student")
+        for name in ("log_loss", "calibration_error", "group/real", "group/seen", "group/unseen")
+    ),
 )
 _LOWER_IS_BETTER = ("log_loss", "calibration_error")
 

@@ -64,7 +64,7 @@ def _placebo_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) ->
     logits = (_stated(settings.trial, "focus", "template_logits"),)
     if isinstance(searched := domains.get("focus.template_logits"), Choice):
         logits = searched.values
-    if "online" in logits and "placebo" in settings.controls.arms:
+    if "online" in logits and "placebo" in settings.control_arms:
         yield (
             "controls.arms: placebo shuffles stored logits among clips, so it cannot go with "
             "focus.template_logits: online; name the other arms"
@@ -101,10 +101,11 @@ def budget_problems(space: Space) -> Iterator[str]:
     scheduler = space.search.scheduler
     if scheduler.name != "asha":
         return
-    if scheduler.grace_epochs >= space.focus_epochs():
+    if scheduler.grace_epochs >= space.metric_epochs():
+        stage = "student" if space.search.metric.startswith("student/") else "FocusNet stage"
         yield (
-            "search.scheduler.grace_epochs: must be below the epochs of the FocusNet stage "
-            f"({space.focus_epochs()}), received {scheduler.grace_epochs}"
+            f"search.scheduler.grace_epochs: must be below the epochs of the {stage} "
+            f"({space.metric_epochs()}), received {scheduler.grace_epochs}"
         )
     eval_epochs = space.base.compute.eval_epochs
     if eval_epochs > scheduler.grace_epochs:

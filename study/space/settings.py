@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from focusnet.arms import STUDENT_ONLY
 from focusnet.config import Count, NonNegative, NonNegativeInt, Positive, Seed, Settings
 from study.space.objectives import METRICS, Metric, SecondMetric
 from study.space.per_stratum import CountByStratum, number_of
@@ -15,7 +16,15 @@ MOST_SEEDS = 1000  # of a stratum
 MOST_LOOKS = 20
 DEFAULT_SEEDS = 5
 FIXED = ("sobol", "random", "grid")  # algorithms whose configurations no result decides
-Control = Literal["cross_entropy", "label_smoothing", "distillation", "reference", "placebo"]
+Control = Literal[
+    "cross_entropy",
+    "label_smoothing",
+    "distillation",
+    "reference",
+    "placebo",
+    "template",
+    "labels",
+]
 
 
 def _distinct(values: list[Any] | None) -> list[Any] | None:
@@ -47,7 +56,8 @@ class SchedulerSettings(Settings):
     name: Literal["asha", "none"]
     """Scheduler; `scheduler: none` is short for `scheduler: {name: none}`."""
     grace_epochs: Count = 3
-    """Epochs of the FocusNet stage that every trial gets before it can be stopped."""
+    """Epochs of the stage that `metric` measures (FocusNet or the student) that every trial gets
+    before it can be stopped."""
     reduction_factor: Annotated[float, Field(gt=1)] = 3.0
     """At each comparison the best 1 / factor of the trials continue."""
 
@@ -79,11 +89,13 @@ class SearchSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _asha_needs_a_focus_metric(self) -> "SearchSettings":
-        if self.scheduler.name == "asha" and not self.metric.startswith("focus/"):
+    def _asha_needs_a_metric_of_epochs(self) -> "SearchSettings":
+        stages = ("focus/", "student/")
+        if self.scheduler.name == "asha" and not self.metric.startswith(stages):
             raise ValueError(
-                f"scheduler asha compares epochs of the FocusNet stage, received metric "
-                f"'{self.metric}': use focus/select/... or scheduler: none"
+                f"scheduler asha compares epochs of the FocusNet stage or the student, received "
+                f"metric '{self.metric}': use focus/select/..., student/select/... or "
+                "scheduler: none"
             )
         return self
 
@@ -144,8 +156,9 @@ class ControlSettings(Settings):
     the winner's template.
     """
 
-    arms: list[Control] = Field(default_factory=lambda: list(get_args(Control)))
-    """Which control arms to train."""
+    arms: list[Control] | None = None
+    """Which control arms to train; `null`: all, but `template` and `labels`, which train a student
+    only, where `trial.student` has settings."""
     seeds: list[Seed] | None = None
     """Seeds of the controls; `null`: `search.seed`."""
     search: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -257,3 +270,17 @@ class SpaceSettings(Settings):
     """Searched parameters: a domain for each dotted path into `trial`."""
     trial: dict[str, Any]
     """Settings of every trial."""
+
+    @property
+    def has_student(self) -> bool:
+        """Whether trials train a student, as far as the file states it."""
+        searched = any(str(path).startswith("student.") for path in self.space)
+        return searched or self.trial.get("student") is not None
+
+    @property
+    def control_arms(self) -> tuple[str, ...]:
+        """``controls.arms`` with its default filled in."""
+        if self.controls.arms is not None:
+            return tuple(self.controls.arms)
+        arms: tuple[str, ...] = get_args(Control)
+        return tuple(arm for arm in arms if self.has_student or arm not in STUDENT_ONLY)

@@ -62,7 +62,13 @@ class Space:
     @property
     def searched_by_template(self) -> dict[str, Domain]:
         """Those of ``searched`` that a template depends on."""
-        return {p: d for p, d in self.searched.items() if not p.startswith("focus.")}
+        later = ("focus.", "student.")
+        return {p: d for p, d in self.searched.items() if not p.startswith(later)}
+
+    @property
+    def searched_by_teacher(self) -> dict[str, Domain]:
+        """Those of ``searched`` that a second stage depends on."""
+        return {p: d for p, d in self.searched.items() if not p.startswith("student.")}
 
     def trials_of(self, stratum: Any) -> int:
         """Trials of the search of ``stratum``."""
@@ -151,6 +157,15 @@ class Space:
         trials = [self.trial_config(dict(zip(paths, values, strict=True))) for values in ends]
         return max(trial.focus.epochs or trial.template.epochs for trial in trials)
 
+    def metric_epochs(self) -> int:
+        """The most epochs that the stage which the metric measures can have."""
+        if not self.search.metric.startswith("student/"):
+            return self.focus_epochs()
+        domain = self.domains.get("student.epochs")
+        student = self.trial_config(self.first_values()).student
+        assert student is not None  # see study.space.student_rules
+        return max(domain.extremes()) if domain else student.epochs
+
     def templates_shared(self) -> bool:
         """Whether all trials of a stratum's search use one template."""
         reuse = self.base.template.reuse and "template.reuse" not in self.domains
@@ -175,7 +190,7 @@ class Space:
 
     @property
     def _strata_share_templates(self) -> bool:
-        return (self.search.stratify or "").startswith("focus.")
+        return (self.search.stratify or "").startswith(("focus.", "student."))
 
     def _templates(self, searched: int, follow_ups: int, fresh: int) -> int:
         """The most templates that trials with the same data need."""

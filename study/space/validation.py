@@ -20,11 +20,13 @@ from study.space.rules import budget_problems, section_problems
 from study.space.setting_paths import unknown_path, with_absolute_paths
 from study.space.settings import SpaceSettings
 from study.space.space import Space, with_values
+from study.space.student_rules import student_problems
 
 # Settings of a trial that the study sets itself.
 _SET_BY_STUDY = {
     "seed": "is set by the study: see search.seed, controls.seeds and confirm.seeds",
     "arm": "is set by the study: FocusNet in the search, and controls.arms",
+    "student.teacher_seeds": "is set by the study: with teachers: ensemble, from confirm",
 }
 Location = tuple[str, ...]
 
@@ -59,7 +61,7 @@ def validate_space(content: Mapping[str, Any], source: str) -> Space:
     if problems or settings is None or base is None:
         raise ConfigError([f"{source}: {problem}" for problem in problems])
     valid = _space(settings, domains, base)
-    if problems := list(budget_problems(valid)):
+    if problems := [*budget_problems(valid), *student_problems(settings, valid)]:
         raise ConfigError([f"{source}: {problem}" for problem in problems])
     return valid
 
@@ -77,7 +79,7 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
         settings.resources,
         domains,
         base.model_copy(update={"seed": seed}),
-        control_arms=tuple(settings.controls.arms),
+        control_arms=settings.control_arms,
         control_searches=control_domains(settings.controls.search),
         control_seeds=tuple(control_seeds),
         confirm_seeds=tuple(confirm.shared_seeds({seed, *control_seeds})) if shared else (),
@@ -108,9 +110,9 @@ def _base_trial(
 ) -> tuple[TrialConfig | None, list[str]]:
     """``Space.base`` if it is valid; problems of it and of the values that the search may set."""
     problems = [
-        f"trial.{name}: {why}; received {trial[name]!r}"
-        for name, why in _SET_BY_STUDY.items()
-        if name in trial
+        f"trial.{path}: {why}; received {stated!r}"
+        for path, why in _SET_BY_STUDY.items()
+        if (stated := stated_in(trial, path)) is not None
     ]
     problems += [f"space.{name}: {why}" for name, why in _SET_BY_STUDY.items() if name in domains]
     # See Space.base. Searched values are checked below, one at a time.
@@ -125,6 +127,14 @@ def _base_trial(
     for path, domain in domains.items():
         problems += _value_problems("space", path, domain, stated, known)
     return base, problems
+
+
+def stated_in(trial: Mapping[str, Any], path: str) -> Any:
+    """What a trial that may be invalid states at a dotted path; None if nothing."""
+    inside: Any = trial
+    for part in path.split("."):
+        inside = inside.get(part) if isinstance(inside, Mapping) else None
+    return inside
 
 
 def _control_value_problems(

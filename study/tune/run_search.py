@@ -185,7 +185,7 @@ def _scheduler(space: Space, known: Collection[Trial]) -> FIFOScheduler:
         metric=space.search.metric,
         stratify=space.search.stratify,
         grace_epochs=settings.grace_epochs,
-        max_epochs=space.focus_epochs(),
+        max_epochs=space.metric_epochs(),
         reduction_factor=settings.reduction_factor,
     )
     for trial in known:

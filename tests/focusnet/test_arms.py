@@ -17,6 +17,8 @@ EXPECTED = {
     "reference": BUDGET | TEMPLATE,
     "placebo": set(FocusConfig.model_fields) - {"distillation"},
     "focusnet": set(FocusConfig.model_fields) - {"distillation"},
+    "template": set(),
+    "labels": set(),
 }
 
 
@@ -32,10 +34,22 @@ def test_an_arm_uses_the_settings_of_its_own_loss_and_budget(arm):
     assert uses(arm, "focus.distillation.weight") == (arm == "distillation")
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("path", ["data.subset", "template.lr", "seed", "compute.precision"])
+@pytest.mark.parametrize("arm", sorted(set(ARMS) - {"labels"}))
+@pytest.mark.parametrize(
+    "path", ["data.subset", "template.lr", "seed", "compute.precision", "student.lr"]
+)
 def test_every_arm_uses_the_settings_outside_the_second_stage(arm, path):
     assert uses(arm, path)
+
+
+def test_without_a_teacher_a_trial_depends_on_nothing_that_determines_one():
+    unused = [
+        "template.lr", "model.size", "features.n_mels", "augment.roll",
+        "student.distillation.temperature", "student.teachers", "student.teacher_seeds",
+    ]  # fmt: skip
+    used = ["student.lr", "student.network.base", "augment.dir_folder", "data.subset", "seed"]
+    assert [path for path in unused if uses("labels", path)] == []
+    assert [path for path in used if not uses("labels", path)] == []
 
 
 @pytest.mark.parametrize("arm", ARMS)

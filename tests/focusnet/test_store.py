@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from focusnet.store import CHECKPOINT, list_templates, locked, main, remove_unused
 from focusnet.system.units import age_text, size_text
-from focusnet.trial.templates import get_or_build
+from focusnet.trial.stored_stages import get_or_build
 
 ABOUT = {"data": "TAU", "subset": "25 %", "seed": 0, "model": "tiny", "epochs": 3}
 

@@ -14,7 +14,7 @@ from paths import ROOT
 from focusnet.errors import ConfigError
 from focusnet.synthetic.generate import ensure_dataset
 from focusnet.system.locks import held
-from focusnet.trial.templates import get_or_build
+from focusnet.trial.stored_stages import get_or_build
 from study.ledger.ledger import Ledger
 
 HOLD = """

@@ -71,9 +71,9 @@ def given_to_focus(monkeypatch) -> list[np.ndarray]:
     given: list[np.ndarray] = []
     train = SecondStageTraining.run
 
-    def spy(self, template, training_logits):
+    def spy(self, template, training_logits, **where):
         given.append(training_logits)
-        return train(self, template, training_logits)
+        return train(self, template, training_logits, **where)
 
     monkeypatch.setattr(SecondStageTraining, "run", spy)
     return given

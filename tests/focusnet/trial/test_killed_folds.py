@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 MOMENTS = {
     "fold 1, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 15 + 8, False),
     "fold 2, epoch 2 written, not renamed": (torch, "save", 3 + 3 + 2, True),
-    "fold 2, not complete": (focusnet.trial.template_training, "write_template", 3, True),
+    "fold 2, not complete": (focusnet.trial.template_training, "write_stage", 3, True),
     "between the folds": (focusnet.trial.cross_fitting, "align_logits", 1, False),
 }
 

@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_processes import EPOCHS, content, die_around, settings, start, wait_until
+from killed_processes import (
+    EPOCHS,
+    content,
+    die_around,
+    settings,
+    start,
+    tell,
+    told,
+    wait_until,
+)
 
 import focusnet.pipeline
 import focusnet.training.checkpoint
@@ -59,11 +68,6 @@ def kill_at(moment: str, trial: dict, out: Path) -> None:
     assert not (out / "result.json").exists()
 
 
-def tell(out: Path, record: dict) -> None:
-    with (out.parent / "told.txt").open("a") as file:
-        file.write(f"{record['stage']} {record['epoch']}\n")
-
-
 def teller(out: Path) -> Callable[[dict], None]:
     """A report that writes what it gets to a file that all processes of a trial share."""
     return partial(tell, out)
@@ -76,10 +80,6 @@ def pause_in_epoch_2(reached: Path, record: dict) -> None:
         time.sleep(60)
 
 
-def told(out: Path) -> Counter:
-    return Counter((out.parent / "told.txt").read_text().splitlines())
-
-
 ONCE = Counter(f"{stage} {e + 1}" for stage in ("template", "focus") for e in range(EPOCHS))
 
 # Name of the moment: what is killed, at which of its calls, before or after it; what is told twice.
@@ -90,7 +90,7 @@ MOMENTS = {
     "template, epoch 1 written, not renamed": (torch, "save", 1, True, ""),
     "template, epoch 2 written, not renamed": (torch, "save", 2, True, ""),
     "template, epoch 2 told, not recorded": (TrialFolder, "add", 2, False, ""),
-    "template, not complete": (focusnet.trial.template_training, "write_template", 1, True, ""),
+    "template, not complete": (focusnet.trial.template_training, "write_stage", 1, True, ""),
     "focus, amid epoch 1": (focusnet.training.loop.Stage, "training_step", 17, False, ""),
     "focus, amid epoch 3": (focusnet.training.loop.Stage, "training_step", 28, False, ""),
     "focus, epoch 2 written, not renamed": (torch, "save", EPOCHS + 2, True, ""),

@@ -12,7 +12,7 @@ from focusnet.training.checkpoint import Checkpoint
 from focusnet.trial.data import prepare_data
 from focusnet.trial.logits import align_logits
 from focusnet.trial.second_stage_training import stage_determinants
-from focusnet.trial.stages import Stages
+from focusnet.trial.stages import PasstStages
 
 
 def small_trial(root, *, template=None, compute=None) -> TrialConfig:
@@ -33,7 +33,7 @@ def make_stages(tiny_dataset, tmp_path):
 
     def make(**compute):
         trial = small_trial(tiny_dataset, compute=compute)
-        return Stages(trial, prepare_data(trial), tmp_path)
+        return PasstStages(trial, prepare_data(trial), tmp_path)
 
     return make
 
@@ -46,9 +46,9 @@ def test_epochs_are_evaluated_as_often_as_asked_with_the_same_outcome(
     keep, seen, tiny_dataset, tmp_path, monkeypatch
 ):
     outcomes, predicted = [], []
-    predict = Stages.predict
+    predict = PasstStages.predict
     monkeypatch.setattr(
-        Stages,
+        PasstStages,
         "predict",
         lambda self, model, rows: predicted.append(rows) or predict(self, model, rows),
     )
@@ -72,7 +72,7 @@ def test_epochs_are_evaluated_as_often_as_asked_with_the_same_outcome(
         outcomes.append({k: v for k, v in result.metrics.items() if not k.endswith("seconds")})
         # Logits on select that were at hand are those of the weights that the trial leaves.
         data = prepare_data(trial)
-        stages = Stages(trial, data, tmp_path)
+        stages = PasstStages(trial, data, tmp_path)
         model = stages.build(training=False)
         model.load_state_dict(load_file(out / "weights.safetensors"))
         frame = pd.read_parquet(out / "predictions.parquet").query(

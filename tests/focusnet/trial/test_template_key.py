@@ -4,7 +4,7 @@ import pytest
 
 from focusnet.config import TrialConfig
 from focusnet.trial.data import prepare_data
-from focusnet.trial.stages import Stages
+from focusnet.trial.stages import PasstStages
 from focusnet.trial.template_key import template_determinants, template_key
 
 
@@ -22,7 +22,7 @@ def determinants(tiny_dataset, tmp_path):
                 "compute": {"device": "cpu"} | compute,
             }
         )
-        return template_determinants(Stages(trial, prepare_data(trial), tmp_path))
+        return template_determinants(PasstStages(trial, prepare_data(trial), tmp_path))
 
     return make
 

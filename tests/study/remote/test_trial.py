@@ -212,7 +212,7 @@ def test_a_node_prefers_its_own_cache(trial, remote, tmp_path, monkeypatch):
 
     def run(c, folder, tell, **options):
         caches.append(c["data"]["cache"])
-        assert set(options) == {"template_exchange"}
+        assert set(options) == {"exchanges"}
         write_json(folder / "result.json", {"metrics": {}})
 
     settings = {"data": {"cache": str(tmp_path / "drivers")}}

@@ -26,7 +26,7 @@ def test_a_trial_gets_its_share_of_a_gpu_as_an_option(
     given = {}
 
     def trial(settings, folder, report, **options):
-        options.pop("template_exchange", None)
+        options.pop("exchanges", None)
         given.update(options)
         (folder / "result.json").write_text(json.dumps({"metrics": {}}))
 

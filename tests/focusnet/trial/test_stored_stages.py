@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from focusnet.trial.templates import get_or_build
+from focusnet.trial.stored_stages import get_or_build
 
 
 def build_slowly(store: Path, log: Path, seconds: float) -> None:

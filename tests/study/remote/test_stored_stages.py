@@ -6,9 +6,9 @@ import pytest
 from flaky_files import FlakyFileSystem, flaky_folder
 
 from focusnet.store import CHECKPOINT
-from focusnet.trial.templates import get_or_build
+from focusnet.trial.stored_stages import get_or_build
 from study.remote.retry import Retrier
-from study.remote.templates import RemoteTemplates
+from study.remote.stored_stages import RemoteStages
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def remote():
 
 @pytest.fixture
 def templates(remote):
-    return RemoteTemplates(remote, Retrier(lambda seconds: None))
+    return RemoteStages(remote, Retrier(lambda seconds: None))
 
 
 def never(folder):

@@ -1,8 +1,9 @@
-"""Exchanges templates through an address, for nodes that share no folder.
+"""Exchanges trained stages through an address, for nodes that share no folder.
 
-``KEY.json`` is the manifest of a template: its files and their checksums. It is written last, so
-a template is visible only when it is complete. There is no lock between nodes: two may train the
-same template at the same time, and all use the one that was complete first (the second node would
+The stages are templates, second stages as teachers, and students, each kind in a folder of its own.
+``KEY.json`` is the manifest of a stage: its files and their checksums. It is written last, so
+a stage is visible only when it is complete. There is no lock between nodes: two may train the
+same stage at the same time, and all use the one that was complete first (the second node would
 otherwise wait with an idle GPU). ``KEY/checkpoint.pt`` is the checkpoint of one in training.
 """
 
@@ -24,15 +25,16 @@ from study.remote.files import RemoteFolder
 from study.remote.mirror import WorkingCopy
 from study.remote.retry import PeriodicTask, Retrier
 
+KINDS = ("template", "teacher", "student")
 _INTERVAL = 5.0  # seconds between two uploads of a checkpoint
-_PUBLISH_TIMEOUT = 60.0  # seconds: a trial can go on with a template that is not published
+_PUBLISH_TIMEOUT = 60.0  # seconds: a trial can go on with a stage that is not published
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Which files a template consists of."""
+    """Which files a stage consists of."""
 
     folder: str  # where they are
     files: dict[str, str]  # SHA-256 by name
@@ -54,31 +56,34 @@ class Manifest:
         return manifest if manifest.files and plain_names and inside else None
 
 
-class RemoteTemplates:
-    """The templates in a folder at an address."""
+class RemoteStages:
+    """The stages of one kind in a folder at an address."""
 
-    def __init__(self, remote: RemoteFolder, retrier: Retrier) -> None:
+    def __init__(self, remote: RemoteFolder, retrier: Retrier, kind: str = "template") -> None:
         self._remote = remote
         self._retrier = retrier
+        self._kind = kind
 
     def fetch(self, key: str, folder: Path) -> bool:
-        """Download a template into ``folder``; False if there is none or it is damaged."""
+        """Download a stage into ``folder``; False if there is none or it is damaged."""
         return self._retrier.retry(lambda: self._fetch(key, folder))
 
     def publish(self, key: str, folder: Path) -> bool:
-        """Upload the template in ``folder``; False if there is one with this key already.
+        """Upload the stage in ``folder``; False if there is one with this key already.
 
         If the address cannot be reached for a minute, nothing is published; returns True.
         """
         try:
             return self._retrier.retry(lambda: self._publish(key, folder), _PUBLISH_TIMEOUT)
         except Unreachable:
-            logger.warning("template %s is not uploaded before a trial here needs it again", key)
+            logger.warning(
+                "%s %s is not uploaded before a trial here needs it again", self._kind, key
+            )
             return True
 
     @contextmanager
     def building(self, key: str, folder: Path) -> Iterator[None]:
-        """Upload the checkpoint in ``folder`` while a template is trained there.
+        """Upload the checkpoint in ``folder`` while a stage is trained there.
 
         A checkpoint that another node has left is downloaded first.
         """
@@ -107,7 +112,11 @@ class RemoteTemplates:
                         raise DataError(f"wrong checksum of {name}")
         except (FileNotFoundError, DataError) as error:
             logger.warning(
-                "template %s at %s is damaged and not used: %s", key, self._remote.url, error
+                "%s %s at %s is damaged and not used: %s",
+                self._kind,
+                key,
+                self._remote.url,
+                error,
             )
             self._remote.remove([f"{key}.json"])
             return False

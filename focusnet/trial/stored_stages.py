@@ -1,8 +1,8 @@
-"""Stores templates: each is trained once for its key and shared by all trials that need it.
+"""Stores stages that trials share: templates, second stages as teachers, and students.
 
-A template is a folder that appears under its key (see ``focusnet.trial.template_key``) when it is
-complete. One process builds it while others wait for its lock, which the system releases when its
-holder dies. ``focusnet.store`` names the folders.
+Each is trained once for its key, a hash of all that determines it. It is a folder that appears
+under the key when it is complete. One process builds it while others wait for its lock, which the
+system releases when its holder dies. ``focusnet.store`` names the folders.
 """
 
 import json
@@ -11,45 +11,48 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from focusnet.store import ABOUT, CHECKPOINT, USES, building_folder, locked, record_use
+from focusnet.store import ABOUT, CHECKPOINT, USES, WEIGHTS, building_folder, locked, record_use
 from focusnet.system.atomic import flush_to_disk, write_json
 from focusnet.training.epoch_record import EpochRecord
 from focusnet.trial.logits import write_frame
 
+Kind = Literal["template", "teacher", "student"]
 
-class TemplateExchange(Protocol):
-    """Exchanges templates between machines that share no folder."""
+
+class StageExchange(Protocol):
+    """Exchanges stages of one kind between machines that share no folder."""
 
     def fetch(self, key: str, folder: Path) -> bool:
-        """Download the whole template of ``key`` to ``folder``; False if there is none."""
+        """Download the whole stage of ``key`` to ``folder``; False if there is none."""
 
     def building(self, key: str, folder: Path) -> AbstractContextManager[None]:
-        """Exchange the ``CHECKPOINT`` in ``folder`` while a template is trained there."""
+        """Exchange the ``CHECKPOINT`` in ``folder`` while a stage is trained there."""
 
     def publish(self, key: str, folder: Path) -> bool:
-        """Upload ``folder`` as the template of ``key``; False if there is one already."""
+        """Upload ``folder`` as the stage of ``key``; False if there is one already."""
 
 
 @dataclass(frozen=True)
-class Template:
-    """The folder of a trained template: weights, logits on training and test clips, epochs."""
+class StoredStage:
+    """The folder of a trained stage: logits on training and test clips, epochs, perhaps weights."""
 
     folder: Path
     key: str
+    kind: Kind = "template"
 
     def logits(self) -> pd.DataFrame:
         """Logits by clip name: ``filename``, ``split`` (train, select, report), ``logit/...``."""
         return pd.read_parquet(self.folder / "logits.parquet")
 
     def weights(self) -> dict[str, Tensor]:
-        """The state dict of its PaSST."""
-        return load_file(self.folder / "weights.safetensors")
+        """The state dict of its network; teachers keep none."""
+        return load_file(self.folder / WEIGHTS)
 
     def epochs(self) -> list[EpochRecord]:
         """Its learning curve."""
@@ -63,10 +66,17 @@ class Template:
 
     def seconds(self) -> float:
         """How long its training took."""
-        return float(json.loads((self.folder / "template.json").read_text())["seconds"])
+        return float(self._record()["seconds"])
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics that its logits and epochs do not hold, such as ``focus/warm_classes``."""
+        return self._record().get("metrics", {})
+
+    def _record(self) -> dict[str, Any]:
+        return json.loads((self.folder / f"{self.kind}.json").read_text())
 
 
-def write_template(
+def write_stage(
     folder: Path,
     *,
     weights: Mapping[str, Tensor] | None,
@@ -74,13 +84,18 @@ def write_template(
     epochs: list[EpochRecord],
     determinants: Mapping[str, Any],
     seconds: float,
+    metrics: Mapping[str, float] | None = None,
+    kind: Kind = "template",
 ) -> None:
-    """Write a template to ``folder``; without weights if only its logits are needed."""
+    """Write a trained stage to ``folder``; without weights if only its logits are needed."""
     if weights is not None:
-        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / WEIGHTS)
     write_frame(folder / "logits.parquet", logits)
     write_json(folder / "epochs.json", [record.flat() for record in epochs])
-    write_json(folder / "template.json", {"seconds": seconds, "determinants": dict(determinants)})
+    record: dict[str, Any] = {"seconds": seconds, "determinants": dict(determinants)}
+    if metrics is not None:
+        record["metrics"] = dict(metrics)
+    write_json(folder / f"{kind}.json", record)
 
 
 def get_or_build(
@@ -92,20 +107,21 @@ def get_or_build(
     about: Mapping[str, Any] | None = None,
     wait: bool = True,
     while_waiting: Callable[[float], None] | None = None,
-    exchange: TemplateExchange | None = None,
-) -> Template:
-    """The template of ``key``, from the store or built by this call.
+    exchange: StageExchange | None = None,
+    kind: Kind = "template",
+) -> StoredStage:
+    """The stage of ``key``, from the store or built by this call.
 
-    ``build`` fills a folder beside the template's, which is then renamed to it. While another
-    process builds the same template this call waits. If that process dies, or its ``build`` raises,
+    ``build`` fills a folder beside the stage's, which is then renamed to it. While another
+    process builds the same stage this call waits. If that process dies, or its ``build`` raises,
     the next builder finds its ``CHECKPOINT`` in the folder, unless ``build`` has removed it.
 
     Args:
-        user: results folder of the trial that takes the template; recorded in the store.
-        about: what a person wants to know of the template.
+        user: results folder of the trial that takes the stage; recorded in the store.
+        about: what a person wants to know of the stage.
         while_waiting: called again and again during the wait, with the seconds waited so far; what
             it raises ends the wait.
-        exchange: searched before a template is built, and told of it after.
+        exchange: searched before a stage is built, and told of it after.
 
     Raises:
         Timeout: another process builds it, and ``wait`` is false.
@@ -121,9 +137,9 @@ def get_or_build(
             exchange.publish(key, folder)
         if user is not None:
             record_use(folder, user)
-        # Not earlier, so that no kill loses both the template and what it could be made from.
+        # Not earlier, so that no kill loses both the stage and what it could be made from.
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    return Template(folder, key)
+    return StoredStage(folder, key, kind)
 
 
 def _build(
@@ -132,9 +148,9 @@ def _build(
     build: Callable[[Path], None],
     user: Path | None,
     about: Mapping[str, Any],
-    exchange: TemplateExchange | None,
+    exchange: StageExchange | None,
 ) -> None:
-    """Build the template of ``key``, whose lock this process holds."""
+    """Build the stage of ``key``, whose lock this process holds."""
     folder, part = store / key, building_folder(store, key)
     part.mkdir(exist_ok=True)
     for path in part.iterdir():
