@@ -143,6 +143,20 @@ class Study:
         return study_claims(self.confirmations, self.plan, self.control_arms)
 
     @property
+    def has_student(self) -> bool:
+        """Whether its trials train a student."""
+        trial = self.space.get("trial") or {}
+        searched = any(path.startswith("student.") for path in self.space["space"])
+        return searched or trial.get("student") is not None
+
+    @cached_property
+    def student_claims(self) -> Claims | None:
+        """As ``claims``, of the students; None without any."""
+        if not self.has_student:
+            return None
+        return study_claims(self.confirmations, self.plan, self.control_arms, "student")
+
+    @property
     def labels(self) -> dict[Any, str]:
         """The strata's names by their values."""
         return {stratum.value: stratum.label for stratum in self.strata}

@@ -28,6 +28,9 @@ CURVES: dict[str, dict[str, Any]] = {
     "FocusNet": STAGE_STYLES["focus"],
     "label smoothing": CONTROL_STYLE,
     "self-distillation": {"color": COLOURS[3], "linestyle": ":", "marker": "D"},
+    "student, no teacher": {"color": COLOURS[4], "linestyle": ":", "marker": "v"},
+    "student of the template": {"color": COLOURS[0], "linestyle": "--", "marker": "v"},
+    "student of FocusNet": {"color": COLOURS[1], "linestyle": "--", "marker": "v"},
 }
 
 
@@ -160,7 +163,7 @@ def draw_subset_curve(
         axes.plot(x[single], y[single, 0], marker=style["marker"], color=style["color"],
                   markerfacecolor="white", markersize=5, linestyle="")  # fmt: skip
         axes.vlines(x[known], y[known, 1], y[known, 2], color=style["color"], linewidth=1.4)
-    for marker, (name, points) in zip("*Pd", published.items(), strict=False):
+    for marker, (name, points) in zip("*Pdx", published.items(), strict=False):
         axes.plot(
             list(points), list(points.values()), color="#555555", marker=marker, linestyle=":",
             linewidth=1, markersize=7, label=name,

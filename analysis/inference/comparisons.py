@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.inference.confirmation import ENDED, Confirmation, training_of
+from analysis.inference.confirmation import ENDED, Confirmation, Network, training_of
 from analysis.inference.order import NOT_CLAIMED, ordered_verdicts
 from analysis.inference.plan import ConfirmationPlan
 from analysis.tables.predictions import TEMPLATE
-from focusnet.arms import FOCUSNET, PLACEBO
+from focusnet.arms import FOCUSNET, PLACEBO, STUDENT_ONLY
 from focusnet.statistics.cells import Locations
 from focusnet.statistics.noise import Noise, noise_components
 from focusnet.statistics.pooled import FEWEST_SEEDS, Effect, Floats, Halves, pooled_effect, trend
@@ -83,16 +83,20 @@ def study_claims(
     confirmations: Mapping[Any, Confirmation],
     plan: ConfirmationPlan,
     arms_asked: Sequence[str] = (),
+    network: Network = "teacher",
 ) -> Claims:
     """Compare FocusNet with the template and every other arm, and apply the order.
 
     Args:
         confirmations: by the stratum's value, of all strata.
         arms_asked: control arms that the study asks for.
+        network: what is compared: the second stages, or the students that they have taught.
     """
-    found = dict.fromkeys(arm for one in confirmations.values() for arm in one.arms)
-    arms = [TEMPLATE, *dict.fromkeys([*arms_asked, *found])]
-    compared = {arm: _compare(confirmations, plan, arm) for arm in arms if arm != FOCUSNET}
+    found = dict.fromkeys(arm for one in confirmations.values() for arm in one.arms(network))
+    arms = list(dict.fromkeys([TEMPLATE, *arms_asked, *found]))
+    if network == "teacher":
+        arms = [arm for arm in arms if arm == TEMPLATE or arm not in STUDENT_ONLY]
+    compared = {arm: _compare(confirmations, plan, arm, network) for arm in arms if arm != FOCUSNET}
     order = [own for step in STEPS if (own := tuple(arm for arm in step if arm in compared))]
     compared |= _with_verdicts(compared, order, plan)
     steps = tuple((step, _weakest([compared[arm].verdict for arm in step])) for step in order)
@@ -138,10 +142,13 @@ def _is_closed(found: Mapping[str, Comparison]) -> bool:
 
 
 def _compare(
-    confirmations: Mapping[Any, Confirmation], plan: ConfirmationPlan, against: str
+    confirmations: Mapping[Any, Confirmation],
+    plan: ConfirmationPlan,
+    against: str,
+    network: Network,
 ) -> Comparison:
     """Effects of FocusNet against one arm; no verdicts."""
-    owner, _ = training_of(against)
+    owner, _ = training_of(against, network)
     asked = {value: one for value, one in confirmations.items() if plan.seeds(value)}
     complete = bool(asked) and all(
         one.to_come(FOCUSNET) == 0 and one.to_come(owner) == 0 for one in asked.values()
@@ -155,7 +162,7 @@ def _compare(
     if not seeds:
         return Comparison(against, None, {}, None, {}, complete, None)
     arm, other = (
-        [confirmations[value].cells(name, own) for value, own in seeds.items()]
+        [confirmations[value].cells(name, own, network) for value, own in seeds.items()]
         for name in (FOCUSNET, against)
     )
     halves = [confirmations[value].judged_on(own) for value, own in seeds.items()]
@@ -177,12 +184,14 @@ def design_of(locations: Locations) -> tuple[Any, Any, Any]:
     return locations.scene, locations.half, locations.clips
 
 
-def accuracy_of(confirmation: Confirmation, arm: str, plan: ConfirmationPlan) -> Effect | None:
+def accuracy_of(
+    confirmation: Confirmation, arm: str, plan: ConfirmationPlan, network: Network = "teacher"
+) -> Effect | None:
     """Macro accuracy of an arm in a stratum, as its effect over a model that is never right."""
-    seeds = _common_seeds(confirmation, training_of(arm)[0])
+    seeds = _common_seeds(confirmation, training_of(arm, network)[0])
     if not _can_be_judged(confirmation, seeds, plan) or confirmation.locations is None:
         return None
-    cells = confirmation.cells(arm, seeds)
+    cells = confirmation.cells(arm, seeds, network)
     design = design_of(confirmation.locations)
     return pooled_effect([cells], [0 * cells], *design, [confirmation.judged_on(seeds)])[0]
 

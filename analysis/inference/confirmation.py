@@ -8,17 +8,25 @@ that it was not chosen on. Only these trials support a claim.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.tables.predictions import FOCUS, STAGES, TEMPLATE, PredictionsError, paired_clips
+from analysis.tables.predictions import (
+    FOCUS,
+    STAGES,
+    STUDENT,
+    TEMPLATE,
+    PredictionsError,
+    paired_clips,
+)
 from focusnet.arms import FOCUSNET
 from focusnet.statistics.cells import HALVES, Locations, location_accuracies, locations_of
 from focusnet.statistics.pooled import Floats
 
+Network = Literal["teacher", "student"]  # what is compared: second stages, or students
 REPORT = "report"
 ENDED = ("finished", "failed")
 
@@ -67,10 +75,14 @@ class Confirmation:
         """Trials of an arm that have not ended yet."""
         return max(self.asked - self.ended(arm), 0)
 
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms that have a finished trial."""
-        return tuple(dict.fromkeys(arm for arm, _ in self.trainings))
+    def arms(self, network: Network = "teacher") -> tuple[str, ...]:
+        """The arms that have a finished trial with a teacher, or with a student."""
+        found = (
+            arm
+            for (arm, _), training in self.trainings.items()
+            if stage_of(network) in training.accuracies
+        )
+        return tuple(dict.fromkeys(found))
 
     def seeds(self, arm: str) -> tuple[int, ...]:
         return tuple(sorted(seed for name, seed in self.trainings if name == arm))
@@ -80,9 +92,9 @@ class Confirmation:
         halves = [self.trainings[FOCUSNET, seed].half for seed in seeds]
         return np.array(halves, dtype=np.int64)
 
-    def cells(self, arm: str, seeds: Sequence[int]) -> Floats:
-        """(1, seeds, locations) accuracies in points; ``template`` is FocusNet's own."""
-        owner, stage = training_of(arm)
+    def cells(self, arm: str, seeds: Sequence[int], network: Network = "teacher") -> Floats:
+        """(1, seeds, locations) accuracies in points; see ``training_of``."""
+        owner, stage = training_of(arm, network)
         rows = [self.trainings[owner, seed].accuracies[stage] for seed in seeds]
         return np.array(rows, dtype=np.float64)[None]
 
@@ -94,9 +106,20 @@ class Confirmation:
         return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def training_of(arm: str) -> tuple[str, str]:
-    """The arm and the stage of a training; ``template`` is that of FocusNet."""
+def training_of(arm: str, network: Network = "teacher") -> tuple[str, str]:
+    """The arm and the stage of a training.
+
+    As a teacher, ``template`` is that of FocusNet's trials. As a student, it is the student of the
+    arm of this name, which the template has taught.
+    """
+    if network == "student":
+        return arm, STUDENT
     return (FOCUSNET, TEMPLATE) if arm == TEMPLATE else (arm, FOCUS)
+
+
+def stage_of(network: Network) -> str:
+    """The stage that a network's comparisons are about."""
+    return STUDENT if network == "student" else FOCUS
 
 
 def current_and_former(
@@ -160,6 +183,7 @@ def _read_training(
     try:
         predictions = pd.read_parquet(folder / name)
         clips = paired_clips(predictions, half)
+        there = set(predictions["stage"])
         known = locations_of(predictions) if locations is None else locations
     except FileNotFoundError:
         raise PredictionsError(f"{name} is missing") from None
@@ -168,7 +192,8 @@ def _read_training(
     try:
         accuracies = {
             stage: location_accuracies(predictions, stage, known)
-            for stage in STAGES  # of both halves
+            for stage in (*STAGES, STUDENT)  # of both halves
+            if stage in there
         }
     except ValueError:
         raise PredictionsError(f"{name} has other clips than those before it") from None

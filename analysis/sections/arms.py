@@ -12,8 +12,8 @@ from analysis.inference.confirmation import REPORT, half_of, training_of
 from analysis.read_study import Stratum, Study
 from analysis.render.document import Block, Figure, Section, Table, interval, percent, points
 from analysis.sections.answer.verdicts import settings_of
-from analysis.tables.predictions import TEMPLATE
-from focusnet.arms import FOCUSNET, label_of
+from analysis.tables.predictions import TEMPLATE, teacher_label
+from focusnet.arms import FOCUSNET, STUDENT_ONLY, label_of
 
 _METRIC = "{}/{}/macro_accuracy"
 COLUMNS = ["stratum", "arm", "label", "settings", "searched", "seeds", "mean", "sd", "effect",
@@ -73,7 +73,7 @@ def _stratum_rows(study: Study, stratum: Stratum) -> list[dict[str, object]]:
             {
                 "stratum": stratum.label,
                 "arm": arm,
-                "label": label_of(arm),
+                "label": teacher_label(arm),
                 "settings": settings_of(study, arm),
                 "searched": _searched(stratum, arm),
                 "seeds": sum(len(values) for values in by_half.values()),
@@ -100,7 +100,8 @@ def _arms(study: Study, stratum: Stratum) -> list[str]:
     """Template, FocusNet, and every control that was planned or has trials."""
     found = [*stratum.controls["arm"], *stratum.confirmation.trials["arm"]]
     asked = study.control_arms if study.plan.looks or len(stratum.controls) else ()
-    return list(dict.fromkeys([TEMPLATE, FOCUSNET, *asked, *found]))
+    teachers = [arm for arm in (*asked, *found) if arm not in STUDENT_ONLY]
+    return list(dict.fromkeys([TEMPLATE, FOCUSNET, *teachers]))
 
 
 def confirmed_accuracies(stratum: Stratum, arms: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
@@ -150,7 +151,7 @@ def _arms_figures(study: Study) -> list[Figure]:
     accuracies = {}
     for stratum in study.strata:
         of_arms = confirmed_accuracies(stratum, _arms(study, stratum))
-        named = {label_of(arm): by_half for arm, by_half in of_arms.items() if by_half}
+        named = {teacher_label(arm): by_half for arm, by_half in of_arms.items() if by_half}
         if named:
             accuracies[stratum.label] = named
     if not accuracies:

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from focusnet.arms import label_of
+
 LOGIT = "logit/"
 TEMPLATE, FOCUS = "template", "focus"  # the two trainings of a trial, as the files name them
+STUDENT = "student"  # the third one, of trials with a student
 STAGES = {TEMPLATE: "template", FOCUS: "FocusNet"}  # their names for people
 _CLIP = ["filename", "scene", "device", "location"]
+
+
+def teacher_label(arm: str) -> str:
+    """The name for people of an arm's second stage, or of the template that all arms share."""
+    return STAGES[TEMPLATE] if arm == TEMPLATE else label_of(arm)
 
 
 class PredictionsError(Exception):
@@ -32,6 +40,8 @@ def read_clips(folder: Path, trial: str, half: str = "report") -> pd.DataFrame:
 def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
     """Pair the predictions of both stages on one half of the test split, by clip.
 
+    Trials of a student alone have none or one of these stages, and no column for the others.
+
     Args:
         predictions: one row for each clip, stage and half, with a logit for each scene.
         half: ``select`` or ``report``.
@@ -50,7 +60,14 @@ def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
     scenes = [name.removeprefix(LOGIT) for name in logits]
     of_half = predictions[predictions["half"] == half]
     clips: pd.DataFrame | None = None
+    there = set(predictions["stage"])
+    of_student = STUDENT in there
+    if of_student:
+        rows = of_half[of_half["stage"] == STUDENT]
+        clips = rows[_CLIP].reset_index(drop=True)
     for stage in STAGES:
+        if of_student and stage not in there:
+            continue
         rows = of_half[of_half["stage"] == stage]
         if rows["filename"].duplicated().any():
             raise PredictionsError(f"{stage} has a clip of {half} twice")

@@ -27,9 +27,16 @@ HOUR = 3600
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def headline(study: Study) -> str:
-    """The answer: the effect averaged over strata, its intervals and the verdict."""
-    claims = study.claims
+TEACHERS = "FocusNet with searched settings", "its template"
+STUDENTS = "the student taught by FocusNet with searched settings", "the template's student"
+
+
+def headline(study: Study, claims: Claims, names: tuple[str, str] = TEACHERS) -> str:
+    """The answer: the effect averaged over strata, its intervals and the verdict.
+
+    Args:
+        names: of what is compared: FocusNet, and its template.
+    """
     one = claims.template
     assert one.average is not None
     estimate = float(one.average.estimate[0])
@@ -37,10 +44,11 @@ def headline(study: Study) -> str:
         "gain": f"gains {signed(estimate)} points over",
         "loss": f"loses {abs(estimate):.1f} points against",
     }.get(one.verdict, f"differs by {signed(estimate)} points from")
-    subject = "FocusNet with searched settings"
-    start = f"{averaged_over(study, one)}{subject}" if study.stratify else subject
+    subject, other = names
+    first = subject[0].upper() + subject[1:]
+    start = f"{averaged_over(study, one)}{subject}" if study.stratify else first
     meaning = _meaning(study, one)
-    return f"{start} {how} its template ({both_intervals(one.average)}): {meaning}."
+    return f"{start} {how} {other} ({both_intervals(one.average)}): {meaning}."
 
 
 def averaged_over(study: Study, one: Comparison) -> str:

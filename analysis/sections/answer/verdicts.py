@@ -30,6 +30,7 @@ from analysis.sections.answer.sentences import (
     trend_sentence,
     verdict_cell,
 )
+from analysis.sections.answer.students import student_sentences, student_tables
 from analysis.sections.search_results import search_blocks, winner_warnings
 from analysis.sections.wording import lone_locations_note
 from analysis.tables.predictions import TEMPLATE
@@ -48,15 +49,15 @@ def answer_section(study: Study) -> Section:
     template = study.claims.template
     if template.average is None:
         return Section("Answer", [_why_no_verdict(study), *search_blocks(study)])
-    blocks: list[Block] = []
+    blocks: list[Block] = list(student_sentences(study))
     if template.verdict == INCOMPLETE:
         blocks += [_why_no_verdict(study), _so_far(study)]
     else:
-        blocks.append(headline(study))
+        blocks.append(headline(study, study.claims))
         blocks += [one for one in arm_sentences(study) if one]
         blocks.append(join([strata_sentence(study), trend_sentence(study)]))
     blocks = [one for one in blocks if one]
-    blocks += [_effects_figure(study), _arms_table(study)]
+    blocks += [*student_tables(study), _effects_figure(study), _arms_table(study)]
     if study.stratify:
         blocks.append(_strata_table(study))
     blocks += looks_blocks(study)

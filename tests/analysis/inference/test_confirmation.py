@@ -58,7 +58,7 @@ def test_an_older_study_is_judged_on_report(tmp_path):
     study = read_study(confirmed_study(tmp_path / "s"))
     confirmation = study.strata[0].confirmation
     assert list(confirmation.judged_on(FRESH)) == [0, 0, 0]
-    assert set(confirmation.arms) == {"focusnet", *CONTROLS}
+    assert set(confirmation.arms()) == {"focusnet", *CONTROLS}
     assert not study.plan.cross_fit
     assert not study.plan.are_planned
 
