@@ -24,6 +24,7 @@ from study.plan.describe import describe_plan
 from study.plan.detection import ASSUMED, ExpectedNoise, noise_of_study
 from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
+from study.plan.student import check_students
 from study.remote.ledger import open_ledger
 from study.space.file import find_space_file, read_space_file
 from study.space.recorded import as_begun
@@ -70,6 +71,7 @@ def main(
             if ledger.exists():
                 space = validate_space(as_begun(content, ledger.space()), path.name)
             space = with_recorded(space, ledger)
+            check_students(space)
 
             # 3. Show what would run, and stop there with --plan.
             if options.plan:

@@ -84,9 +84,9 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
         test = stage.batches(clips, trial.compute.eval_batch_size)
         predict_logits(stage.model, stage.mel, test, device=device, precision=precision)
 
-    train_rate = _BATCHES * batch_size / _shortest_epoch(train, device, seconds)
-    predict_rate = clips / _shortest(predict, seconds)
-    memory, device_memory = _memory(device)
+    train_rate = _BATCHES * batch_size / shortest_epoch(train, device, seconds)
+    predict_rate = clips / shortest(predict, seconds)
+    memory, device_memory = memory_used(device)
     return Speed(device.type, train_rate, predict_rate, memory, device_memory)
 
 
@@ -158,7 +158,7 @@ def _augmentation(trial: TrialConfig, rate: int) -> Augmentation:
     )
 
 
-def _shortest_epoch(train: Callable[..., None], device: torch.device, seconds: float) -> float:
+def shortest_epoch(train: Callable[..., None], device: torch.device, seconds: float) -> float:
     """Seconds of the fastest epoch, without the first two, which warm up."""
     marks: list[float] = []
 
@@ -174,7 +174,7 @@ def _shortest_epoch(train: Callable[..., None], device: torch.device, seconds: f
     return float(np.diff(marks)[1:].min())
 
 
-def _shortest(run: Callable[[], None], seconds: float) -> float:
+def shortest(run: Callable[[], None], seconds: float) -> float:
     """Seconds of the fastest of the runs that fit into ``seconds``, after one to warm up."""
     run()
     taken: list[float] = []
@@ -185,7 +185,7 @@ def _shortest(run: Callable[[], None], seconds: float) -> float:
     return min(taken)
 
 
-def _memory(device: torch.device) -> tuple[int, int | None]:
+def memory_used(device: torch.device) -> tuple[int, int | None]:
     """Bytes used, and bytes that the GPU has."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory

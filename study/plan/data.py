@@ -13,6 +13,7 @@ from study.space.space import Space, with_values
 # Settings outside `data` that decide which audio is read, and whether it is enough for the folds.
 _AFFECT_DATA = (
     "features.sample_rate", "augment.dir_folder", "focus.template_logits", "focus.folds",
+    "student.features.sample_rate", "student.augment.dir_probability",
 )  # fmt: skip
 
 
@@ -60,9 +61,9 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
 
     problems: list[str] = []
     found: dict[str, dict[str, Any]] = {}
-    failed: set[tuple[str, int]] = set()
+    failed: set[tuple[str, tuple[int, ...]]] = set()
     for trial in distinct_data(space):
-        audio = trial.data.root, trial.features.sample_rate
+        audio = trial.data.root, sample_rates(trial)
         if audio in failed:
             continue  # decoding it again would only repeat the message
         try:
@@ -83,6 +84,14 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
     if problems:
         raise DataError(problems)
     return list(found.values())
+
+
+def sample_rates(trial: TrialConfig) -> tuple[int, ...]:
+    """The rates at which a trial of FocusNet needs its audio: the teacher's, and the student's."""
+    rates = [trial.features.sample_rate]
+    if trial.student is not None:
+        rates.append(trial.student.features.sample_rate)
+    return tuple(dict.fromkeys(rates))
 
 
 def distinct_data(space: Space) -> Iterator[TrialConfig]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from focusnet.config import TrialConfig
-from study.plan.data import distinct_data
+from study.plan.data import distinct_data, sample_rates
 from study.space.space import Space
 
 _SYNTHETIC_SCENES = 10
@@ -48,18 +48,18 @@ def decoded_bytes(space: Space, folder: Path, *, begun: bool) -> dict[str, int]:
     parts = {"audio": 0}
     seen = set(_decoded(folder))
     for trial in distinct_data(space):
-        root, rate = trial.data.root, trial.features.sample_rate
-        if (root, rate) in seen:
-            continue
-        seen.add((root, rate))
-        size = _size(trial)
+        size, root = _size(trial), trial.data.root
         clips = size.train + size.test
-        if root != "synthetic":
-            parts["audio"] += clips * _clip_bytes(Path(root), rate)
-        elif not begun:
-            made = clips * 2 * _SYNTHETIC_RATE
-            parts["audio"] += made if rate == _SYNTHETIC_RATE else clips * 4 * rate
-            parts["synthetic data set"] = made
+        for rate in sample_rates(trial):
+            if (root, rate) in seen:
+                continue
+            seen.add((root, rate))
+            if root != "synthetic":
+                parts["audio"] += clips * _clip_bytes(Path(root), rate)
+            elif not begun:
+                made = clips * 2 * _SYNTHETIC_RATE
+                parts["audio"] += made if rate == _SYNTHETIC_RATE else clips * 4 * rate
+                parts["synthetic data set"] = made
     return parts
 
 

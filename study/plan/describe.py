@@ -43,6 +43,7 @@ def describe_plan(
         ("controls", _controls(space)),
         ("confirm", describe_confirmation(space, noise, detect)),
         ("templates", _templates(space)),
+        ("teachers", _teachers(space)),
         *_trial(space),
         ("data", [", ".join(_root(root) for root in data_roots(space))]),
         ("results", [str(results)]),
@@ -128,6 +129,17 @@ def _templates(space: Space) -> Iterator[str]:
         yield f"and up to {extra} for out-of-fold logits: {folds} for each of them, {share}"
 
 
+def _teachers(space: Space) -> Iterator[str]:
+    """Second stages and students of a study with a student."""
+    if not space.has_student:
+        return
+    teachers, students = (
+        sum(map(count, space.strata)) for count in (space.teachers_of, space.students_of)
+    )
+    shared = ", shared by trials that differ in student.* only" if space.base.template.reuse else ""
+    yield f"up to {teachers} second stages{shared}; their logits teach up to {students} students"
+
+
 def _trial(space: Space) -> Iterator[tuple[str, list[str]]]:
     """Stages and resources of a trial; searched settings with their first values."""
     trial = space.trial_config(space.first_values())
@@ -152,7 +164,19 @@ def _stages(space: Space, trial: TrialConfig) -> str:
     model = f"{trial.model.size}, weights {trial.model.weights}"
     return (
         f"template {template.epochs} epochs, then FocusNet {focus.epochs or template.epochs} "
-        f"epochs{more}; {model}, {trial.features.sample_rate} Hz"
+        f"epochs{more}; {model}, {trial.features.sample_rate} Hz{_student(trial)}"
+    )
+
+
+def _student(trial: TrialConfig) -> str:
+    student = trial.student
+    if student is None:
+        return ""
+    network = student.network
+    return (
+        f"; then a student {student.epochs} epochs: base {network.base}, multiplier "
+        f"{network.multiplier:g}, expansion {network.expansion:g}, "
+        f"{student.features.sample_rate} Hz"
     )
 
 

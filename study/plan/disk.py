@@ -25,6 +25,8 @@ from study.space.space import Space
 _BYTES_OF_NAMES = 20
 # Epochs, records and logs of a trial.
 _BYTES_OF_RECORDS = 1_000_000
+# Weights of a student within the limits, in fp32, and what stands beside them.
+_STUDENT_BYTES = 400_000
 # A checkpoint is replaced by writing the new one beside it.
 _COPIES = 2
 
@@ -81,6 +83,12 @@ def needs(space: Space, ledger: Ledger, slots: int) -> list[Need]:
         cache["templates"] = left * each
         cache["logits of folds"] = folds * data.train * row  # their weights are not kept
         cache["checkpoints of templates"] = min(slots, left + folds) * checkpoint
+        if space.has_student:  # of teachers the logits only
+            teachers = sum(map(space.teachers_of, space.strata))
+            students = sum(map(space.students_of, space.strata))
+            cache["logits of teachers"] = teachers * (data.train + data.test) * row
+            cache["students"] = students * (data.test * row + _STUDENT_BYTES)
+            results["students"] = total * _STUDENT_BYTES
     else:
         results["templates of winners"] = kept * weights
     if base.model.weights == "audioset" and not list(folder.glob("weights/*.pt")):

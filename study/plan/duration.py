@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from focusnet.arms import STUDENT_ONLY
 from focusnet.auto_settings import choose_here, with_choices
+from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
 from focusnet.system.units import rough_time, size_text
 from study.plan.data_size import DataSize, largest_data
@@ -45,17 +47,14 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
         templates = space.templates_of(stratum)
         template, fold, focus = stage_work(space, data, stratum)
         template += fold * folds
-        shared += template * templates + focus * trials
+        shared += template * templates + focus * space.teachers_of(stratum)
         own += (template + focus) * trials
     return shared, own
 
 
 def stage_work(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
     """Work for one template, one template of a fold, and one second stage."""
-    values = space.first_values()
-    if space.search.stratify is not None:
-        values[space.search.stratify] = stratum
-    trial = space.trial_config(values)
+    trial = trial_of(space, stratum)
     clips = data.train * trial.data.subset / 100
     half = data.test / 2  # clips of select, or of report
     epochs = trial.template.epochs
@@ -70,6 +69,28 @@ def stage_work(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, 
     return template, fold, Work(focus_epochs * clips, (focus_evaluations + 1) * half)
 
 
+def student_work(space: Space, data: DataSize) -> Work:
+    """Work for the students of a whole study; none without any."""
+    work = Work(0, 0)
+    for stratum in space.strata if space.has_student else ():
+        trial = trial_of(space, stratum)
+        assert trial.student is not None
+        clips, half = data.train * trial.data.subset / 100, data.test / 2
+        epochs = trial.student.epochs
+        every = 1 if trial.student.keep == "best" else trial.compute.eval_epochs
+        one = Work(epochs * clips, (math.ceil(epochs / every) + 1) * half)
+        work += one * space.students_of(stratum)
+    return work
+
+
+def trial_of(space: Space, stratum: Any) -> TrialConfig:
+    """A trial of a stratum: searched settings have their first values."""
+    values = space.first_values()
+    if space.search.stratify is not None:
+        values[space.search.stratify] = stratum
+    return space.trial_config(values)
+
+
 def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
     """Work up to each look, and of all controls at the most; templates included."""
     ends = []
@@ -80,7 +101,7 @@ def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
         for stratum, (template, _, focus) in stages.items():
             work += (template + focus) * look[stratum]
         ends.append(work)
-    arms = len(space.control_arms)
+    arms = len([arm for arm in space.control_arms if arm not in STUDENT_ONLY])
     for stratum, (_, _, focus) in stages.items():
         trained = arms * (space.seeds_of(stratum) + len(space.control_seeds))
         controls += focus * (space.tunings_of(stratum) + trained)
@@ -114,7 +135,15 @@ def describe_duration(space: Space) -> Iterator[str]:
     except FocusNetError as error:
         yield f"cannot be measured here: {'; '.join(error.problems)}"
         return
-    seconds, unshared = (work.seconds(speed.train, speed.predict) for work in (shared, own))
+    students = 0.0
+    if space.has_student:
+        from focusnet.student.speed import measure_student_speed
+
+        of_student = measure_student_speed(with_choices(trial, choices))
+        students = student_work(space, data).seconds(of_student.train, of_student.predict)
+    seconds, unshared = (
+        work.seconds(speed.train, speed.predict) + students for work in (shared, own)
+    )
     gpu = space.resources.gpu
     cost = f", {seconds * gpu / 3600:.1f} GPU-hours" if gpu else ""
     at_a_time = "one trial" if slots == 1 else f"{slots} trials"
@@ -122,6 +151,8 @@ def describe_duration(space: Space) -> Iterator[str]:
         f"about {rough_time(seconds / slots)}{cost} with {at_a_time} at a time; "
         f"{rough_time(unshared / slots)} if every trial trained its own template"
     )
+    if space.has_student:
+        yield f"of it the students {rough_time(students / slots)}, if none is like another"
     yield (
         f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
         f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from focusnet.arms import uses
+from focusnet.arms import STUDENT_ONLY, uses
 from focusnet.system.validation import nearest
 from study.space.domains import Domain, Range, parse_domain
 from study.space.setting_paths import unknown_path
 from study.space.settings import SpaceSettings
 from study.space.space import Space
 
+_LATER = ("focus.", "student.")  # settings of the stages after the template
 # They decide which templates there are, which all arms share.
 _OF_TEMPLATES = ("focus.template_logits", "focus.folds")
 
@@ -39,6 +40,11 @@ def control_search_problems(
             continue
         if not section:
             yield f"{here}: must name a parameter to search"
+        if arm in STUDENT_ONLY and not settings.search.metric.startswith("student/"):
+            yield (
+                f"{here}: has a student only, so search.metric must be a student's, such as "
+                f"student/select/macro_accuracy, received {settings.search.metric}"
+            )
         for path, stated in section.items():
             for problem in _parameter_problems(arm, str(path), stated, settings):
                 yield f"{here}.{path}: {problem}"
@@ -50,7 +56,7 @@ def control_search_problems(
             f"scheduler), received search.algorithm {settings.search.algorithm} with scheduler "
             f"{settings.search.scheduler.name}"
         )
-    own = [p for p in domains if p != settings.search.stratify and not p.startswith("focus.")]
+    own = [p for p in domains if p != settings.search.stratify and not p.startswith(_LATER)]
     if unshared := [path for path in (*own, *_OF_TEMPLATES) if path in domains]:
         yield (
             "controls.search: needs one template for all trials of a stratum, so space must not "
@@ -67,8 +73,11 @@ def _parameter_problems(arm: str, path: str, stated: Any, settings: SpaceSetting
     yield from problems
     if unknown:
         yield unknown
-    elif not path.startswith("focus.") or path in _OF_TEMPLATES:
-        yield "must be a setting of focus that changes no template, because arms share them"
+    elif not path.startswith(_LATER) or path in _OF_TEMPLATES:
+        yield (
+            "must be a setting of focus or student that changes no template, because arms share "
+            "them"
+        )
     elif not uses(arm, path):
         yield f"arm {arm} does not use this setting"
     elif path == settings.search.stratify:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from focusnet.arms import STUDENT_ONLY
 from focusnet.config import TrialConfig
 from study.space.domains import Choice, Domain
 from study.space.per_stratum import number_of
@@ -188,6 +189,35 @@ class Space:
         fresh = self.fresh_templates_of(stratum)
         return self._templates(self.trials_of(stratum), self.follow_ups_of(stratum), fresh)
 
+    def teachers_of(self, stratum: Any) -> int:
+        """The most second stages to train in ``stratum``.
+
+        With a student they are shared by trials that differ in ``student.*`` only.
+        """
+        arms = [arm for arm in self.control_arms if arm not in STUDENT_ONLY]
+        fixed = len(arms) * len(self.control_seeds) + (1 + len(arms)) * self.seeds_of(stratum)
+        searches = [(self.trials_of(stratum), self.searched)]
+        for arm in self.control_searches:
+            if arm in arms:
+                own = self.of_control(arm)
+                searches.append((own.trials_of(stratum), own.searched))
+        if self.has_student and self.base.template.reuse:
+            variants = [_variants(domains, without="student.") for _, domains in searches]
+        else:
+            variants = [math.inf for _ in searches]
+        tried = (min(count, most) for (count, _), most in zip(searches, variants, strict=True))
+        return int(sum(tried)) + fixed
+
+    @property
+    def has_student(self) -> bool:
+        """Whether trials train a student."""
+        searched = any(path.startswith("student.") for path in self.domains)
+        return searched or self.base.student is not None
+
+    def students_of(self, stratum: Any) -> int:
+        """The most students to train in ``stratum``: one for each trial."""
+        return self.trials_of(stratum) + self.follow_ups_of(stratum) if self.has_student else 0
+
     @property
     def _strata_share_templates(self) -> bool:
         return (self.search.stratify or "").startswith(("focus.", "student."))
@@ -251,6 +281,11 @@ class Space:
             "margin": self.confirm_margin,
             "keep_weights": self.confirmed_weights,
         }
+
+
+def _variants(domains: Mapping[str, Domain], without: str) -> float:
+    """How many settings domains allow, those left out whose path starts with ``without``."""
+    return math.prod(d.size() for path, d in domains.items() if not path.startswith(without))
 
 
 def with_values(trial: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

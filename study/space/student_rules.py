@@ -27,6 +27,12 @@ def student_problems(settings: SpaceSettings, space: Space) -> Iterator[str]:
                     f"'{metric}' and trial.student: null"
                 )
         return
+    if space.looks_planned:
+        yield (
+            "confirm.looks: judge second stages and train controls after a gain only, but a "
+            "student of FocusNet needs the template's student beside it from the start: with "
+            f"trial.student give confirm.seeds, received {len(space.confirm_looks)} looks"
+        )
     domain = space.domains.get("student.teachers")
     teachers = domain.extremes() if domain else (student.teachers,)
     if "ensemble" not in teachers:
