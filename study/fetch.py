@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from focusnet.errors import ConfigError, FocusNetError
-from focusnet.store import WEIGHTS
+from focusnet.store import STUDENT_WEIGHTS, WEIGHTS
 from focusnet.system.atomic import write_text
 from focusnet.system.logs import log_to_terminal
 from focusnet.system.units import size_text
@@ -73,7 +73,9 @@ def fetch(
     def carried(name: str) -> bool:
         if name.startswith(("predictions/", "ray/")):
             return True
-        return is_record(name) or (weights and name.endswith(f"/{WEIGHTS}"))
+        return is_record(name) or (
+            weights and name.endswith((f"/{WEIGHTS}", f"/{STUDENT_WEIGHTS}"))
+        )
 
     copy = WorkingCopy(folder, place, carried)
     return folder, Retrier().retry(lambda: copy.pull(overwrite=True, delete=False))

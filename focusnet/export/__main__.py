@@ -9,11 +9,13 @@ from focusnet.dataset.decoding import UnusableClip, read_header
 from focusnet.dataset.layout import TRAIN, read_table
 from focusnet.errors import ConfigError, DataError, FocusNetError
 from focusnet.export.choose import ChosenTrial, choose, choose_confirmed
+from focusnet.store import STUDENT_WEIGHTS, WEIGHTS
 from focusnet.system.atomic import new_folder
 
 EXAMPLE = """examples:
   python -m focusnet.export results/focus --subset 25 --to exported/focus25
   python -m focusnet.export results/focus --subset 25 --to exported/teacher25 --confirmed --logits
+  python -m focusnet.export results/student --subset 25 --to exported/student25 --student
   python -m focusnet.export results/mels128 results/mels256 --subset 25 --to exported/two --logits
 
 --logits also writes the network's logits on its training clips, to teach a student, by --format:
@@ -50,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--confirmed",
         action="store_true",
         help="export the winner's trainings with fresh seeds, each to a folder of its own",
+    )
+    parser.add_argument(
+        "--student",
+        action="store_true",
+        help="export the trial's student, for DCASE Task 1, not its second stage",
     )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to create")
     parser.add_argument(
@@ -105,13 +112,18 @@ def _choose(options: argparse.Namespace) -> list[ChosenTrial]:
         problems.append("--trial and --subset exclude each other")
     if options.trial is not None and options.confirmed:
         problems.append("--trial and --confirmed exclude each other")
+    if options.student and (options.logits or options.confirmed):
+        other = "--logits" if options.logits else "--confirmed"
+        problems.append(f"--student and {other} exclude each other: they are about the teacher")
+    file = STUDENT_WEIGHTS if options.student else WEIGHTS
     chosen: list[ChosenTrial] = []
     for results in options.results:
         try:
             if options.confirmed:
                 chosen += choose_confirmed(results, stratum=options.stratum)
             else:
-                chosen.append(choose(results, stratum=options.stratum, trial=options.trial))
+                trial = options.trial
+                chosen.append(choose(results, stratum=options.stratum, trial=trial, file=file))
         except FocusNetError as error:
             problems += error.problems
     if problems:
@@ -122,8 +134,9 @@ def _choose(options: argparse.Namespace) -> list[ChosenTrial]:
 def _export(chosen: list[ChosenTrial], options: argparse.Namespace) -> None:
     # Imported late: torch takes seconds, and wrong options should be reported at once.
     from focusnet.export.model_card import model_card
+    from focusnet.export.student_card import student_card
     from focusnet.export.teacher_logits import training_logits, write_logits
-    from focusnet.exported import WEIGHTS, write_model
+    from focusnet.exported import write_model, write_student
     from focusnet.system.device import pick_device
 
     device = pick_device(options.device)
@@ -134,7 +147,10 @@ def _export(chosen: list[ChosenTrial], options: argparse.Namespace) -> None:
             own.mkdir(exist_ok=True)
             seconds = options.clip_seconds or clip_seconds(_root(one, options.data))
             shutil.copyfile(one.weights, own / WEIGHTS)
-            write_model(own, one.trial, one.classes, seconds, model_card(one, seconds))
+            if options.student:
+                write_student(own, one.trial, one.classes, seconds, student_card(one, seconds))
+            else:
+                write_model(own, one.trial, one.classes, seconds, model_card(one, seconds))
             members.append((one, own))
         if options.logits:
             teacher = training_logits(members, device, options.data)

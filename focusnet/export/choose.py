@@ -16,7 +16,7 @@ import yaml
 from focusnet.arms import FOCUSNET
 from focusnet.config import TrialConfig
 from focusnet.errors import ConfigError, DataError
-from focusnet.store import WEIGHTS
+from focusnet.store import STUDENT_WEIGHTS, WEIGHTS
 from focusnet.system.validation import validate
 from focusnet.system.yaml_file import read_yaml
 from focusnet.winner import (
@@ -66,11 +66,12 @@ class ChosenTrial:
     tried: int
     confirm: pd.DataFrame
     chosen: str = ""
+    file: str = WEIGHTS
 
     @property
     def weights(self) -> Path:
         """The trial's weights file; ``choose`` has checked that it exists."""
-        return self.results / "trials" / self.id / WEIGHTS
+        return self.results / "trials" / self.id / self.file
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,13 +83,16 @@ class ChosenTrial:
         return pd.read_parquet(self.results / "predictions" / f"{self.id}.parquet")
 
 
-def choose(results: Path, *, stratum: str | None = None, trial: str | None = None) -> ChosenTrial:
+def choose(
+    results: Path, *, stratum: str | None = None, trial: str | None = None, file: str = WEIGHTS
+) -> ChosenTrial:
     """Choose the winner of a study's stratum, or the trial named ``trial``.
 
     The winner is the one that the study names, by the rule of its setting ``search.winner``. If the
     search has not trained it, or has not kept that trial's weights, its first training with a fresh
     seed that has weights stands for it. ``stratum`` is a value of the parameter that the study is
-    stratified by, such as ``"25"``; a study with a single stratum does not need it.
+    stratified by, such as ``"25"``; a study with a single stratum does not need it. ``file`` is
+    that of the weights to export: the second stage's or the student's.
 
     Raises:
         ConfigError: there is no such study, stratum or trial.
@@ -112,10 +116,10 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         followed: str | None = trial
     else:
         winner = _winner(results, table, space, stratum)
-        row, followed = _row(results, winner), winner.name
+        row, followed = _row(results, winner, file), winner.name
         tried = winner.finished if winner.rule == BEST_OBSERVED else 0
         chosen = _how(winner, row, metric)
-    settings, result = _trial(results, str(row["trial"]))
+    settings, result = _trial(results, str(row["trial"]), file)
     # Studies of the first versions have neither column.
     missing_column = pd.Series(dtype=str, index=table.index)
     repeats = table.get("winner", missing_column) == followed
@@ -131,6 +135,7 @@ def choose(results: Path, *, stratum: str | None = None, trial: str | None = Non
         tried=tried,
         confirm=table[repeats & (table["status"] == "finished")],
         chosen=chosen,
+        file=file,
     )
 
 
@@ -148,21 +153,24 @@ def choose_confirmed(results: Path, *, stratum: str | None = None) -> list[Chose
     chosen = []
     for _, row in rows.iterrows():
         name = str(row["trial"])
-        settings, result = _trial(results, name)
+        settings, result = _trial(results, name, WEIGHTS)
         member = replace(winner, id=name, row=row, trial=settings, result=result)
         chosen.append(replace(member, tried=0, chosen=""))
     return chosen
 
 
-def _trial(results: Path, name: str) -> tuple[TrialConfig, ResultFile]:
+def _trial(results: Path, name: str, file: str) -> tuple[TrialConfig, ResultFile]:
     """Read settings and result of a trial, and check that its weights are there."""
     folder = results / "trials" / name
-    if not (folder / WEIGHTS).is_file():
-        kept = sorted(path.parent.name for path in results.glob(f"trials/*/{WEIGHTS}"))
+    if not (folder / file).is_file():
+        kept = sorted(path.parent.name for path in results.glob(f"trials/*/{file}"))
+        why = "a study keeps the weights of its winners and, with confirm.keep_weights, of their "
+        why += "trainings with fresh seeds, but a trial with a student that took its second stage "
+        why += "from the store has none"
+        if file == STUDENT_WEIGHTS:
+            why = "only trials with trial.student train a student"
         raise DataError(
-            f"{folder}: has no {WEIGHTS}; a study keeps the weights of its winners and, with "
-            "confirm.keep_weights, of their trainings with fresh seeds; trials with weights: "
-            f"{', '.join(kept) or 'none'}"
+            f"{folder}: has no {file}; {why}; trials with it: {', '.join(kept) or 'none'}"
         )
     try:
         settings = validate(TrialConfig, read_yaml(folder / "config.yaml"), str(folder))
@@ -212,13 +220,13 @@ def _winner(
     return winners[wanted]
 
 
-def _row(results: Path, winner: TableWinner) -> pd.Series:
+def _row(results: Path, winner: TableWinner, file: str) -> pd.Series:
     """The winner's trial of the search, or its first training with a fresh seed, with weights."""
     rows = [] if winner.row is None else [winner.row]
     if winner.rule != BEST_OBSERVED:
         rows += [row for _, row in winner.repeats.iterrows()]
     for row in rows:
-        if (results / "trials" / str(row["trial"]) / WEIGHTS).is_file():
+        if (results / "trials" / str(row["trial"]) / file).is_file():
             return row
     if rows:
         return rows[0]  # of which _trial says that it has no weights

@@ -44,9 +44,9 @@ def model_card(chosen: ChosenTrial, clip_seconds: float) -> str:
         "## Settings",
         _settings(chosen),
         "## Limits",
-        _limits(chosen, clip_seconds),
+        limits(chosen, clip_seconds),
         "## Licences",
-        _licences(chosen),
+        licences(chosen),
         "## Software",
         ", ".join(f"{name} {version(name)}" for name in ("torch", "torchaudio", "hear21passt"))
         + ".",
@@ -75,7 +75,7 @@ passt.load_state_dict(safetensors.torch.load_file("weights.safetensors"))
 
 
 def _accuracy(chosen: ChosenTrial) -> str:
-    right = _right(chosen.predictions())
+    right = right_or_wrong(chosen.predictions())
     lines = [
         "Macro accuracy (mean over scenes) on `report` in %, with 95 % bootstrap intervals over "
         "recording locations:",
@@ -96,7 +96,7 @@ def _accuracy(chosen: ChosenTrial) -> str:
     lines += [
         f"| {title} | {100 * metrics[f'template/report/{name}']:.1f} "
         f"| {100 * metrics[f'focus/report/{name}']:.1f} |"
-        for name, title in _shown(chosen)
+        for name, title in shown_metrics(chosen)
         if f"focus/report/{name}" in metrics
     ]
     on_select = f"Macro accuracy on `select`: {100 * metrics['focus/select/macro_accuracy']:.1f} %"
@@ -106,21 +106,22 @@ def _accuracy(chosen: ChosenTrial) -> str:
     return "\n".join([*lines, "", f"{on_select}."])
 
 
-def _shown(chosen: ChosenTrial) -> list[tuple[str, str]]:
+def shown_metrics(chosen: ChosenTrial) -> list[tuple[str, str]]:
     """Further metrics of the card, and their titles."""
     rows = [("accuracy", "accuracy over clips"), ("calibration_error", "calibration error")]
     rows += [(f"class/{scene}", scene) for scene in chosen.classes]
     return rows + [(f"group/{group}", title) for group, title in _GROUPS.items()]
 
 
-def _right(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per clip of ``report``: scene, location, template and focus (1 if right), gain."""
+def right_or_wrong(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row per clip of ``report``: scene, location, each stage (1 if right), gain."""
     rows = predictions[predictions["half"] == "report"]
     logits = [column for column in rows if column.startswith(PREFIX)]
     guess = rows[logits].idxmax(axis=1).str.removeprefix(PREFIX)
     rows = rows.assign(right=(guess == rows["scene"]).astype(int))
     table = rows.pivot(index=["filename", "scene", "location"], columns="stage", values="right")
-    table["gain"] = table["focus"] - table["template"]
+    if "focus" in table:
+        table["gain"] = table["focus"] - table["template"]
     return table.reset_index()
 
 
@@ -169,7 +170,8 @@ def _initial(weights: str) -> str:
     return known.get(weights, Path(weights).name)
 
 
-def _limits(chosen: ChosenTrial, clip_seconds: float) -> str:
+def limits(chosen: ChosenTrial, clip_seconds: float) -> str:
+    """What the network cannot do, and what is not known of it."""
     lines = [
         f"- It classifies every sound as one of these {len(chosen.classes)} scenes.",
         f"- It was trained on clips of {clip_seconds:g} s. `focusnet.predict` cuts longer files "
@@ -182,7 +184,8 @@ def _limits(chosen: ChosenTrial, clip_seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _licences(chosen: ChosenTrial) -> str:
+def licences(chosen: ChosenTrial) -> str:
+    """The licences that apply to the weights."""
     lines = ["The licence of the study's code does not cover these weights.", ""]
     if chosen.trial.model.weights == "audioset":
         lines.append(

@@ -20,7 +20,7 @@ from focusnet.dataset.layout import read_table
 from focusnet.dataset.subsets import official_list
 from focusnet.errors import ConfigError, DataError
 from focusnet.export.choose import ChosenTrial
-from focusnet.exported import load_model
+from focusnet.exported import SceneClassifier, load_model
 from focusnet.system.atomic import replacing, write_text
 from focusnet.training.loop import predict_logits
 from focusnet.trial.data import TrialData, prepare_data
@@ -77,6 +77,7 @@ def training_logits(
                 "(a subset without an official list is drawn, and depends on the seed)"
             )
         model = load_model(folder)
+        assert isinstance(model, SceneClassifier)  # a student teaches nobody
         compute = chosen.trial.compute
         batches = data.batches(data.train, compute.eval_batch_size)
         total[data.train] += predict_logits(

@@ -160,7 +160,7 @@ def _predict(
     length = model.window
     if options.window is not None:
         length = round(options.window * model.sample_rate)
-        shortest = 16 * model.mel.hop_length
+        shortest = model.shortest
         if not shortest <= length <= model.longest:
             raise ConfigError(
                 f"--window: must be {shortest / model.sample_rate:.3g} to "

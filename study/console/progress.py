@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
+from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, STUDENT_ONLY, label_of
 from focusnet.system.units import rough_time
 from focusnet.winner import POSTERIOR_MEAN
 from study.ledger.ledger import Trial
@@ -235,16 +235,21 @@ class Progress:
 
 
 def _numbers(trial: Trial) -> str:
+    """Accuracies on select of the stages that the trial has, and what its masks hold."""
     metrics = trial.metrics
-
-    def percent(name: str) -> str:
-        return f"{100 * metrics.get(name, math.nan):.1f}"
-
-    gain = 100 * metrics.get("gain/select/macro_accuracy", math.nan)
-    text = (
-        f"template {percent('template/select/macro_accuracy')} %, "
-        f"{label_of(trial.arm)} {percent('focus/select/macro_accuracy')} %, gain {gain:+.1f}"
-    )
+    names = {"template": "template", "focus": label_of(trial.arm), "student": _student(trial.arm)}
+    parts = [
+        f"{name} {100 * value:.1f} %"
+        for stage, name in names.items()
+        if (value := metrics.get(f"{stage}/select/macro_accuracy")) is not None
+    ]
+    gain = metrics.get("gain/select/macro_accuracy")
+    if gain is not None:
+        parts.append(f"gain {100 * gain:+.1f}")
     if "focus/warm_classes" in metrics:  # only an arm with masks has them
-        text += f", warm classes {metrics['focus/warm_classes']:.2f}"
-    return text
+        parts.append(f"warm classes {metrics['focus/warm_classes']:.2f}")
+    return ", ".join(parts)
+
+
+def _student(arm: str) -> str:
+    return f"student ({label_of(arm)})" if arm in STUDENT_ONLY else "student"

@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, label_of
+from focusnet.arms import FEW_WARM_CLASSES, FEW_WARM_NOTE, STUDENT_ONLY, label_of
 from focusnet.config import short_names
 from focusnet.winner import POSTERIOR_MEAN
 from study.console.command import Command
@@ -79,12 +79,15 @@ def _best(space: Space, searched: list[Trial]) -> Table | None:
     table = Table(title=f"Best trial by {metric}", title_justify="left")
     if space.search.stratify is not None:
         table.add_column(space.search.stratify, justify="right")
-    for name in (*names.values(), "template %", "FocusNet %", "gain", "warm classes"):
+    stages = {"template": "template %", "focus": "FocusNet %"}
+    if space.has_student:
+        stages["student"] = "student %"
+    for name in (*names.values(), *stages.values(), "gain", "warm classes"):
         table.add_column(name, justify="right")
     for trial in (by_stratum[stratum] for stratum in space.strata if stratum in by_stratum):
         cells = [] if space.search.stratify is None else [str(trial.stratum)]
         cells += [_cell(trial.parameters[path]) for path in names]
-        for column in ("template", "focus"):
+        for column in stages:
             cells.append(_percent(trial.metrics.get(f"{column}/select/macro_accuracy")))
         gain = trial.metrics.get("gain/select/macro_accuracy")
         cells.append("" if gain is None else f"{100 * gain:+.1f}")
@@ -134,7 +137,10 @@ def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
 
     row("template", "template", ARM)
     for arm in (ARM, *space.control_arms):
-        row(label_of(arm), "focus", arm)
+        if arm not in STUDENT_ONLY:
+            row(label_of(arm), "focus", arm)
+    for arm in (ARM, *space.control_arms) if space.has_student else ():
+        row(f"student, {label_of(arm)}", "student", arm)
     seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
     table.add_row("seeds", *map(str, seeds))
     return table
