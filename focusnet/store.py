@@ -3,7 +3,8 @@
 A template is in ``templates/<key>/`` once it is complete. While it is built it is in
 ``templates/<key>.building/``, where the checkpoint of a killed builder waits for the next one. Both
 have ``uses/``, with a file for each trial that used the template, and ``about.json``, which
-describes it. They change only under the lock of the key. Nothing here imports torch, so that the
+describes it. Second stages that teach students are in ``teachers/`` and students in ``students/``
+in the same way. They change only under the lock of the key. Nothing here imports torch, so that the
 command answers at once.
 """
 
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ CHECKPOINT = "checkpoint.pt"  # name of a stage's checkpoint file, in the cache 
 WEIGHTS = "weights.safetensors"  # what the second stage of a trial has trained
 STUDENT_WEIGHTS = "student.safetensors"  # the student of a trial
 ABOUT, USES = "about.json", "uses"
+STAGE_FOLDERS = ("templates", "teachers", "students")
 _BUILDING, _REMOVED = ".building", ".removed"
 _DAY = 86_400.0
 
@@ -41,9 +44,10 @@ EXAMPLE = """examples:
   python -m focusnet.store remove-unused --dry-run
   python -m focusnet.store remove-unused --unused-for 30 --cache /data/focusnet
 
-A template is unused if the results of all trials that used it are gone; with --unused-for, also if
-no trial has used it for so many days. Decoded audio is unused if its data set is gone or has been
-decoded again. What a running process builds is kept. Exit status: 0 done, 2 wrong options."""
+A template, teacher or student is unused if the results of all trials that used it are gone; with
+--unused-for, also if no trial has used it for so many days. Decoded audio is unused if its data set
+is gone or has been decoded again. What a running process builds is kept. Exit status: 0 done,
+2 wrong options."""
 
 
 def building_folder(store: Path, key: str) -> Path:
@@ -79,7 +83,7 @@ def record_use(folder: Path, results: Path) -> None:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A template or a decoded data set in the cache."""
+    """A template, a teacher, a student or a decoded data set in the cache."""
 
     folder: Path
     title: str
@@ -89,17 +93,17 @@ class CacheEntry:
     unused: str | None  # why it is unused; None if it is in use
 
 
-def list_templates(cache: Path) -> list[CacheEntry]:
-    """All templates, complete or not, the largest first."""
+def list_stages(cache: Path, folder: str = "templates") -> list[CacheEntry]:
+    """All stages of one of ``STAGE_FOLDERS``, complete or not, the largest first."""
     found = []
-    for path in (cache / "templates").glob("[!.]*"):
+    for path in (cache / folder).glob("[!.]*"):
         if path.is_dir():
             with suppress(FileNotFoundError):  # completed or deleted since the glob
-                found.append(_template(path))
+                found.append(_stage(path))
     return sorted(found, key=lambda entry: (-entry.size, entry.folder.name))
 
 
-def _template(folder: Path) -> CacheEntry:
+def _stage(folder: Path) -> CacheEntry:
     about = _read(folder / ABOUT)
     users: Counter[str] = Counter()
     changed = folder.stat().st_mtime
@@ -113,7 +117,9 @@ def _template(folder: Path) -> CacheEntry:
             users[str(study)] += 1
     what = [f"{about[name]}" for name in ("data", "model") if name in about]
     what += [
-        f"{name} {about[name]}" for name in ("subset", "seed", "epochs", "fold") if name in about
+        f"{name} {about[name]}"
+        for name in ("arm", "subset", "seed", "epochs", "fold")
+        if name in about
     ]
     title = ", ".join(what) or "unknown settings"
     unused = None if users else "the results of all trials that used it are gone"
@@ -146,14 +152,14 @@ def remove_unused(
     """Delete unused entries; return those deleted, and those kept because a process holds them.
 
     Args:
-        unused_days: also delete templates that no trial has used for so many days.
+        unused_days: also delete stages that no trial has used for so many days.
         dry_run: delete nothing, only return what would be deleted.
     """
     removed, in_use = [], []
     if not dry_run:
         for path in cache.glob(f"*/.*{_REMOVED}"):  # left by a command that was killed
             shutil.rmtree(path, ignore_errors=True)
-    for list_entries in (list_templates, list_waveforms):
+    for list_entries in (*(partial(list_stages, folder=f) for f in STAGE_FOLDERS), list_waveforms):
         for entry in list_entries(cache):
             if not _removable(entry, unused_days):
                 continue
@@ -174,7 +180,7 @@ def remove_unused(
 
 def _removable(entry: CacheEntry, unused_days: int | None) -> bool:
     old = unused_days is not None and time.time() - entry.changed > unused_days * _DAY
-    return entry.unused is not None or (old and entry.folder.parent.name == "templates")
+    return entry.unused is not None or (old and entry.folder.parent.name in STAGE_FOLDERS)
 
 
 def _remove(folder: Path) -> None:
@@ -213,7 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     if options.command == "list":
-        _print_entries("templates", cache, list_templates(cache))
+        for folder in STAGE_FOLDERS:
+            entries = list_stages(cache, folder)
+            if entries or folder == "templates":
+                _print_entries(folder, cache, entries)
         _print_entries("decoded audio", cache, list_waveforms(cache))
         return 0
     removed, in_use = remove_unused(cache, unused_days=options.unused_for, dry_run=options.dry_run)
@@ -235,7 +244,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|remove-unused")
-    listing = commands.add_parser("list", help="list templates and decoded audio")
+    listing = commands.add_parser(
+        "list", help="list templates, teachers, students and decoded audio"
+    )
     removing = commands.add_parser("remove-unused", help="delete what no study uses any more")
     for command in (listing, removing):
         command.add_argument(
@@ -250,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
         "--unused-for",
         type=_days,
         metavar="DAYS",
-        help="also delete templates that no trial has used for so many days",
+        help="also delete stages that no trial has used for so many days",
     )
     return parser
 

@@ -15,6 +15,8 @@ from study.ledger.ledger import Ledger, Trial
 from study.search.follow_up import winner_of
 from study.space.space import Space
 
+_OF_STUDENTS = ("teacher_key", "teacher_reused", "student_key", "student_reused")
+
 
 def write_tables(ledger: Ledger, space: Space, running: Collection[str]) -> None:
     """Write the study's tables anew.
@@ -70,6 +72,8 @@ def trials_table(
             "started": trial.started,
             "ended": trial.ended,
         }
+        if "student_key" in trial.result:
+            row |= {name: trial.result.get(name) for name in _OF_STUDENTS}
         row |= {f"clips/{split}": n for split, n in trial.result.get("clips", {}).items()}
         rows.append(row)
     first = ["trial", "phase", "arm", "seed", "winner", "judged_on", "look"]
@@ -98,6 +102,9 @@ def trials_table(
         "look": "Int64",
     }
     types |= {name: "Int64" for name in table.columns if name.startswith("clips/")}
+    for name in _OF_STUDENTS:
+        if name in table:
+            types[name] = "str" if name.endswith("_key") else "boolean"
     return table.astype(types)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from focusnet.store import CHECKPOINT, list_templates, locked, main, remove_unused
+from focusnet.store import CHECKPOINT, list_stages, locked, main, remove_unused
 from focusnet.system.units import age_text, size_text
 from focusnet.trial.stored_stages import get_or_build
 
@@ -103,7 +103,7 @@ def test_only_unused_entries_are_deleted(add, cache, capsys):
     assert main(["remove-unused", "--cache", str(cache)]) == 0
     assert keys(cache) == ["shared", "used"]
     assert capsys.readouterr().out == printed.replace("would free", "freed")
-    assert list_templates(cache)[0].folder.name == "shared"
+    assert list_stages(cache)[0].folder.name == "shared"
     get_or_build(cache / "templates", "unused", build)
     assert "unused" in keys(cache), "it must be possible to build it again"
 
@@ -143,7 +143,7 @@ def test_a_template_used_on_another_machine_is_kept(add, cache):
     use.write_text(json.dumps(json.loads(use.read_text()) | {"host": "another.example"}))
     shutil.rmtree(study)
     assert remove_unused(cache) == ([], [])
-    assert list(list_templates(cache)[0].users) == [str(study)]
+    assert list(list_stages(cache)[0].users) == [str(study)]
 
 
 def test_audio_that_was_decoded_again_or_lost_its_data_set_is_deleted(cache, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from focusnet.config import TrialConfig
 from focusnet.errors import DataError
 from focusnet.pipeline import TrialResult, prepare_data, run_trial
-from focusnet.store import list_templates
+from focusnet.store import list_stages
 from focusnet.system.validation import validate
 from focusnet.training.metrics import calibration_error, log_loss
 from focusnet.training.second_stage import mask_statistics
@@ -61,7 +61,7 @@ def finished(tiny_dataset: Path, cache: Path, tmp_path_factory) -> tuple[TrialRe
 @pytest.fixture(scope="module")
 def folds(finished, cache: Path) -> list[Path]:
     """Folders of the templates of the first trial's folds."""
-    found = [entry.folder for entry in list_templates(cache) if "fold" in entry.title]
+    found = [entry.folder for entry in list_stages(cache) if "fold" in entry.title]
     return sorted(found, key=lambda folder: json.loads((folder / "about.json").read_text())["fold"])
 
 
@@ -195,7 +195,7 @@ def test_an_arm_without_logits_trains_no_folds_and_other_folds_are_other_templat
     finished, tiny_dataset, cache, tmp_path
 ):
     def keys() -> set[str]:
-        return {entry.folder.name for entry in list_templates(cache)}
+        return {entry.folder.name for entry in list_stages(cache)}
 
     before = keys()
     plain = run_trial(settings(tiny_dataset, cache, "cross_entropy", folds=3), tmp_path / "plain")
