@@ -159,7 +159,9 @@ def remove_unused(
     if not dry_run:
         for path in cache.glob(f"*/.*{_REMOVED}"):  # left by a command that was killed
             shutil.rmtree(path, ignore_errors=True)
-    for list_entries in (*(partial(list_stages, folder=f) for f in STAGE_FOLDERS), list_waveforms):
+    listings: list[Callable[[Path], list[CacheEntry]]] = [list_waveforms]
+    listings += [partial(list_stages, folder=folder) for folder in STAGE_FOLDERS]
+    for list_entries in listings:
         for entry in list_entries(cache):
             if not _removable(entry, unused_days):
                 continue

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.figures.students import GainPoint, draw_gains
-from analysis.inference.comparisons import INCOMPLETE, STEPS, UNTESTED, Claims, accuracy_of
+from analysis.inference.comparisons import INCOMPLETE, STEPS, Claims, accuracy_of
 from analysis.read_study import Study
 from analysis.render.document import Block, Figure, Table, percent
 from analysis.sections.answer.sentences import (
@@ -33,7 +33,7 @@ def student_sentences(study: Study) -> Iterator[str]:
     if claims is None:
         return
     one = claims.template
-    if one.average is None or one.verdict in (INCOMPLETE, UNTESTED):
+    if one.average is None or one.verdict == INCOMPLETE:
         yield (
             "Students: no claim can be made yet, because their trials with fresh seeds are not "
             "complete, or too few are left for a test."
