@@ -7,11 +7,15 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from killed_processes import STUDENT
+from safetensors.torch import load_file
 from small_stage import BATCH, augmentation, batches, front_end, stage_on, tiny
 
-from focusnet.arms import ARMS
+from focusnet.arms import ARMS, STUDENT_ONLY
 from focusnet.loss import FocusNetLoss
 from focusnet.pipeline import run_trial
+from focusnet.student.network import build_student
+from focusnet.student.stages import InPrecision
 from focusnet.system.yaml_file import read_yaml
 from focusnet.training.loop import autocast, predict_logits, train_stage
 from focusnet.training.objectives import FocusObjective
@@ -127,7 +131,7 @@ def settings(tiny_dataset, **compute):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm not in STUDENT_ONLY])
 def test_a_trial_of_each_arm_runs_in_bf16(arm, tiny_dataset, tmp_path):
     result = run_trial(settings(tiny_dataset) | {"arm": arm}, tmp_path)
     assert math.isfinite(result.metrics["focus/report/macro_accuracy"])
@@ -169,3 +173,26 @@ def test_a_trial_that_died_goes_on_from_its_last_epoch(stage, tiny_dataset, tmp_
     assert (stage, 1) not in {(record["stage"], record["epoch"]) for record in told}
     name = "focus/report/log_loss"  # a GPU sums in no fixed order
     assert found.metrics[name] == pytest.approx(expected.metrics[name], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("arm", ["focusnet", "template", "labels"])
+def test_a_student_is_trained_and_tested_in_half_precision_and_in_fp32(
+    arm, precision, tiny_dataset, tmp_path
+):
+    student = STUDENT | {"precision": precision}
+    result = run_trial(settings(tiny_dataset) | {"arm": arm, "student": student}, tmp_path)
+    assert math.isfinite(result.metrics["student/report/log_loss"])
+    weights = load_file(tmp_path / "student.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+
+
+def test_a_student_in_half_precision_is_close_to_itself_in_fp32():
+    network = build_student(generator=torch.Generator().manual_seed(0)).to(GPU).eval()
+    spec = torch.randn(8, 1, 256, 44, generator=torch.Generator().manual_seed(1)).to(GPU)
+    with torch.inference_mode():
+        expected = network(spec)
+        for precision in ("fp16", "bf16"):
+            found = InPrecision(network, precision, on_cpu=False).eval()(spec).float()
+            assert (found - expected).norm() < 0.05 * expected.norm()

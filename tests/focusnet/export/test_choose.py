@@ -73,7 +73,7 @@ def test_the_winners_trainings_with_fresh_seeds_are_chosen_by_seed(study):
     chosen = choose_confirmed(folder, stratum="100")
     assert [(one.id, one.trial.seed) for one in chosen] == [("first", 5), ("second", 6)]
     (folder / "trials" / "second" / "weights.safetensors").unlink()
-    with pytest.raises(DataError, match=r"second: has no .*keep_weights.*with weights: best, "):
+    with pytest.raises(DataError, match=r"second: has no .*keep_weights.*with it: best, "):
         choose_confirmed(folder)
 
 
@@ -133,7 +133,7 @@ def test_a_study_without_finished_trials_is_refused(study, tmp_path):
 
 def test_missing_weights_are_reported_with_trials_that_have_them(study):
     folder = study([row("a", 0.4), row("b", 0.6)], without=["a"])
-    with pytest.raises(DataError, match=r"of its winners and, .*trials with weights: b"):
+    with pytest.raises(DataError, match=r"of its winners and, .*trials with it: b"):
         choose(folder, trial="a")
 
 

@@ -252,7 +252,7 @@ WRONG = [
     ),
     (
         {"label_smoothing": {"template.lr": {"choice": [1e-4, 1e-3]}}},
-        "controls.search.label_smoothing.template.lr: must be a setting of focus that changes no",
+        "controls.search.label_smoothing.template.lr: must be a setting of focus or student that",
     ),
     (
         {"label_smoothing": {"focus.label_smoothing": {"uniform": [0.5, 1.0]}}},
