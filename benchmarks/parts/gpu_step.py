@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Generator
 
 from benchmarks.measure import Row, Spread, Work, alone, compare
@@ -29,7 +30,7 @@ from focusnet.augment import frequency_mixstyle
 from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
 from focusnet.model.passt import build_model
-from focusnet.training.batches import ClipBatches
+from focusnet.training.batches import Batch, ClipBatches
 from focusnet.training.gpu_clips import GpuClipCache
 from focusnet.training.loop import Augmentation, Stage, autocast
 from focusnet.training.objectives import FocusObjective
@@ -153,10 +154,34 @@ def our_steps(
     del workers  # ours has none
     where = torch.device(device)
     samples = np.load(folder / "samples.npy", mmap_mode="r")
+    stage, batches = our_stage(
+        samples, batch_size, where, audio_on_gpu=audio_on_gpu, compiled=compiled, size=size
+    )
+    optimizer = stage.make_optimizer()
+
+    def work() -> float:
+        for batch in batches:
+            step(stage, optimizer, batch, where, precision)
+        _wait(where)
+        return len(samples)
+
+    return work
+
+
+def our_stage(
+    samples: NDArray[np.int16],
+    batch_size: int,
+    device: torch.device,
+    *,
+    audio_on_gpu: bool = True,
+    compiled: bool = False,
+    size: str = "passt_s",
+) -> tuple[Stage, ClipBatches]:
+    """A trial's FocusNet stage on clips (n, samples), with their batches."""
     count = len(samples)
     rows = np.arange(count)
     generator = Generator().manual_seed(0)
-    cache = GpuClipCache(samples, rows, where)
+    cache = GpuClipCache(samples, rows, device)
     if audio_on_gpu:
         cache.fill()
     batches = ClipBatches(
@@ -179,8 +204,8 @@ def our_steps(
     )
     model.generator = generator
     stage = Stage(
-        model.to(where).train(),
-        our_mel(True).to(where),
+        model.to(device).train(),
+        our_mel(True).to(device),
         FocusObjective(FocusNetLoss()),
         Augmentation(
             responses=None,
@@ -198,20 +223,23 @@ def our_steps(
         done=0,
         optimizer_state=None,
     )
-    optimizer = stage.make_optimizer()
+    return stage, batches
 
-    def work() -> float:
-        for index, batch in enumerate(batches):
-            moved = stage.transfer_batch_to_device(batch, where, 0)
-            optimizer.zero_grad()
-            with autocast(where, precision):
-                loss = stage.training_step(moved, index)
-            loss.backward()
-            optimizer.step()
-        _wait(where)
-        return count
 
-    return work
+def step(
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    device: torch.device,
+    precision: str,
+) -> None:
+    """One training step as Lightning takes it."""
+    moved = stage.transfer_batch_to_device(batch, device, 0)
+    optimizer.zero_grad()
+    with autocast(device, precision):
+        loss = stage.training_step(moved, 0)
+    loss.backward()
+    optimizer.step()
 
 
 def plain_steps(

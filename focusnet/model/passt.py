@@ -82,8 +82,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, tokens, embedding) to the same."""
         batch, tokens, width = x.shape
-        parts = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        attended = self.attend(*parts).transpose(1, 2).reshape(batch, tokens, width)
+        # Taken apart before heads and tokens change places: the gradient then needs one copy less.
+        parts = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).unbind(2)
+        queries, keys, values = (part.transpose(1, 2) for part in parts)
+        attended = self.attend(queries, keys, values).transpose(1, 2).reshape(batch, tokens, width)
         return self.proj_drop(self.proj(attended))
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -137,23 +139,15 @@ class Passt(hear.PaSST):
             for block in self.blocks[:-1]:
                 _compile(block)
 
-    def forward_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1, n_mels, frames) to the class and the distillation token, (B, embedding) each."""
-        x = self._embed(x)
-        x = x.flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
-        x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
-        x = self.pos_drop(x)
-        skip_compiled = self.compiled and not self._is_full_batch(x)
-        for block in self.blocks[:-1]:
-            x = block.forward(x) if skip_compiled else block(x)
-        last = self.blocks[-1]
-        x = _first_tokens(last, x, tokens.shape[1]) if self.class_tokens_only else last(x)
-        x = self.norm(x)
-        return x[:, 0], x[:, 1]
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, n_mels, frames) to logits (B, n_classes) and features (B, embedding)."""
+        return self.encode(self.embed(x))
 
-    def _embed(self, x: Tensor) -> Tensor:
-        """Embed the patches that patchout keeps, with positions: (B, embedding, rows, columns)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """Embed the patches that patchout keeps, with positions: (B, embedding, rows, columns).
+
+        All random decisions are made here.
+        """
         rows, columns = self.patch_embed.grid(x)
         positions = self.time_new_pos_embed.shape[-1]
         if columns > positions:
@@ -174,6 +168,23 @@ class Passt(hear.PaSST):
             return x + in_time[:, :, :, kept_columns] + in_frequency[:, :, kept_rows]
         x = self.patch_embed(x) + in_time + in_frequency
         return x[:, :, :, kept_columns][:, :, kept_rows]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and features of embedded patches; the same operations for every batch."""
+        x = x.flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
+        x = torch.cat((tokens.expand(len(x), -1, -1), x), dim=1)
+        x = self.pos_drop(x)
+        skip_compiled = self.compiled and not self._is_full_batch(x)
+        for block in self.blocks[:-1]:
+            x = block.forward(x) if skip_compiled else block(x)
+        last = self.blocks[-1]
+        x = _first_tokens(last, x, tokens.shape[1]) if self.class_tokens_only else last(x)
+        x = self.norm(x)
+        features = (x[:, 0] + x[:, 1]) / 2
+        # In bf16 the two largest logits of a clip would often be equal.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(features.to(self.head[1].weight.dtype)), features
 
     def _is_full_batch(self, x: Tensor) -> bool:
         """Whether compiled blocks take ``x``; they would be compiled anew for every other size."""

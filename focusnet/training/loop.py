@@ -21,6 +21,7 @@ from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixs
 from focusnet.errors import TrainingError
 from focusnet.system.allocator import keep_freed_memory
 from focusnet.training.batches import Batch, ClipBatches
+from focusnet.training.recorded_steps import RecordedSteps, logits_of
 
 Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
 OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
@@ -104,6 +105,7 @@ class Stage(lightning.LightningModule):
         self.done = done
         self.steps_per_epoch = steps_per_epoch
         self.optimizer_state = optimizer_state
+        self._logits = RecordedSteps(model)
         self._sums: dict[str, Tensor] = {}
         self._clips = 0
 
@@ -125,6 +127,11 @@ class Stage(lightning.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": interval},
         }
 
+    def release(self) -> None:
+        """Drop what only training needs, so that its GPU memory can be used for something else."""
+        self._logits = RecordedSteps(self.model)
+        self.model.zero_grad()  # gradients lie in the memory of the recording
+
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
@@ -138,7 +145,7 @@ class Stage(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; its terms are summed on the device, so that the CPU does not wait."""
         spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
-        terms = self.objective(_logits(self.model(spec)), batch, spec)
+        terms = self.objective(self._logits(spec), batch, spec)
         clips = len(batch.labels)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * clips
@@ -168,11 +175,6 @@ class Stage(lightning.LightningModule):
         self.on_epoch(epoch, means, optimizer.state_dict())
 
 
-def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The logits in a network's output; PaSST returns its features, too."""
-    return output if isinstance(output, Tensor) else output[0]
-
-
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a model of ``precision`` ('fp32' or 'bf16') computes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
@@ -198,7 +200,7 @@ def predict_logits(
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches:
             spec = mel(batch.to(device).clips.gather()).unsqueeze(1)
-            parts.append(_logits(model(spec)).float())
+            parts.append(logits_of(model(spec)).float())
     for module, training in modes:
         module.train(training)
     return torch.cat(parts).cpu().numpy()  # the CPU waits for a GPU here only
@@ -263,6 +265,7 @@ def train_stage(
         trainer = _trainer(device, precision, epochs - done)
         if done < epochs:
             _fit(trainer, stage, batches)
+    stage.release()
 
 
 def _trainer(device: torch.device, precision: str, epochs: int) -> lightning.Trainer:

@@ -1,5 +1,6 @@
 """What differs on a GPU. All tests are skipped if torch sees none."""
 
+import gc
 import math
 import warnings
 from itertools import islice
@@ -9,7 +10,8 @@ import pytest
 import torch
 from killed_processes import STUDENT
 from safetensors.torch import load_file
-from small_stage import BATCH, augmentation, batches, front_end, stage_on, tiny
+from small_stage import BATCH, CLASSES, augmentation, batches, front_end, stage_on, tiny
+from torch.nn.functional import cross_entropy
 
 from focusnet.arms import ARMS, STUDENT_ONLY
 from focusnet.loss import FocusNetLoss
@@ -19,6 +21,7 @@ from focusnet.student.stages import InPrecision
 from focusnet.system.yaml_file import read_yaml
 from focusnet.training.loop import autocast, predict_logits, train_stage
 from focusnet.training.objectives import FocusObjective
+from focusnet.training.recorded_steps import RecordedSteps, logits_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 
@@ -42,6 +45,73 @@ def test_fused_and_compiled_operations_give_what_plain_ones_give(precision, rtol
     for found, expected in zip(*seen, strict=True):
         scale = expected.abs().max()
         assert torch.allclose(found / scale, expected / scale, rtol=rtol, atol=atol)
+
+
+def trained(network, *, recorded, precision="fp32"):
+    """Losses and weights of a network after five full batches and a smaller one."""
+    network = network().to(GPU).train()
+    compute = RecordedSteps(network) if recorded else lambda x: logits_of(network(x))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    draws = torch.Generator().manual_seed(3)
+    losses = []
+    for count in (6, 6, 6, 6, 6, 4):
+        spec = torch.randn(count, 1, 128, 100, generator=draws).to(GPU)
+        labels = torch.randint(CLASSES, (count,), generator=draws).to(GPU)
+        optimizer.zero_grad()
+        with autocast(GPU, precision):
+            loss = cross_entropy(compute(spec).float(), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    return losses, network.state_dict()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(tiny, id="PaSST"),
+        pytest.param(lambda: tiny(compiled=True), id="PaSST compiled"),
+        pytest.param(
+            lambda: build_student(8, generator=torch.Generator().manual_seed(0)), id="student"
+        ),
+    ],
+)
+def test_replayed_steps_train_as_ordinary_ones_do(network, precision):
+    losses, weights = trained(network, recorded=True, precision=precision)
+    expected_losses, expected = trained(network, recorded=False, precision=precision)
+    # The recorded step computes what the first ordinary step does, and so on.
+    assert losses == pytest.approx(expected_losses, rel=1e-3 if precision == "fp32" else 2e-2)
+    for name, value in weights.items():
+        difference = (value.double() - expected[name].double()).norm()
+        assert difference <= 2e-3 * expected[name].double().norm() + 1e-6, name
+
+
+def test_a_stage_leaves_no_recording_in_the_memory_of_the_gpu():
+    def train():
+        train_stage(
+            tiny(),
+            front_end(),
+            FocusObjective(FocusNetLoss()),
+            batches(4, GPU),
+            augmentation(GPU),
+            torch.Generator().manual_seed(0),
+            epochs=1,
+            optimizer="adam",
+            lr=1e-3,
+            weight_decay=0.0,
+            lr_factor=lambda epoch: 1.0,
+            device=GPU,
+            precision="bf16",
+            on_epoch=lambda epoch, means, optimizer: None,
+        )
+        gc.collect()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved()
+
+    train()  # what is set up once
+    once = train()
+    assert train() <= once
 
 
 def test_clips_cached_on_the_gpu_equal_those_of_the_host_to_the_bit_and_are_close_to_a_cpus():

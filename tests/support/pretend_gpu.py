@@ -42,5 +42,8 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr("torch.Tensor.pin_memory", torch.Tensor.clone)  # the driver pins
+    # The driver records, too: what would be recorded is computed each time.
+    monkeypatch.setattr("torch.cuda.make_graphed_callables", lambda module, *_, **__: module)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
     with FakeTensorMode(allow_non_fake_inputs=True), _RealOnTheCpu():
         yield GPU

@@ -1,0 +1,1 @@
+"""What ``benchmarks/gpu_probe.py`` measures on a GPU, one function for each item."""
