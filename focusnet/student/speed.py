@@ -6,7 +6,7 @@ import torch
 from focusnet.augment import DeviceImpulseResponses
 from focusnet.config import TrialConfig
 from focusnet.student.check import build_mel, build_network
-from focusnet.student.stages import InPrecision
+from focusnet.student.stages import InPrecision, in_fast_layout
 from focusnet.student.training import student_objective
 from focusnet.system.device import pick_device
 from focusnet.training.batches import ClipBatches
@@ -32,7 +32,8 @@ def measure_student_speed(trial: TrialConfig, seconds: float = 2.0) -> Speed:
     samples = rng.integers(-3000, 3000, (count, student.features.sample_rate), dtype=np.int16)
     logits = rng.standard_normal((count, _CLASSES), dtype=np.float32)
     generator = torch.Generator().manual_seed(0)
-    network, mel = build_network(student.network, _CLASSES), build_mel(student)
+    network = in_fast_layout(build_network(student.network, _CLASSES), device)
+    mel = build_mel(student)
     augment = student.augment
     no_responses: DeviceImpulseResponses | None = None
     augmentation = Augmentation(

@@ -1,53 +1,58 @@
-"""Records the forward and backward pass of a network on a GPU once, and replays it for each batch.
+"""Records the forward and backward pass of PaSST on a GPU once, and replays it for each batch.
 
-A step of PaSST-S has about a thousand kernels. The CPU needs longer to issue them one by one than
-the GPU to compute them. A CUDA graph is issued as a whole. It holds the same kernels, so results do
-not change.
+A step of PaSST-S has about a thousand kernels, and a CPU can need longer to issue them one by one
+than the GPU to compute them. A CUDA graph is issued as a whole. It holds the same kernels, so it
+computes the same.
 """
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 
-class _InTwoParts(Protocol):
-    """A network whose random decisions are made before a part that can be recorded."""
+@runtime_checkable
+class InTwoParts(Protocol):
+    """A network whose random decisions are made before a part that is the same for every batch."""
 
-    def embed(self, spec: Tensor) -> Tensor: ...
+    def embed(self, spec: Tensor) -> Tensor:
+        """Part with the random decisions."""
 
-    def encode(self, embedded: Tensor) -> tuple[Tensor, Tensor]: ...
+    def encode(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Part after it; returns logits and features."""
 
 
 class RecordedSteps:
     """Computes a network's logits in training, on a GPU by replaying a recording.
 
-    The first full batch is recorded: all later ones of its shape are replayed, others are computed
-    as usual. The gradients of a replay are those of the batch that was replayed last, so each batch
-    needs its own backward pass and optimiser step.
+    The first batch is recorded. Later ones of its shape are replayed, others are computed as usual.
+    A replay overwrites the gradients of the one before, so each batch needs its own backward pass
+    and optimiser step.
+
+    Only networks in two parts are recorded, and only their second part. The student is not: its
+    kernels are few and long, and its training was not faster with a recording.
 
     Args:
-        network: called with spectrograms (B, 1, n_mels, frames). If it has the methods ``embed``
-            and ``encode``, as PaSST has, only ``encode`` is recorded.
+        network: called with spectrograms (B, 1, n_mels, frames).
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self._fixed = _FixedPart(network)
         self._recording: nn.Module | None = None
         self._shape: torch.Size | None = None
 
     def __call__(self, spec: Tensor) -> Tensor:
         """Logits (B, C)."""
-        if not spec.is_cuda:
-            return logits_of(self._network(spec))
-        x = self._fixed.before(spec)
-        if self._shape is None:
-            self._shape = x.shape  # the first batch of an epoch is full
-            self._recording = _record(self._fixed, x)
-        if self._recording is None or x.shape != self._shape:
-            return self._fixed(x)
-        return cast(Tensor, self._recording(x))
+        network = self._network
+        if not (spec.is_cuda and isinstance(network, InTwoParts)):
+            return logits_of(network(spec))
+        embedded = network.embed(spec)
+        if self._recording is None:
+            self._shape = embedded.shape  # the first batch of an epoch is full
+            self._recording = _record(network, embedded)
+        if embedded.shape != self._shape:
+            return logits_of(network.encode(embedded))
+        return cast(Tensor, self._recording(embedded))
 
 
 def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -55,30 +60,24 @@ def logits_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-class _FixedPart(nn.Module):
-    """The part of a network that computes the same operations for every batch."""
+class _Encoder(nn.Module):
+    """Second part of a network; torch replaces ``forward`` by the replay."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._in_two = hasattr(network, "encode")
 
-    def before(self, spec: Tensor) -> Tensor:
-        """What this part gets."""
-        return cast(_InTwoParts, self.network).embed(spec) if self._in_two else spec
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, embedded: Tensor) -> Tensor:
         """Logits (B, C)."""
-        compute = cast(_InTwoParts, self.network).encode if self._in_two else self.network
-        return logits_of(compute(x))
+        return logits_of(cast(InTwoParts, self.network).encode(embedded))
 
 
-def _record(fixed: _FixedPart, x: Tensor) -> nn.Module:
-    """``fixed`` as a recording for inputs like ``x``; it shares the weights."""
-    sample = torch.empty_like(x, memory_format=torch.contiguous_format).normal_()
-    sample.requires_grad_(x.requires_grad)
-    # Steps that warm up would change running means.
-    buffers = {name: buffer.clone() for name, buffer in fixed.named_buffers()}
+def _record(network: nn.Module, embedded: Tensor) -> nn.Module:
+    """The second part of ``network`` as a recording for inputs like ``embedded``."""
+    sample = torch.randn_like(embedded, memory_format=torch.contiguous_format)
+    sample.requires_grad_(embedded.requires_grad)
+    # The recording keeps its own nodes for the gradients, which torch would warn about.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     # The cache of converted weights cannot be recorded. Each weight is used once in a step anyway.
     with torch.autocast(
         "cuda",
@@ -86,24 +85,9 @@ def _record(fixed: _FixedPart, x: Tensor) -> nn.Module:
         enabled=torch.is_autocast_enabled("cuda"),
         cache_enabled=False,
     ):
-        # Some weights, such as PaSST's second head, have no effect on the logits.
+        # Some weights, such as those of the embedding, have no effect here.
         recording = torch.cuda.make_graphed_callables(
-            _Shell(fixed), (sample,), allow_unused_input=True
+            _Encoder(network), (sample,), allow_unused_input=True
         )
-    with torch.no_grad():
-        for name, buffer in fixed.named_buffers():
-            buffer.copy_(buffers[name])
-    torch.cuda.empty_cache()  # of the steps that warmed up
+    torch.cuda.empty_cache()  # of the passes that warmed up
     return cast(nn.Module, recording)
-
-
-class _Shell(nn.Module):
-    """Calls a part; torch replaces this one's ``forward`` by the replay."""
-
-    def __init__(self, fixed: _FixedPart) -> None:
-        super().__init__()
-        self.fixed = fixed
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, C)."""
-        return cast(Tensor, self.fixed(x))
