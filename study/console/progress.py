@@ -42,6 +42,7 @@ class Progress:
         at_most: whether looks may end the study before ``to_come`` has been started.
         templates: for each stratum, how many seeds its trials have in all; each needs a template.
         winners: gives the winners of the strata whose search is decided, given the ended trials.
+        metric: what the search maximises or minimises.
         clock: gives seconds.
     """
 
@@ -58,6 +59,7 @@ class Progress:
         at_most: bool = False,
         templates: Mapping[Any, int] | None = None,
         winners: Callable[[Collection[Trial]], Mapping[Any, Winner]] = lambda trials: {},
+        metric: str = "focus/select/macro_accuracy",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._label = label
@@ -69,6 +71,7 @@ class Progress:
         self._templates_shared = templates_shared
         self._searches = dict(searches or {})
         self._winners = winners
+        self._metric = metric
         self._named = set(winners(self._ended))  # whom the log has named
         self._at_most = at_most
         self._templates = dict(templates or {})
@@ -130,8 +133,8 @@ class Progress:
                 self._noted_few_warm = True
                 self._log("note", FEW_WARM_NOTE)
         elif trial.status == "stopped":
-            epoch = max(trial.curve("focus/select/macro_accuracy"), default=0)
-            self._log("stopped", f"{trial.id}: behind its stratum after FocusNet epoch {epoch}")
+            where = stopped_after(trial, self._metric)
+            self._log("stopped", f"{trial.id}: behind its stratum {where}")
         else:
             where = f"trials/{trial.id}/error.txt and trial.log"
             self._log("FAILED", f"{trial.id}: {trial.error} (see {where})", logging.WARNING)
@@ -179,7 +182,7 @@ class Progress:
             self._log("running", ", ".join(stages))
 
     def summary(self) -> str:
-        """Counts, the best gain of each stratum on ``select``, and the time left."""
+        """Counts, the best on ``select`` of each stratum, and the time left."""
         states = [trial.status for trial in self._ended]
         most = "up to " if self._at_most else ""
         parts = [f"{states.count('finished')} of {most}{self._total} done"]
@@ -188,11 +191,7 @@ class Progress:
         parts.append(f"{len(self._running)} running")
         parts.append(f"{states.count('failed')} failed")
         text = ", ".join(parts)
-        gains = self._best_gains()
-        if gains:
-            text += " | best gain on select: " + ", ".join(
-                f"{self._label(stratum)} {100 * gain:+.1f}" for stratum, gain in gains.items()
-            )
+        text += self._best()
         left = self.seconds_left()
         if left:
             text += f" | about {rough_time(left)} left"
@@ -225,13 +224,36 @@ class Progress:
         own = self._template_seconds.get(stratum, every)
         return sum(own) / len(own) if own else 0.0
 
-    def _best_gains(self) -> dict[Any, float]:
+    def _best(self) -> str:
+        """The best gain of each stratum, or its best student where students decide."""
+        students = _of_student(self._metric)
+        name = "student/select/macro_accuracy" if students else "gain/select/macro_accuracy"
         best: dict[Any, float] = {}
         for trial in self._ended:
-            gain = trial.metrics.get("gain/select/macro_accuracy")
-            if trial.searched and trial.status == "finished" and gain is not None:
-                best[trial.stratum] = max(gain, best.get(trial.stratum, -math.inf))
-        return dict(sorted(best.items(), key=lambda item: str(item[0]).zfill(12)))
+            value = trial.metrics.get(name)
+            if trial.searched and trial.status == "finished" and value is not None:
+                best[trial.stratum] = max(value, best.get(trial.stratum, -math.inf))
+        if not best:
+            return ""
+        parts = [
+            " ".join(filter(None, [self._label(stratum), _percent(value, signed=not students)]))
+            for stratum, value in sorted(best.items(), key=lambda item: str(item[0]).zfill(12))
+        ]
+        return f" | best {'student' if students else 'gain'} on select: {', '.join(parts)}"
+
+
+def stopped_after(trial: Trial, metric: str) -> str:
+    """The epoch after which a trial was stopped early; ``metric`` is what trials are compared by."""
+    stage = "student" if _of_student(metric) else "FocusNet"
+    return f"after {stage} epoch {max(trial.curve(metric), default=0)}"
+
+
+def _of_student(metric: str) -> bool:
+    return metric.startswith("student/")
+
+
+def _percent(value: float, *, signed: bool) -> str:
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f} %"
 
 
 def _numbers(trial: Trial) -> str:

@@ -13,6 +13,7 @@ from focusnet.system.units import rough_time
 from focusnet.trial.folder import WAITING
 from focusnet.winner import POSTERIOR_MEAN
 from study.console.look_text import headline
+from study.console.progress import stopped_after
 from study.ledger.driver import Driver, last_driver
 from study.ledger.ledger import ENDED, Ledger, Trial
 from study.ledger.records import PHASES
@@ -73,7 +74,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
     section(
         "Stopped early",
         "stopped",
-        lambda trial: f"{trial.id}: after FocusNet epoch {max(trial.curve(metric), default=0)}",
+        lambda trial: f"{trial.id}: {stopped_after(trial, metric)}",
     )
     finished = sorted(in_state.get("finished", []), key=lambda trial: trial.ended or "")
     if finished:

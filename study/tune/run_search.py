@@ -154,6 +154,7 @@ def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slot
         at_most=search.looks_may_end_it(),
         templates={s: 1 + space.fresh_templates_of(s) for s in space.strata},
         winners=partial(_winners, space),
+        metric=space.search.metric,
     )
 
 

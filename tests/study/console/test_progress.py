@@ -243,6 +243,30 @@ def test_a_look_that_ends_the_study_lowers_what_is_to_come(make_space, clock, lo
     assert progress.summary().startswith("2 of 4 done")
 
 
+def test_where_students_decide_the_study_line_names_the_best_student(make_space, clock, log):
+    metric = "student/select/macro_accuracy"
+    progress = Progress(
+        label=make_space().label,
+        total=3,
+        ended=[],
+        slots=1,
+        to_come={100: 3},
+        metric=metric,
+        clock=clock,
+    )
+    for name, student in (("a", 0.411), ("b", 0.523)):
+        progress.started(trial(name, 100))
+        done = trial(name, 100, 0.02)
+        done.result["metrics"][metric] = student
+        progress.ended(done)
+    assert "| best student on select: subset 100 52.3 %" in progress.summary()
+    epochs = [{"stage": "student", "epoch": 3, metric: 0.3}]
+    stopped = replace(trial("c", 100, status="stopped"), epochs=epochs)
+    progress.started(stopped)
+    progress.ended(stopped)
+    assert lines(log)[-2] == "stopped  c: behind its stratum after student epoch 3"
+
+
 def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path):
     stream = io.StringIO()
     print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, COMMAND, stream)
