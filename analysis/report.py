@@ -16,13 +16,9 @@ from analysis.render.html import to_html
 from analysis.sections.answer.noise import noise_section
 from analysis.sections.answer.verdicts import answer_section
 from analysis.sections.arms import arms_section
-from analysis.sections.changes import (
-    classes_section,
-    confusions_section,
-    devices_section,
-    main_evidence,
-)
+from analysis.sections.changes import classes_section, confusions_section, devices_section
 from analysis.sections.costs import costs_section
+from analysis.sections.evidence import main_evidence
 from analysis.sections.missing import missing_section
 from analysis.sections.provenance import provenance_section
 from analysis.sections.search_results import search_section

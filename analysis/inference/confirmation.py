@@ -98,12 +98,39 @@ class Confirmation:
         rows = [self.trainings[owner, seed].accuracies[stage] for seed in seeds]
         return np.array(rows, dtype=np.float64)[None]
 
-    def pooled(self) -> pd.DataFrame | None:
-        """FocusNet's clips of all seeds in one table, with their ``seed``."""
+    def pooled(self, network: Network = "teacher") -> pd.DataFrame | None:
+        """Predictions of FocusNet and its template on the clips of all seeds, with their ``seed``.
+
+        Of students, those that FocusNet and the template have taught. None without any.
+        """
         frames = [
-            self.trainings[FOCUSNET, seed].clips.assign(seed=seed) for seed in self.seeds(FOCUSNET)
+            self._side_by_side(seed, network).assign(seed=seed) for seed in self.pairs(network)
         ]
         return pd.concat(frames, ignore_index=True) if frames else None
+
+    def pairs(self, network: Network = "teacher") -> tuple[int, ...]:
+        """Seeds of which FocusNet and its template, or the students of both, are there."""
+        seeds = self.seeds(FOCUSNET)
+        if network == "teacher":
+            return seeds
+        return tuple(
+            seed
+            for seed in seeds
+            if all(
+                STUDENT in self.trainings[arm, seed].accuracies
+                for arm in (FOCUSNET, TEMPLATE)
+                if (arm, seed) in self.trainings
+            )
+            and (TEMPLATE, seed) in self.trainings
+        )
+
+    def _side_by_side(self, seed: int, network: Network) -> pd.DataFrame:
+        clips = self.trainings[FOCUSNET, seed].clips
+        if network == "teacher":
+            return clips
+        own = clips.drop(columns=[*STAGES]).rename(columns={STUDENT: FOCUS})
+        other = self.trainings[TEMPLATE, seed].clips[["filename", STUDENT]]
+        return own.merge(other.rename(columns={STUDENT: TEMPLATE}), on="filename")
 
 
 def training_of(arm: str, network: Network = "teacher") -> tuple[str, str]:

@@ -1,114 +1,20 @@
 """Shows what FocusNet changed against its template: by scene, confused pair of scenes, and device.
 
-The numbers are from FocusNet's trials with fresh seeds, pooled; where there are none, from the
-winner of the search alone.
+Where trials train students, their changes follow, by scene and device.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis.figures.models import draw_changes, draw_confusions
-from analysis.inference.confirmation import half_of
-from analysis.read_study import Stratum, Study, value_of
+from analysis.read_study import Study
 from analysis.render.document import Block, Figure, Section, Table, number, percent, points
+from analysis.sections.evidence import Evidence, all_evidence, evidence_of, main_evidence
 from analysis.sections.wording import NO_PREDICTIONS
 from analysis.tables.confusions import MOST_CONFUSED, most_confused
 from analysis.tables.predictions import scenes_of
-from focusnet.arms import FOCUSNET
-
-# Device groups of TAU Urban Acoustic Scenes; the study records the accuracy of each.
-GROUPS = {
-    "real": "real (a, b, c)",
-    "seen": "simulated, in training (s1-s3)",
-    "unseen": "simulated, test only (s4-s6)",
-}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A stratum's predictions, from one or several trainings, each on the half it is judged on.
-
-    Attributes:
-        clips: one row per clip and training, see ``predictions.paired_clips``.
-        trials: the trainings, as rows of ``trials.parquet``.
-        source: where the predictions are from, in words.
-    """
-
-    stratum: Stratum
-    clips: pd.DataFrame
-    trials: pd.DataFrame
-    source: str
-
-    def shares(self, by: str) -> pd.DataFrame:
-        """Share of correctly classified clips by the values of a column.
-
-        Returns:
-            ``template``, ``focus``, ``change`` (fractions), ``spread`` (standard deviation of the
-            change over trainings; NaN for one) and ``clips`` (number of different clips).
-        """
-        clips = self.clips
-        keys = clips[by].astype(str)
-        seed = clips["seed"] if "seed" in clips else pd.Series(0, index=clips.index)
-        right = pd.DataFrame(
-            {
-                stage: clips[stage].astype(str) == clips["scene"].astype(str)
-                for stage in ("template", "focus")
-            }
-        )
-        by_seed = right.groupby([seed.rename("seed"), keys.rename("key")]).mean()
-        change = (by_seed["focus"] - by_seed["template"]).groupby("key")
-        table = by_seed.groupby("key").mean()
-        return table.assign(
-            change=change.mean(),
-            spread=change.std(),
-            clips=clips["filename"].groupby(keys.rename("key")).nunique(),
-        )
-
-
-def evidence_of(stratum: Stratum) -> Evidence | None:
-    """A stratum's predictions, with fresh seeds if there are any; None without predictions."""
-    confirmation = stratum.confirmation
-    pooled = confirmation.pooled()
-    if pooled is not None:
-        seeds = confirmation.seeds(FOCUSNET)
-        trials = confirmation.trials
-        trials = trials[trials["seed"].isin(seeds) & (trials["arm"] == FOCUSNET)]
-        return Evidence(
-            stratum,
-            pooled,
-            trials,
-            f"The winner of {stratum.label}, trained again with {len(seeds)} fresh "
-            f"{'seed' if len(seeds) == 1 else 'seeds (pooled)'}, on "
-            f"{'the half that each is judged on' if study_halves(trials) > 1 else 'report'}",
-        )
-    if stratum.winner is None or stratum.clips is None:
-        return None
-    return Evidence(
-        stratum,
-        stratum.clips,
-        stratum.winner.to_frame().T,
-        f"The winner of {stratum.label} on report",
-    )
-
-
-def study_halves(trials: pd.DataFrame) -> int:
-    """Number of halves of the test split that trainings are judged on."""
-    return len({half_of(trial) for _, trial in trials.iterrows()})
-
-
-def main_evidence(study: Study) -> Evidence | None:
-    """Evidence of the stratum with the most data."""
-    return None if study.largest is None else evidence_of(study.largest)
-
-
-def all_evidence(study: Study) -> list[Evidence]:
-    """Evidence of every stratum that has predictions."""
-    found = [evidence_of(stratum) for stratum in study.strata]
-    return [one for one in found if one is not None]
 
 
 def confusions_sections(study: Study) -> list[Section]:
@@ -117,21 +23,24 @@ def confusions_sections(study: Study) -> list[Section]:
 
 
 def classes_section(study: Study) -> Section:
-    """Accuracy by scene, of template and FocusNet."""
+    """Accuracy by scene, of template and FocusNet, and of their students."""
     title = "Classes"
     evidence = main_evidence(study)
     if evidence is None:
         return Section(title, [NO_PREDICTIONS])
+    blocks = _scenes(evidence)
+    blocks += _change_figure(study, "classes.png", "scene", lambda one: one.shares("scene"))
+    students = evidence_of(evidence.stratum, "student")
+    return Section(title, blocks if students is None else [*blocks, *_scenes(students)])
+
+
+def _scenes(evidence: Evidence) -> list[Block]:
     table = evidence.shares("scene").reindex(scenes_of(evidence.clips)).dropna(how="all")
-    return Section(
-        title,
-        [
-            f"{evidence.source}: share of each scene's clips classified correctly, and the change "
-            f"in points. {_spread_note(evidence)}",
-            Table(("scene", *_header(evidence)), _rows(evidence, table), frozenset({"scene"})),
-            *_change_figure(study, "classes.png", "scene", lambda one: one.shares("scene")),
-        ],
-    )
+    return [
+        f"{evidence.source}: share of each scene's clips classified correctly, and the change "
+        f"in points. {_spread_note(evidence)}",
+        Table(("scene", *_header(evidence)), _rows(evidence, table), frozenset({"scene"})),
+    ]
 
 
 def confusions_section(evidence: Evidence | None) -> Section:
@@ -171,46 +80,32 @@ def confusions_section(evidence: Evidence | None) -> Section:
 
 
 def devices_section(study: Study, evidence: Evidence | None) -> Section:
-    """Accuracy by device and device group."""
+    """Accuracy by device and device group, of template and FocusNet, and of their students."""
     title = "Devices"
     if evidence is None:
         return Section(title, [NO_PREDICTIONS])
-    devices = evidence.shares("device")
-    rows = _rows(evidence, devices)
-    groups = _group_shares(evidence).dropna(subset="template")
+    blocks = _devices(evidence)
+    if len(all_evidence(study)) > 1:
+        blocks += _change_figure(study, "devices.png", "device group", Evidence.group_shares)
+    students = evidence_of(evidence.stratum, "student")
+    return Section(title, blocks if students is None else [*blocks, *_devices(students)])
+
+
+def _devices(evidence: Evidence) -> list[Block]:
+    rows = _rows(evidence, evidence.shares("device"))
+    groups = evidence.group_shares().dropna(subset="template")
     rows += _rows(evidence, groups.assign(clips=math.nan))
-    blocks: list[Block] = [
+    return [
         f"{evidence.source}: share of clips classified correctly, and the change in points. "
         f"{_spread_note(evidence)} Numbers are coarse where a device has few clips.",
         Table(("device", *_header(evidence)), rows, frozenset({"device"})),
     ]
-    if len(all_evidence(study)) > 1:
-        blocks += _change_figure(study, "devices.png", "device group", _group_shares)
-    return Section(title, blocks)
-
-
-def _group_shares(evidence: Evidence) -> pd.DataFrame:
-    """As ``Evidence.shares``, by device group, from the metrics that the trials recorded."""
-    rows = {}
-    for group, label in GROUPS.items():
-        before, after = (
-            np.array([value_of(t, f"{stage}/{half_of(t)}/group/{group}") for _, t in
-                      evidence.trials.iterrows()])
-            for stage in ("template", "focus")
-        )  # fmt: skip
-        change = after - before
-        rows[label] = {
-            "template": before.mean(),
-            "focus": after.mean(),
-            "change": change.mean(),
-            "spread": change.std(ddof=1) if len(change) > 1 else math.nan,
-        }
-    return pd.DataFrame(rows).T
 
 
 def _header(evidence: Evidence) -> tuple[str, ...]:
     spread = ("sd over seeds",) if len(evidence.trials) > 1 else ()
-    return "clips", "template %", "FocusNet %", "change", *spread
+    before, after = evidence.names
+    return "clips", f"{before} %", f"{after} %", "change", *spread
 
 
 def _rows(evidence: Evidence, table: pd.DataFrame) -> list[tuple[str, ...]]:

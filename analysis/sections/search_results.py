@@ -33,6 +33,7 @@ from focusnet.config import short_names
 from focusnet.winner import NEVER_TRAINED
 
 STAGE_METRIC = "{}/report/macro_accuracy"
+STUDENT_METRIC = STAGE_METRIC.format("student")
 
 
 def search_section(study: Study) -> Section | None:
@@ -53,6 +54,7 @@ def search_blocks(study: Study) -> list[Block]:
         *short_names(study.parameters).values(),
         "template %",
         "FocusNet %",
+        *(("student %",) if study.has_student else ()),
         "gain",
         INTERVAL,
         "warm classes",
@@ -98,6 +100,7 @@ def _row(study: Study, stratum: Stratum, effect: Effect | None) -> tuple[str, ..
         *(MISSING if winner is None else show(winner.get(path)) for path in study.parameters),
         percent(before),
         percent(after),
+        *((percent(value_of(winner, STUDENT_METRIC)),) if study.has_student else ()),
         points(gain),
         MISSING if effect is None else interval(effect.low, effect.high),
         number(value_of(winner, "focus/warm_classes"), 2),
@@ -123,16 +126,19 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
     found = f"the best of {stratum.tried} on select"
     estimate = math.nan if stratum.choice is None else stratum.choice.estimate
     if stratum.is_estimated:
-        found = f"the setting estimated best, at {percent(estimate)} % on select"
+        found = f"the setting estimated best, at {_estimate(study, estimate)} on select"
     if stratum.is_untried:
         return (
             f"{stratum_prefix(study, stratum)}{NEVER_TRAINED}: {settings}. All trials together "
-            f"estimate {percent(estimate)} % on select there; only its confirmation says "
+            f"estimate {_estimate(study, estimate)} on select there; only its confirmation says "
             "how good it is."
         )
     text = f"{stratum_prefix(study, stratum)}{found} ({settings}) has "
     if math.isnan(gain):
         return f"{text}no result on report."
+    if study.has_student:
+        student = percent(value_of(winner, STUDENT_METRIC))
+        text += f"a student of {student} % on report; FocusNet itself has "
     text += f"{percent(after)} % on report, its template {percent(before)} %: {points(gain)} points"
     if effect is None:
         return f"{text}, without an interval, because {stratum.problem}."
@@ -144,6 +150,13 @@ def _sentence(study: Study, stratum: Stratum, winner: pd.Series, effect: Effect 
         f"{text} FocusNet is {side} than its template on these locations, for this one pair of "
         "trainings."
     )
+
+
+def _estimate(study: Study, value: float) -> str:
+    """An estimate of the metric that decides; the metric is named where it is no usual one."""
+    value_text = number(value, 3) if study.metric.endswith("log_loss") else f"{percent(value)} %"
+    usual = study.metric == "focus/select/macro_accuracy"
+    return value_text if usual else f"{value_text} of {study.metric.replace('/select', '')}"
 
 
 def _reservation(study: Study, effects: Sequence[Effect]) -> str:

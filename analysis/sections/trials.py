@@ -19,6 +19,7 @@ def trials_section(study: Study) -> Section:
         *short_names(study.parameters).values(),
         "template %",
         "FocusNet %",
+        *(("student %",) if study.has_student else ()),
         "gain",
         "warm classes",
         "only label warm %",
@@ -77,6 +78,7 @@ def _trial_row(study: Study, stratum: Stratum, trial: pd.Series) -> tuple[str, .
         *(show(trial.get(path)) for path in study.parameters),
         percent(before),
         percent(after),
+        *((percent(value_of(trial, SELECT.format("student"))),) if study.has_student else ()),
         # Not after - before: a trial that did not finish has a template that trained longer.
         points(value_of(trial, "gain/select/macro_accuracy")),
         number(value_of(trial, "focus/warm_classes"), 2),

@@ -38,9 +38,9 @@ def read_clips(folder: Path, trial: str, half: str = "report") -> pd.DataFrame:
 
 
 def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
-    """Pair the predictions of both stages on one half of the test split, by clip.
+    """Pair the predictions of a trial's stages on one half of the test split, by clip.
 
-    Trials of a student alone have none or one of these stages, and no column for the others.
+    A trial without one of the stages has no column for it.
 
     Args:
         predictions: one row for each clip, stage and half, with a logit for each scene.
@@ -48,7 +48,7 @@ def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
 
     Returns:
         ``filename``, ``device``, ``location``, and as categories of all scenes: ``scene`` (the
-        true one), and the predicted ones in ``template`` and ``focus``.
+        true one), and the predicted ones in ``template``, ``focus`` and ``student``.
 
     Raises:
         PredictionsError: a column is missing, or the stages have different clips.
@@ -61,13 +61,9 @@ def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
     of_half = predictions[predictions["half"] == half]
     clips: pd.DataFrame | None = None
     there = set(predictions["stage"])
-    of_student = STUDENT in there
-    if of_student:
-        rows = of_half[of_half["stage"] == STUDENT]
-        clips = rows[_CLIP].reset_index(drop=True)
-    for stage in STAGES:
-        if of_student and stage not in there:
-            continue
+    # Teachers are missing where a student was trained alone, and nowhere else.
+    stages = [STUDENT, *(one for one in STAGES if one in there)] if STUDENT in there else STAGES
+    for stage in stages:
         rows = of_half[of_half["stage"] == stage]
         if rows["filename"].duplicated().any():
             raise PredictionsError(f"{stage} has a clip of {half} twice")
@@ -77,7 +73,7 @@ def paired_clips(predictions: pd.DataFrame, half: str) -> pd.DataFrame:
             clips = own
             continue
         if set(own["filename"]) != set(clips["filename"]):
-            raise PredictionsError(f"template and {stage} have different clips of {half}")
+            raise PredictionsError(f"the stages have different clips of {half}")
         clips = clips.merge(own[["filename", stage]], on="filename")
     if clips is None or clips.empty:
         raise PredictionsError(f"no clips of {half}")

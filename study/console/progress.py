@@ -243,7 +243,7 @@ class Progress:
 
 
 def stopped_after(trial: Trial, metric: str) -> str:
-    """The epoch after which a trial was stopped early; ``metric`` is what trials are compared by."""
+    """After which epoch a trial was stopped early; trials are compared by ``metric``."""
     stage = "student" if _of_student(metric) else "FocusNet"
     return f"after {stage} epoch {max(trial.curve(metric), default=0)}"
 

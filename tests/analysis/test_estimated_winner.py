@@ -6,7 +6,7 @@ from section_text import flat, section_text
 
 from analysis.read_study import read_study
 from analysis.sections.answer.verdicts import answer_section
-from analysis.sections.changes import evidence_of
+from analysis.sections.evidence import evidence_of
 from analysis.sections.search_results import search_section
 from analysis.sections.sensitivity import landscape_section, parameters_section
 

@@ -47,7 +47,7 @@ def headline(study: Study, claims: Claims, names: tuple[str, str] = TEACHERS) ->
     subject, other = names
     first = subject[0].upper() + subject[1:]
     start = f"{averaged_over(study, one)}{subject}" if study.stratify else first
-    meaning = _meaning(study, one)
+    meaning = _meaning(study, claims)
     return f"{start} {how} {other} ({both_intervals(one.average)}): {meaning}."
 
 
@@ -105,21 +105,21 @@ def verdict_cell(verdict: str, claims: Claims) -> str:
     return verdict_words(verdict, claims).removeprefix("a ")
 
 
-def _meaning(study: Study, one: Comparison) -> str:
-    claims = study.claims
+def _meaning(study: Study, claims: Claims) -> str:
+    one = claims.template
     assert one.average is not None
     text = verdict_words(one.verdict, claims)
     narrow = ends(one.average, SMALL_LEVEL)
     if one.verdict in ("small", "no gain"):
         return f"{text} ({100 * SMALL_LEVEL:g} %: {narrow})"
     if one.verdict == "undecided":
-        return f"{text}, {narrow} ({100 * SMALL_LEVEL:g} %); {_what_next(study)}"
+        return f"{text}, {narrow} ({100 * SMALL_LEVEL:g} %); {_what_next(study, claims)}"
     return text
 
 
-def _what_next(study: Study) -> str:
+def _what_next(study: Study, claims: Claims) -> str:
     """What the next look costs, or what more seeds would give."""
-    plan, noise = study.plan, study.claims.template.noise
+    plan, noise = study.plan, claims.template.noise
     following = plan.next_look()
     if following is None:
         if noise is None:

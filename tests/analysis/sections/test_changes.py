@@ -3,7 +3,8 @@
 from results_folder import predictions, table_rows, two_strata
 from section_text import section_text
 
-from analysis.sections.changes import confusions_section, devices_section, main_evidence
+from analysis.sections.changes import confusions_section, devices_section
+from analysis.sections.evidence import main_evidence
 from focusnet.trial.logits import write_frame
 
 

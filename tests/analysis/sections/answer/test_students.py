@@ -14,7 +14,11 @@ from analysis.render.document import Figure, Table
 from analysis.report import build_report
 from analysis.sections.answer.students import gain_points, student_sentences
 from analysis.sections.answer.verdicts import answer_section
+from analysis.sections.changes import classes_section, devices_section
+from analysis.sections.evidence import main_evidence
+from analysis.sections.search_results import search_section
 from analysis.sections.subset_curve import subset_curve
+from analysis.sections.trials import trials_section
 from focusnet.statistics.cells import location_accuracies, locations_of
 from focusnet.statistics.pooled import pooled_effect
 
@@ -100,6 +104,45 @@ def test_effects_are_those_of_the_students_with_the_same_seed(study):
         found = study.student_claims.comparisons[against].average
         np.testing.assert_allclose(found.estimate, expected.estimate)
         np.testing.assert_allclose(found.interval(), expected.interval())
+
+
+def test_students_are_compared_by_scene_and_device_with_those_of_the_same_seed(study):
+    evidence = main_evidence(study, "student")
+    assert len(evidence.trials) == len(evidence.before) == SEEDS
+    right = {"template": [], "focus": []}
+    for j in range(SEEDS):
+        for arm, side in (("template", "template"), ("focusnet", "focus")):
+            name = f"confirm-{arm}-{9 + 2 * j}-t100-a"
+            frame = pd.read_parquet(study.folder / "predictions" / f"{name}.parquet")
+            own = frame[
+                (frame["stage"] == "student") & (frame["half"] == ["report", "select"][j % 2])
+            ]
+            best = own.filter(like="logit/").idxmax(axis=1).str.removeprefix("logit/")
+            right[side].append((best == own["scene"]).groupby(own["scene"]).mean())
+    found = evidence.shares("scene")
+    for side, by_seed in right.items():
+        expected = pd.concat(by_seed, axis=1).mean(axis=1)
+        np.testing.assert_allclose(found[side], expected.reindex(found.index))
+    headers = [
+        block.header
+        for section in (classes_section(study), devices_section(study, main_evidence(study)))
+        for block in section.blocks
+        if isinstance(block, Table)
+    ]
+    assert [header[2:4] for header in headers] == 2 * [
+        ("template %", "FocusNet %"),
+        ("template's student %", "FocusNet's student %"),
+    ]
+
+
+def test_tables_of_trials_have_the_students(study):
+    for section in (search_section(study), trials_section(study)):
+        (table,) = [block for block in section.blocks if isinstance(block, Table)]
+        place = table.header.index("student %")
+        assert table.header[place - 1 : place + 2] == ("FocusNet %", "student %", "gain")
+        assert {row[place] for row in table.rows} == {"80.0"}
+    sentences = search_section(study).blocks[0].items
+    assert all("has a student of 80.0 % on report; FocusNet itself has" in one for one in sentences)
 
 
 def test_students_are_judged_in_order_and_those_without_a_teacher_are_described(study):
