@@ -56,7 +56,8 @@ def choose(
 ) -> dict[str, Choice]:
     """The value of each setting that says ``auto``, one that all ``machines`` can do.
 
-    Precision is bf16 where the GPU has it, else fp32. Compilation is on where it can work and pays.
+    Precision is bf16 where every GPU has it, fp16 on other GPUs, fp32 without one. Compilation is
+    on where it can work and pays.
 
     Args:
         clips: that one process trains on, each counted as often as it is trained on.
@@ -97,9 +98,12 @@ def resolve(trial: TrialConfig, out_dir: Path, clips: float) -> TrialConfig:
 
 
 def _precision(machines: Sequence[GpuFeatures | None]) -> Choice:
-    lacking = ["no GPU" if gpu is None else "no bf16" for gpu in machines if not (gpu and gpu.bf16)]
-    if lacking:
-        return Choice("fp32", _counted(lacking, machines))
+    without_gpu = ["no GPU" for gpu in machines if gpu is None]
+    if without_gpu:
+        return Choice("fp32", _counted(without_gpu, machines))
+    without_bf16 = ["no bf16" for gpu in machines if not (gpu and gpu.bf16)]
+    if without_bf16:
+        return Choice("fp16", _counted(without_bf16, machines))
     return Choice("bf16", "the GPU has it")
 
 

@@ -31,6 +31,7 @@ from study.space.recorded import as_begun
 from study.space.space import Space
 from study.space.validation import validate_space
 from study.tune.auto_settings import resolve_auto, with_recorded
+from study.tune.gpus import check_gpus
 from study.tune.session import check_cluster, outcome_recorded, ray_session, working_in
 from study.tune.signals import interrupt_by_signal
 
@@ -114,10 +115,11 @@ def _run_study(
             space, ledger.folder, address=options.address, dashboard_port=options.dashboard_port
         ) as cluster:
             slots = check_cluster(cluster, space, ledger, ignore_disk=options.ignore_disk)
+            gpus = check_gpus(space)
 
             # 7. Decode the data, choose what is `auto`, and record what the study runs with.
             data = (prepare or prepare_data)(space)
-            space, chosen = resolve_auto(space, slots)
+            space, chosen = resolve_auto(space, slots, gpus)
             for name, choice in chosen.items():
                 logger.info("%-8s %s", name, choice)
             ledger.begin(space.content())

@@ -17,7 +17,7 @@ from benchmarks.parts.gpu_step import CLASSES
 from benchmarks.parts.train_step import spectrograms
 from focusnet.config import ModelConfig
 from focusnet.model.passt import build_model
-from focusnet.training.loop import autocast
+from focusnet.system.precision import autocast
 
 _SHAPES = ((128, 82), (256, 110), (128, 2))  # batch size, tokens; the last: queries of class tokens
 

@@ -20,7 +20,7 @@ from focusnet.config import ModelConfig
 from focusnet.model.passt import build_model, patch_stride
 from focusnet.network_sizes import SIZES
 from focusnet.system.allocator import keep_freed_memory
-from focusnet.training.loop import autocast
+from focusnet.system.precision import autocast
 
 CLASSES = 10
 _PATCHOUT = 6  # rows of patches

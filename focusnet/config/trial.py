@@ -210,8 +210,8 @@ class ComputeConfig(Settings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device; `auto`: the GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Precision; `auto`: bf16 on a GPU that has it, else fp32, chosen once per study."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Precision; `tf32`, `fp16`: GPU only; `auto`: bf16 or fp16 on a GPU, chosen once per study."""
     compile: Literal["auto", True, False] = False
     """Use torch.compile (GPU only); `auto`: if training is long enough, chosen once per study."""
     threads: Count = 1

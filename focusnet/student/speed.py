@@ -9,6 +9,7 @@ from focusnet.student.check import build_mel, build_network
 from focusnet.student.stages import InPrecision, in_fast_layout
 from focusnet.student.training import student_objective
 from focusnet.system.device import pick_device
+from focusnet.system.precision import use_precision
 from focusnet.training.batches import ClipBatches
 from focusnet.training.loop import Augmentation, OnEpoch, predict_logits, train_stage
 from focusnet.training.speed import Speed, memory_used, shortest, shortest_epoch
@@ -27,6 +28,7 @@ def measure_student_speed(trial: TrialConfig, seconds: float = 2.0) -> Speed:
     assert student is not None
     torch.set_num_threads(trial.compute.threads)
     device = pick_device(trial.compute.device)
+    use_precision(trial.compute.precision, device)
     count = max(_BATCHES * student.batch_size, trial.compute.eval_batch_size)
     rng = np.random.default_rng(0)
     samples = rng.integers(-3000, 3000, (count, student.features.sample_rate), dtype=np.int16)

@@ -4,17 +4,26 @@ import torch
 from torch import Tensor
 
 from focusnet.errors import ConfigError
+from focusnet.system.gpu import gpu_problem
 
 
 def pick_device(setting: str) -> torch.device:
     """The device of ``compute.device``; 'auto' takes a GPU where there is one.
 
     Raises:
-        ConfigError: ``setting`` is 'cuda' and there is no GPU.
+        ConfigError: there is a GPU that cannot be used, or ``setting`` is 'cuda' and there is none.
     """
+    if setting == "cpu":
+        return torch.device("cpu")
+    problem = gpu_problem()
+    if problem is not None:
+        raise ConfigError(
+            f"compute.device: the GPU of this machine cannot be used: {problem}; mend that, or set "
+            "compute.device: cpu"
+        )
     if setting == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: 'cuda' needs a GPU, and torch sees none here")
-    return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
@@ -20,11 +21,14 @@ from torch import Generator, Tensor, nn
 from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixstyle, roll_into
 from focusnet.errors import TrainingError
 from focusnet.system.allocator import keep_freed_memory
+from focusnet.system.precision import autocast
 from focusnet.training.batches import Batch, ClipBatches
 from focusnet.training.recorded_steps import RecordedSteps, logits_of
 
 Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
 OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
+
+_SCALER = "loss_scale"  # in an optimiser's state: what fp16 multiplies the loss by, and since when
 
 
 class Augmentation:
@@ -118,7 +122,9 @@ class Stage(lightning.LightningModule):
         """The optimiser, and its schedule by epoch or by step."""
         optimizer = self.make_optimizer()
         if self.optimizer_state is not None:
-            optimizer.load_state_dict(self.optimizer_state)
+            state = dict(self.optimizer_state)
+            self.trainer.precision_plugin.load_state_dict(state.pop(_SCALER, {}))
+            optimizer.load_state_dict(state)
         done = self.done * (self.steps_per_epoch or 1)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor, done - 1)
         interval = "epoch" if self.steps_per_epoch is None else "step"
@@ -172,12 +178,9 @@ class Stage(lightning.LightningModule):
             )
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        self.on_epoch(epoch, means, optimizer.state_dict())
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a model of ``precision`` ('fp32' or 'bf16') computes."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+        scaler = self.trainer.precision_plugin.state_dict()  # empty unless it is fp16
+        state = optimizer.state_dict()
+        self.on_epoch(epoch, means, state | {_SCALER: scaler} if scaler else state)
 
 
 def predict_logits(
@@ -273,15 +276,23 @@ def _trainer(device: torch.device, precision: str, epochs: int) -> lightning.Tra
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
         max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         # Ray starts the processes; inside a SLURM job Lightning would look for its tasks.
-        plugins=[LightningEnvironment()],
+        plugins=[LightningEnvironment(), _precision_plugin(device, precision)],
     )
+
+
+def _precision_plugin(device: torch.device, precision: str) -> Precision:
+    """How Lightning computes a step; with fp16 it scales the loss, or small gradients become 0."""
+    if precision == "bf16":
+        return MixedPrecision("bf16-mixed", device.type)
+    if precision == "fp16":
+        return MixedPrecision("16-mixed", device.type)
+    return Precision()
 
 
 def _fit(trainer: lightning.Trainer, stage: Stage, batches: ClipBatches) -> None:

@@ -21,6 +21,7 @@ from focusnet.config import TrialConfig
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
+from focusnet.system.precision import use_precision
 from focusnet.training.batches import ClipBatches
 from focusnet.training.loop import Augmentation, OnEpoch, predict_logits, train_stage
 from focusnet.training.second_stage import second_stage_objective
@@ -56,6 +57,7 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
         DataError: its impulse responses cannot be read.
     """
     device, precision = pick_device(trial.compute.device), trial.compute.precision
+    use_precision(precision, device)
     batch_size = trial.focus.batch_size or trial.template.batch_size
     clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
     stage = SyntheticStage(trial, clips, device)

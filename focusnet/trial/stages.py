@@ -18,6 +18,7 @@ from focusnet.errors import ConfigError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
+from focusnet.system.precision import use_precision
 from focusnet.training.gpu_clips import GpuClipCache
 from focusnet.training.loop import Augmentation, predict_logits
 from focusnet.training.metrics import evaluate_logits
@@ -54,6 +55,7 @@ class Stages(ABC):
         if trial.compute.compile and self.device.type == "cpu":
             raise ConfigError("compute.compile: must be false on a CPU, received true")
         torch.set_num_threads(trial.compute.threads)
+        use_precision(trial.compute.precision, self.device)
         rows = np.concatenate(list(data.splits.values()))
         self.gpu_cache = GpuClipCache(
             data.waveforms.samples, data.waveforms.position[rows], self.device, gpu_share

@@ -146,7 +146,7 @@ def _trial(space: Space) -> Iterator[tuple[str, list[str]]]:
     yield "stages", [_stages(space, trial)]
     compute = trial.compute
     if "compute.precision" not in space.domains:
-        text = "bf16 if every node's GPU has it, else fp32; chosen before the first trial"
+        text = "bf16 if every node's GPU has it, else fp16; chosen before the first trial"
         yield "precision", [text if compute.precision == "auto" else compute.precision]
     if compute.compile and "compute.compile" not in space.domains:
         text = "if trials are long enough and every node can; chosen before the first trial"

@@ -76,7 +76,10 @@ def _compute_problems(settings: SpaceSettings, domains: Mapping[str, Domain]) ->
         searched = domains.get(f"compute.{name}")
         if isinstance(searched, Choice) and "auto" in searched.values:
             yield f"space.compute.{name}: auto is chosen once for a whole study; name {values}"
-    for name, value in (("device", "cuda"), ("compile", True)):
+    only_on_a_gpu = (
+        ("device", "cuda"), ("compile", True), ("precision", "tf32"), ("precision", "fp16"),
+    )  # fmt: skip
+    for name, value in only_on_a_gpu:
         if _stated(settings.trial, "compute", name) == value and settings.resources.gpu == 0:
             word = "true" if value is True else value
             yield f"resources.gpu: must be above 0 where trial.compute.{name} is {word}"

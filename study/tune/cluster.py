@@ -30,6 +30,8 @@ _DRIVER_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "30",
 }
 _WORKER_ENVIRONMENT = {
+    # Otherwise a trial without a GPU sees all of them and takes the first.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     # A stopped trial ends its epoch first; the next one must wait for that, not fail.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

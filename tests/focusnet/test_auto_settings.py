@@ -33,13 +33,13 @@ def chosen(machines, clips=COMPILE_FROM_CLIPS, **compute) -> dict[str, str]:
     [
         ([GOOD], "bf16 (the GPU has it)"),
         ([GOOD, GOOD], "bf16 (the GPU has it)"),
-        ([OLD], "fp32 (no bf16)"),
+        ([OLD], "fp16 (no bf16)"),
         ([None], "fp32 (no GPU)"),
-        ([GOOD, OLD, GOOD], "fp32 (no bf16, on 1 of 3 nodes)"),
-        ([GOOD, None, OLD], "fp32 (no GPU, on 2 of 3 nodes)"),
+        ([GOOD, OLD, GOOD], "fp16 (no bf16, on 1 of 3 nodes)"),
+        ([GOOD, None, OLD], "fp32 (no GPU, on 1 of 3 nodes)"),
     ],
 )
-def test_precision_is_bf16_where_every_gpu_has_it(machines, precision):
+def test_precision_is_bf16_where_every_gpu_has_it_and_fp16_on_others(machines, precision):
     assert chosen(machines)["precision"] == precision
 
 
@@ -67,6 +67,8 @@ def with_gpu(monkeypatch):
     def supported(including_emulation=True):
         return including_emulation  # of a GPU that only emulates bf16
 
+    monkeypatch.setattr("focusnet.system.gpu.gpu_problem", lambda: None)
+    monkeypatch.setattr("focusnet.system.device.gpu_problem", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.delenv("CC", raising=False)
@@ -93,6 +95,8 @@ def test_a_gpus_features_are_what_it_does_in_hardware_and_what_a_compiler_needs(
 
 def test_this_machine_is_asked_about_the_device_that_the_trial_uses(monkeypatch):
     monkeypatch.setattr(auto_settings, "gpu_features", lambda: GOOD)
+    monkeypatch.setattr("focusnet.system.gpu.gpu_problem", lambda: None)
+    monkeypatch.setattr("focusnet.system.device.gpu_problem", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_here(trial(device="auto"), 0)["precision"].value == "bf16"
     assert choose_here(trial(device="cpu"), 0)["precision"].value == "fp32"

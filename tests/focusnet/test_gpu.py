@@ -18,8 +18,9 @@ from focusnet.loss import FocusNetLoss
 from focusnet.pipeline import run_trial
 from focusnet.student.network import build_student
 from focusnet.student.stages import InPrecision
+from focusnet.system.precision import autocast
 from focusnet.system.yaml_file import read_yaml
-from focusnet.training.loop import autocast, predict_logits, train_stage
+from focusnet.training.loop import predict_logits, train_stage
 from focusnet.training.objectives import FocusObjective
 from focusnet.training.recorded_steps import RecordedSteps
 
@@ -201,6 +202,13 @@ def test_a_trial_of_each_arm_runs_in_bf16(arm, tiny_dataset, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_a_trial_runs_in_each_precision(precision, tiny_dataset, tmp_path):
+    result = run_trial(settings(tiny_dataset, precision=precision), tmp_path)
+    assert math.isfinite(result.metrics["focus/report/log_loss"])
+
+
+@pytest.mark.slow
 def test_a_trial_runs_compiled(tiny_dataset, tmp_path):
     result = run_trial(settings(tiny_dataset, compile=True), tmp_path)
     assert math.isfinite(result.metrics["focus/report/log_loss"])
@@ -211,7 +219,7 @@ def test_auto_takes_bf16_and_compiles_no_short_trial(tiny_dataset, tmp_path):
     run_trial(settings(tiny_dataset, precision="auto", compile="auto"), tmp_path)
     compute = read_yaml(tmp_path / "config.yaml")["compute"]
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    assert compute["precision"] == ("bf16" if has_bf16 else "fp32")
+    assert compute["precision"] == ("bf16" if has_bf16 else "fp16")
     assert compute["compile"] is False
 
 

@@ -9,7 +9,7 @@ from small_stage import BATCH, CLASSES, batches, front_end, stage_on, tiny
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
 
 from focusnet.loss import FocusNetLoss
-from focusnet.training.loop import autocast
+from focusnet.system.precision import autocast
 from focusnet.training.objectives import CrossEntropy, Distillation, FocusObjective
 
 CLIPS = 2 * BATCH

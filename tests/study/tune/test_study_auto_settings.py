@@ -11,8 +11,9 @@ from focusnet.system.yaml_file import read_yaml
 from study.ledger.ledger import Ledger
 from study.plan.describe import describe_plan
 from study.plan.resume import check_folder
-from study.tune import auto_settings
+from study.tune import auto_settings, gpus
 from study.tune.auto_settings import resolve_auto, with_recorded
+from study.tune.gpus import check_gpus
 
 GOOD = GpuFeatures(bf16=True, compiler_problem=None)
 
@@ -34,7 +35,7 @@ def test_a_resumed_study_keeps_the_precision_that_it_was_begun_with(recorded, le
     ledger.begin(begun)
     space = with_recorded(with_precision(make_space, "auto"), ledger)
     assert space.base.compute.precision == (recorded or "fp32")
-    assert resolve_auto(space, 1) == (space, {})
+    assert resolve_auto(space, 1, [None]) == (space, {})
     check_folder(ledger, space, resume=True, how_to_resume="")
 
 
@@ -60,35 +61,56 @@ def on_a_gpu(make_space, device):
 
 def test_nodes_are_asked_only_where_trials_use_a_gpu(make_space, monkeypatch):
     asked = []
-    monkeypatch.setattr(auto_settings, "_gpus_of_nodes", lambda space: asked.append(1) or [GOOD])
-    space, choices = resolve_auto(with_precision(make_space, "auto"), 1)
-    assert str(choices["precision"]) == "fp32 (no GPU)"
-    assert space.base.compute.precision == "fp32"
-    assert resolve_auto(on_a_gpu(make_space, "cpu"), 1)[1]["precision"].value == "fp32"
+    answer = (["one"], [GOOD])
+    monkeypatch.setattr(gpus, "_ask_nodes", lambda space: asked.append(1) or answer)
+    assert check_gpus(with_precision(make_space, "auto")) == [None]
+    assert check_gpus(on_a_gpu(make_space, "cpu")) == [None]
     assert not asked
-    space, choices = resolve_auto(on_a_gpu(make_space, "cuda"), 1)
-    assert space.base.compute.precision == "bf16"
-    assert choices["compile"].why.startswith("each process trains on fewer than")
+    assert check_gpus(on_a_gpu(make_space, "cuda")) == [GOOD]
     assert asked
 
 
+def test_the_choice_follows_from_what_the_nodes_have(make_space):
+    space, choices = resolve_auto(with_precision(make_space, "auto"), 1, [None])
+    assert str(choices["precision"]) == "fp32 (no GPU)"
+    assert space.base.compute.precision == "fp32"
+    space, choices = resolve_auto(on_a_gpu(make_space, "cuda"), 1, [GOOD])
+    assert space.base.compute.precision == "bf16"
+    assert choices["compile"].why.startswith("each process trains on fewer than")
+
+
 def test_clips_are_shared_by_the_workers_that_run_side_by_side(make_space, monkeypatch):
-    monkeypatch.setattr(auto_settings, "_gpus_of_nodes", lambda space: [GOOD])
     space = on_a_gpu(make_space, "auto")
     work, _ = auto_settings.study_work(space, auto_settings.largest_data(space))
     for slots, compiled in ((1, True), (2, False)):
         monkeypatch.setattr("focusnet.auto_settings.COMPILE_FROM_CLIPS", int(work.train))
-        assert resolve_auto(space, slots)[1]["compile"].value == compiled
+        assert resolve_auto(space, slots, [GOOD])[1]["compile"].value == compiled
 
 
 def test_a_node_whose_gpu_torch_does_not_see_is_told_before_the_first_trial(
     make_space, monkeypatch
 ):
-    monkeypatch.setattr(auto_settings, "_gpus_of_nodes", lambda space: [GOOD, None])
+    monkeypatch.setattr(gpus, "_ask_nodes", lambda space: (["one", "two"], [GOOD, None]))
     with pytest.raises(ConfigError, match="'cuda' needs a GPU, and torch sees none on a node"):
-        resolve_auto(on_a_gpu(make_space, "cuda"), 1)
-    _, choices = resolve_auto(on_a_gpu(make_space, "auto"), 1)
+        check_gpus(on_a_gpu(make_space, "cuda"))
+    nodes = check_gpus(on_a_gpu(make_space, "auto"))
+    _, choices = resolve_auto(on_a_gpu(make_space, "auto"), 1, nodes)
     assert str(choices["precision"]) == "fp32 (no GPU, on 1 of 2 nodes)"
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_gpus_that_cannot_be_used_are_told_together_before_the_first_trial(
+    device, make_space, monkeypatch
+):
+    old = GpuFeatures(False, None, "the driver is too old")
+    answer = (["one", "two", "three"], [old, GOOD, old])
+    monkeypatch.setattr(gpus, "_ask_nodes", lambda space: answer)
+    with pytest.raises(ConfigError) as error:
+        check_gpus(on_a_gpu(make_space, device))
+    assert [problem.split(";")[0] for problem in error.value.problems] == [
+        f"resources.gpu: the GPU of node {name} cannot be used: the driver is too old"
+        for name in ("one", "three")
+    ]
 
 
 def test_a_search_cannot_choose_auto(make_space):
