@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from focusnet.arms import LABELS, TEMPLATE
 from focusnet.auto_settings import resolve
@@ -23,7 +22,7 @@ from focusnet.store import CHECKPOINT
 from focusnet.student.stages import StudentStages
 from focusnet.student.teaching import Teaching, ensemble, mean_teaching
 from focusnet.student.training import StudentTraining
-from focusnet.system.atomic import write_json, write_text
+from focusnet.system.atomic import write_json
 from focusnet.system.logs import log_to_file
 from focusnet.system.validation import validate
 from focusnet.training.checkpoint import Checkpoints
@@ -121,7 +120,8 @@ class _Trial:
         self.trial = trial = resolve(trial, out_dir, epochs * len(self.data.train))
         self.folder = TrialFolder(out_dir)
         self.reporter = Reporter(self.folder, report, while_waiting)
-        self.checkpoints = Checkpoints(trial.compute.checkpoint_epochs)
+        compute = trial.compute
+        self.checkpoints = Checkpoints(compute.checkpoint_epochs, compute.checkpoint_seconds)
         self.stores = Stores.of_trial(self.cache, out_dir, trial.template.reuse, exchanges)
         # The student first: limits that it exceeds are reported before anything is trained.
         self.student: StudentStages | None = None
@@ -172,8 +172,7 @@ class _Trial:
         settings = trial.model_dump()
         if trial.student is None:
             del settings["student"]
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        write_text(self.out_dir / "config.yaml", text)
+        self.folder.record_settings(settings)
         clips = {split: len(rows) for split, rows in self.data.splits.items()}
         logger.info(
             "arm %s, seed %d, subset %d %% (%s clips), device %s, precision %s%s",

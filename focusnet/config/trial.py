@@ -222,6 +222,8 @@ class ComputeConfig(Settings):
     """Evaluate on `select` every N epochs and after the last."""
     checkpoint_epochs: NonNegativeInt = 1
     """Checkpoint every N epochs; 0 disables."""
+    checkpoint_seconds: NonNegative = 60.0
+    """Checkpoint at most so often, in seconds."""
     non_finite_retries: NonNegativeInt = 0
     """How often a stage may go back an epoch and retry when its loss is not finite."""
 

@@ -9,8 +9,10 @@ still be ours to add. All that it would save is a module's and an optimiser's st
 import hashlib
 import json
 import logging
+import threading
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +55,30 @@ class Checkpoint:
         folder: where the file is.
         determinants: what determines the stage; a file with others is not used.
         every: saves every so many epochs; 0: never.
+        seconds: that have passed at least between two saves, and before the first one.
+        in_background: copies the state and writes the copy in a thread, while training goes on; by
+            default where the network is on a GPU.
+        clock: gives seconds.
     """
 
-    def __init__(self, folder: Path, determinants: Mapping[str, Any], every: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        determinants: Mapping[str, Any],
+        every: int = 1,
+        *,
+        seconds: float = 0.0,
+        in_background: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = folder / CHECKPOINT
         content = json.dumps({"format": _FORMAT, **determinants}, sort_keys=True)
         self._stage = hashlib.sha256(content.encode()).hexdigest()
-        self._every = every
+        self._every, self._seconds, self._clock = every, seconds, clock
+        self._last = clock()
+        self._in_background = in_background
+        self._copies = _Copies()
+        self._writer: threading.Thread | None = None
 
     def load(self) -> StageState | None:
         """The state to resume from; None without a file that is intact and of this stage."""
@@ -83,21 +102,47 @@ class Checkpoint:
 
         A full disk costs the checkpoint, not the trial.
         """
-        if not self._every or state.epoch % self._every:
+        if not self._is_due(state.epoch):
             return
+        self._last = self._clock()
         # Records as JSON: a safe load accepts nothing but tensors and plain values.
         records = json.dumps([record.flat() for record in state.records])
         content = vars(state) | {"stage": self._stage, "records": records}
+        in_background = self._in_background
+        if in_background is None:
+            in_background = any(value.is_cuda for value in state.model.values())
+        if not in_background:
+            self._write(content)
+            return
+        copied = self._copies.of(content)
+        # A daemon: a process that ends does not wait for it, and leaves the file before it.
+        self._writer = threading.Thread(target=self._write, args=(copied,), daemon=True)
+        self._writer.start()
+
+    def wait(self) -> None:
+        """Wait until a save in the background has ended."""
+        if self._writer is not None:
+            self._writer.join()
+
+    def remove(self) -> None:
+        """Delete the file, so that the stage begins anew."""
+        self.wait()
+        self.path.unlink(missing_ok=True)
+
+    def _is_due(self, epoch: int) -> bool:
+        if not self._every or epoch % self._every:
+            return False
+        if self._clock() - self._last < self._seconds:
+            return False
+        return self._writer is None or not self._writer.is_alive()
+
+    def _write(self, content: dict[str, Any]) -> None:
         try:
             with replacing(self.path) as part:
                 torch.save(content, part)
         except (DiskFullError, OSError, RuntimeError) as error:
             name = self.path.name
-            logger.warning("%s of epoch %d cannot be written: %s", name, state.epoch, error)
-
-    def remove(self) -> None:
-        """Delete the file, so that the stage begins anew."""
-        self.path.unlink(missing_ok=True)
+            logger.warning("%s of epoch %d cannot be written: %s", name, content["epoch"], error)
 
     def _read(self) -> dict[str, Any]:
         # torch does not verify the checksums that it writes into the archive.
@@ -108,22 +153,51 @@ class Checkpoint:
         return torch.load(self.path, map_location="cpu", weights_only=True)
 
 
+class _Copies:
+    """Copies a state's tensors to memory of the CPU that is used again for the next one.
+
+    Those on a GPU go to pinned memory, which is several times faster.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+
+    def of(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The same content; when this returns, the original may change."""
+        copied: dict[str, Any] = self._copy(content, "")
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # until the copies from the GPU are complete
+        return copied
+
+    def _copy(self, value: Any, path: str) -> Any:
+        if isinstance(value, Tensor):
+            kept = self._kept.get(path)
+            if kept is None or kept.shape != value.shape or kept.dtype != value.dtype:
+                kept = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+                self._kept[path] = kept
+            return kept.copy_(value.detach(), non_blocking=True)
+        if isinstance(value, Mapping):
+            return {key: self._copy(one, f"{path}/{key}") for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._copy(one, f"{path}/{i}") for i, one in enumerate(value))
+        return value
+
+
 class Checkpoints:
     """Opens the checkpoints of a trial's stages.
 
-    Args:
-        every: see ``Checkpoint``.
+    Args: see ``Checkpoint``.
     """
 
-    def __init__(self, every: int) -> None:
-        self._every = every
+    def __init__(self, every: int, seconds: float) -> None:
+        self._every, self._seconds = every, seconds
         self.seconds_before = 0.0  # that the resumed stages took in earlier processes
 
     def open(
         self, stage: str, folder: Path, determinants: Mapping[str, Any]
     ) -> tuple[Checkpoint, StageState | None]:
         """A stage's checkpoint, and the state in it, if there is one to resume from."""
-        checkpoint = Checkpoint(folder, determinants, self._every)
+        checkpoint = Checkpoint(folder, determinants, self._every, seconds=self._seconds)
         state = checkpoint.load()
         if state is not None:
             self.seconds_before += state.seconds

@@ -22,6 +22,7 @@ class Reporter:
         self.folder = folder
         self._report = report
         self._while_waiting = while_waiting
+        self._told: set[tuple[str, int]] = set()  # epochs that an earlier process has reported
 
     def report(self, record: EpochRecord) -> None:
         """Call the caller's ``report``, if there is one."""
@@ -31,8 +32,11 @@ class Reporter:
     def report_and_record(self, record: EpochRecord, *, hold: bool = False) -> None:
         """Report an epoch, then record that it was reported: also if the report ends the trial.
 
-        With ``hold`` it is only recorded: the caller reports it when the results are written.
+        With ``hold`` it is only recorded: the caller reports it when the results are written. An
+        epoch that a killed process has reported, after its last checkpoint, is not reported again.
         """
+        if (record.stage, record.epoch) in self._told:
+            return
         if not hold:
             try:
                 self.report(record)
@@ -58,11 +62,22 @@ class Reporter:
             hold_last: see ``hold`` of ``report_and_record``.
         """
         reported = self.folder.reported(stage)
-        told = [record for record in records if record.epoch in reported]
-        self.folder.begin([*before, *told])
+        self._told |= {(stage, epoch) for epoch in reported}
+        self.folder.begin([*before, *reported.values()])
         for record in records:
             if record.epoch not in reported:
                 self.report_and_record(record, hold=hold_last and record.is_last)
+
+    def begin_shared(self, stage: str, records: Sequence[EpochRecord]) -> None:
+        """Begin a stage that another trial may have begun, and that resumes after ``records``.
+
+        Those are recorded and not reported.
+        """
+        reported = self.folder.reported(stage)
+        self._told |= {(stage, epoch) for epoch in reported}
+        done = {record.epoch for record in records}
+        later = [record for epoch, record in reported.items() if epoch not in done]
+        self.folder.begin([*records, *later])
 
     def wait(self, at: str, key: str, seconds: float) -> None:
         """Tell what the trial has been doing for ``seconds`` instead of reporting epochs.

@@ -111,6 +111,7 @@ class StageTraining:
                 logger.warning("%s: %s; %s", self._label, error, retry)
                 self._model.load_state_dict(state.model)
                 self._generators.reseed(self._retries.used)
+        self._checkpoint.wait()
         self._kept.restore(self._model)
         return Trained(self._model, self._kept.logits, self._records)
 

@@ -97,7 +97,7 @@ class Teacher:
 
         def on_start(key: str, records: list[EpochRecord]) -> None:
             if self._ensemble_of is None:
-                self.reporter.folder.begin(records)
+                self.reporter.begin_shared("template", records)
             else:
                 self.reporter.wait(f"training the template of {self._ensemble_of}", key, 0.0)
 

@@ -19,6 +19,7 @@ _MAY_CHANGE = (
     "resources.",
     "trial.compute.eval_epochs",
     "trial.compute.checkpoint_epochs",
+    "trial.compute.checkpoint_seconds",
     "trial.compute.non_finite_retries",
     "controls.",
     "confirm.",

@@ -35,7 +35,7 @@ def settings(root: Path, cache: Path) -> dict:
             "keep": "best",
             "schedule": {"warmup": 2, "ramp_down_start": 2, "ramp_down_length": 2},
         },
-        "compute": {"device": "cpu"},
+        "compute": {"device": "cpu", "checkpoint_seconds": 0},
     }
 
 

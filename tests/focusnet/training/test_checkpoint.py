@@ -1,6 +1,7 @@
 """A stage's checkpoint: what is read back, and which files are not used."""
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,63 @@ def test_states_are_saved_as_often_as_asked(tmp_path):
         never.save(state(epoch))
     assert every_second.load().epoch == 2
     assert never.load() is None
+
+
+def test_states_are_saved_at_most_as_often_as_the_clock_allows(tmp_path):
+    now = 0.0
+    seldom = Checkpoint(tmp_path, DETERMINANTS, seconds=60, clock=lambda: now)
+    saved = []
+    for epoch, now in enumerate((20.0, 59.0, 61.0, 119.0, 122.0), start=1):  # noqa: B007
+        seldom.save(state(epoch))
+        found = seldom.load()
+        saved.append(found.epoch if found else None)
+    assert saved == [None, None, 3, 3, 5]
+
+
+def test_a_state_that_is_written_in_the_background_is_that_of_its_epoch(tmp_path, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+    save = torch.save
+
+    def slow(content, path):
+        began.set()
+        assert go_on.wait(60)
+        save(content, path)
+
+    monkeypatch.setattr(torch, "save", slow)
+    checkpoint = Checkpoint(tmp_path, DETERMINANTS, in_background=True)
+    given = state(1)
+    checkpoint.save(given)
+    assert began.wait(60)
+    assert checkpoint.load() is None, "no part of it is taken for the whole"
+    given.model["head.weight"].zero_()  # training goes on
+    given.optimizer["state"][0]["exp_avg"].zero_()
+    checkpoint.save(state(2))  # left out: the first is still being written
+    go_on.set()
+    checkpoint.wait()
+    found, wanted = checkpoint.load(), state(1)
+    assert found.epoch == 1
+    assert found.model["head.weight"].equal(wanted.model["head.weight"])
+    assert found.optimizer["state"][0]["exp_avg"].equal(wanted.optimizer["state"][0]["exp_avg"])
+    checkpoint.save(state(3))
+    checkpoint.remove()
+    assert not checkpoint.path.exists(), "nothing is written after the stage has ended"
+
+
+def test_a_full_disk_in_the_background_keeps_the_last_state(tmp_path, caplog, monkeypatch):
+    checkpoint = Checkpoint(tmp_path, DETERMINANTS, in_background=True)
+    checkpoint.save(state(1))
+    checkpoint.wait()
+
+    def write_half(content, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", write_half)
+        checkpoint.save(state(2))
+        checkpoint.wait()
+    assert "checkpoint.pt of epoch 2 cannot be written" in caplog.text
+    assert checkpoint.load().epoch == 1
 
 
 def test_a_full_disk_keeps_the_last_state_and_is_logged(checkpoint, caplog, monkeypatch):

@@ -251,10 +251,17 @@ def test_a_non_finite_loss_leaves_no_checkpoint(trial, tmp_path, monkeypatch):
     assert not left.exists()
 
 
-def test_without_checkpoints_a_killed_trial_begins_its_stage_again(trial, uninterrupted, tmp_path):
+@pytest.mark.parametrize(
+    "seldom", [{"checkpoint_epochs": 0}, {"checkpoint_epochs": 2}, {"checkpoint_seconds": 3600}]
+)
+@pytest.mark.parametrize("moment", ["template, amid epoch 3", "focus, amid epoch 3"])
+def test_where_checkpoints_are_seldom_no_epoch_is_told_twice(
+    moment, seldom, trial, uninterrupted, tmp_path
+):
     out = tmp_path / "out"
-    trial = trial | {"compute": {"device": "cpu", "checkpoint_epochs": 0}}
-    kill_at("focus, amid epoch 3", trial, out)
+    trial = trial | {"compute": trial["compute"] | seldom}
+    kill_at(moment, trial, out)
+    before = told(out)
+    assert before[f"{moment.split(',')[0]} 2"] == 1
     assert content(run_trial(trial, out, teller(out)), out) == uninterrupted[0]
-    assert told(out)["template 3"] == 1
-    assert told(out)["focus 2"] == 2
+    assert told(out) == ONCE
