@@ -18,8 +18,8 @@ from benchmarks.measure import Row, Work, compare
 from benchmarks.parts.reference_loader import reference_loader, write_clip_files
 from focusnet.augment import DeviceImpulseResponses
 from focusnet.system.allocator import keep_freed_memory
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
-from focusnet.training.loop import Augmentation
 
 Epoch = Callable[[], Iterator[Tensor]]
 

@@ -31,9 +31,10 @@ from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
 from focusnet.model.passt import build_model
 from focusnet.system.precision import autocast
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import Batch, ClipBatches
 from focusnet.training.gpu_clips import GpuClipCache
-from focusnet.training.loop import Augmentation, Stage
+from focusnet.training.loop import Stage
 from focusnet.training.objectives import FocusObjective
 
 FRAMES = 138  # of a second at 44.1 kHz

@@ -20,7 +20,7 @@ from benchmarks.parts.tau_layout import clip_names, write_sparse_cache, write_ta
 from focusnet.dataset import waveforms
 from focusnet.dataset.layout import read_dataset
 from focusnet.system.allocator import keep_freed_memory
-from focusnet.training.loop import Augmentation
+from focusnet.training.augmentation import Augmentation
 from focusnet.trial.data import TrialData, load_trial_data
 
 RATE = 44_100

@@ -216,6 +216,8 @@ class ComputeConfig(Settings):
     """Use torch.compile (GPU only); `auto`: if training is long enough, chosen once per study."""
     threads: Count = 1
     """CPU threads of torch."""
+    micro_batch: Count | None = None
+    """Clips of a training batch computed at a time (less memory); `null`: all. Not for students."""
     eval_batch_size: Count = 256
     """Clips per batch in evaluation."""
     eval_epochs: Count = 1

@@ -10,8 +10,9 @@ from focusnet.student.stages import InPrecision, in_fast_layout
 from focusnet.student.training import student_objective
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
-from focusnet.training.loop import Augmentation, OnEpoch, predict_logits, train_stage
+from focusnet.training.loop import OnEpoch, predict_logits, train_stage
 from focusnet.training.speed import Speed, memory_used, shortest, shortest_epoch
 
 _CLASSES = 10

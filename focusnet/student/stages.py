@@ -44,6 +44,10 @@ class StudentStages(Stages):
         )
         return in_fast_layout(built, self.device)
 
+    def micro_batch(self, batch_size: int) -> int | None:
+        """None: batch normalisation needs all of a batch."""
+        return None
+
     def predict(self, model: nn.Module, rows: Rows) -> Logits:
         """Logits (N, C) of clips in evaluation mode, in ``student.precision``."""
         compute = self.trial.compute

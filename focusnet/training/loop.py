@@ -12,64 +12,24 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from focusnet.augment import DeviceImpulseResponses, draw_shifts, frequency_mixstyle, roll_into
 from focusnet.errors import TrainingError
 from focusnet.system.allocator import keep_freed_memory
 from focusnet.system.precision import autocast
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import Batch, ClipBatches
+from focusnet.training.micro_batches import Objective, backward_in_parts
 from focusnet.training.recorded_steps import RecordedSteps, logits_of
 
-Objective = Callable[[Tensor, Batch, Tensor], dict[str, Tensor]]
 OnEpoch = Callable[[int, dict[str, float], dict[str, Any]], None]
 
 _SCALER = "loss_scale"  # in an optimiser's state: what fp16 multiplies the loss by, and since when
-
-
-class Augmentation:
-    """Augments a training batch before and after the log-mel front end."""
-
-    def __init__(
-        self,
-        *,
-        responses: DeviceImpulseResponses | None,
-        dir_probability: float,
-        roll_samples: int,
-        mixstyle_probability: float,
-        mixstyle_alpha: float,
-    ) -> None:
-        self.responses = responses
-        self.dir_probability = dir_probability
-        self.roll_samples = roll_samples
-        self.mixstyle_probability = mixstyle_probability
-        self.mixstyle_alpha = mixstyle_alpha
-
-    def waveforms(self, batch: Batch, generator: Generator) -> Tensor:
-        """DIR, then roll: (B, samples)."""
-        clips = batch.clips
-        rows = None
-        if self.responses is not None:
-            rows, chosen = self.responses.draw(
-                batch.eligible_for_dir, self.dir_probability, generator
-            )
-        samples = clips.samples.shape[1]
-        shifts = draw_shifts(len(clips.rows), samples, self.roll_samples, generator)
-        waveforms = clips.gather(shifts)
-        if self.responses is not None and rows is not None and len(rows):
-            padded = clips.take(rows).gather(length=self.responses.n_fft)
-            convolved = self.responses.convolve(padded, chosen)[:, :samples]
-            roll_into(waveforms, rows, convolved, shifts[rows])
-        return waveforms
-
-    def spectrogram(self, batch: Batch, mel: nn.Module, generator: Generator) -> Tensor:
-        """DIR, roll, log-mel with its masks, mix-style: (B, 1, n_mels, frames)."""
-        spec = mel(self.waveforms(batch, generator), generator).unsqueeze(1)
-        return frequency_mixstyle(spec, self.mixstyle_probability, self.mixstyle_alpha, generator)
 
 
 class Stage(lightning.LightningModule):
@@ -94,8 +54,12 @@ class Stage(lightning.LightningModule):
         done: int,
         optimizer_state: dict[str, Any] | None,
         steps_per_epoch: int | None = None,
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__()
+        # Lightning's own steps need the whole loss at once.
+        self.automatic_optimization = micro_batch is None
+        self.micro_batch = micro_batch
         self.model = model
         self.mel = mel
         self.objective = objective
@@ -151,12 +115,33 @@ class Stage(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; its terms are summed on the device, so that the CPU does not wait."""
         spec = self.augmentation.spectrogram(batch, self.mel, self.generator)
-        terms = self.objective(self._logits(spec), batch, spec)
+        if self.micro_batch is None:
+            terms = self.objective(self._logits(spec), batch, spec)
+        else:
+            terms = self._step_in_parts(batch, spec, self.micro_batch)
         clips = len(batch.labels)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * clips
         self._clips += clips
         return terms["loss"]
+
+    def _step_in_parts(self, batch: Batch, spec: Tensor, size: int) -> dict[str, Tensor]:
+        """Take the step that Lightning would take; returns the terms of the loss."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        optimizer.zero_grad()
+        terms = backward_in_parts(
+            self.model, self.objective, batch, spec, size, self.manual_backward
+        )
+        optimizer.step()
+        if self.steps_per_epoch is not None:
+            self._schedule().step()
+        return terms
+
+    def _schedule(self) -> torch.optim.lr_scheduler.LambdaLR:
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        return schedule
 
     def on_train_epoch_end(self) -> None:
         """Pass the epoch's means to ``on_epoch``; a non-finite loss ends the stage."""
@@ -176,6 +161,8 @@ class Stage(lightning.LightningModule):
                 f"weights are not finite after epoch {epoch}; "
                 "a smaller learning rate or focus weight may help"
             )
+        if not self.automatic_optimization and self.steps_per_epoch is None:
+            self._schedule().step()  # Lightning does so before, in its own steps
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         scaler = self.trainer.precision_plugin.state_dict()  # empty unless it is fp16
@@ -228,6 +215,7 @@ def train_stage(
     done: int = 0,
     optimizer_state: dict[str, Any] | None = None,
     lr_by_step: bool = False,
+    micro_batch: int | None = None,
 ) -> None:
     """Train ``model`` in place.
 
@@ -235,7 +223,8 @@ def train_stage(
     ``on_epoch`` gets the epoch (from 1), the means of the objective's terms over its clips and the
     optimiser's state dict. It may evaluate the model, and what it raises ends the training.
     To resume after ``done`` epochs, pass the ``optimizer_state`` that it got after them, with the
-    model and the generators as they were then.
+    model and the generators as they were then. With ``micro_batch`` only so many clips of a batch
+    are computed at a time; the model must have no batch normalisation then.
 
     Raises:
         TrainingError: the loss or the weights are not finite.
@@ -259,6 +248,7 @@ def train_stage(
         done=done,
         optimizer_state=optimizer_state,
         steps_per_epoch=len(batches) if lr_by_step else None,
+        micro_batch=micro_batch,
     )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

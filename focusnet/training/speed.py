@@ -22,8 +22,9 @@ from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
-from focusnet.training.loop import Augmentation, OnEpoch, predict_logits, train_stage
+from focusnet.training.loop import OnEpoch, predict_logits, train_stage
 from focusnet.training.second_stage import second_stage_objective
 
 _CLASSES = 10

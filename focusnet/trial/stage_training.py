@@ -13,7 +13,8 @@ from focusnet.config import StudentConfig, TemplateConfig
 from focusnet.errors import TrainingError
 from focusnet.training.checkpoint import Checkpoint, StageState
 from focusnet.training.epoch_record import EpochRecord
-from focusnet.training.loop import Objective, train_stage
+from focusnet.training.loop import train_stage
+from focusnet.training.micro_batches import Objective
 from focusnet.trial.data import Rows
 from focusnet.trial.seeds import StageGenerators
 from focusnet.trial.stages import Logits, Stages
@@ -132,6 +133,7 @@ class StageTraining:
             lr_by_step=self._lr_by_step,
             device=self._stages.device,
             precision=self._stages.trial.compute.precision,
+            micro_batch=self._stages.micro_batch(training.batch_size),
             on_epoch=self._after_epoch,
             done=state.epoch,
             optimizer_state=state.optimizer,

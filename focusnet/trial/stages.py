@@ -19,8 +19,9 @@ from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.gpu_clips import GpuClipCache
-from focusnet.training.loop import Augmentation, predict_logits
+from focusnet.training.loop import predict_logits
 from focusnet.training.metrics import evaluate_logits
 from focusnet.trial.check_settings import check_settings
 from focusnet.trial.data import Rows, TrialData
@@ -81,6 +82,11 @@ class Stages(ABC):
             mixstyle_probability=augment.mixstyle_probability,
             mixstyle_alpha=augment.mixstyle_alpha,
         )
+
+    def micro_batch(self, batch_size: int) -> int | None:
+        """Clips of a training batch that are computed at a time; None: all of them."""
+        size = self.trial.compute.micro_batch
+        return None if size is None or size >= batch_size else size
 
     def predict(self, model: nn.Module, rows: Rows) -> Logits:
         """Logits (N, C) of clips, in evaluation mode."""

@@ -28,6 +28,8 @@ def template_determinants(
     compute = trial.compute.model_dump(include={"precision", "threads", "eval_batch_size"})
     if trial.compute.compile:  # left out if false: templates made before the setting keep their key
         compute["compile"] = True
+    if stages.micro_batch(trial.template.batch_size) is not None:
+        compute["micro_batch"] = trial.compute.micro_batch
     if clips is None:
         clips = {split: data.names(rows) for split, rows in data.splits.items()}
     return {

@@ -8,9 +8,11 @@ from focusnet.config import ModelConfig
 from focusnet.loss import FocusNetLoss
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
 from focusnet.training.gpu_clips import GpuClipCache
-from focusnet.training.loop import Augmentation, Objective, Stage
+from focusnet.training.loop import Stage
+from focusnet.training.micro_batches import Objective
 from focusnet.training.objectives import FocusObjective
 
 RATE, BATCH, CLASSES = 8000, 6, 10

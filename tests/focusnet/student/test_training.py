@@ -7,8 +7,9 @@ from torch import Generator
 
 from focusnet.schedule import warmup_cosine
 from focusnet.student import StudentMel, build_student
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
-from focusnet.training.loop import Augmentation, predict_logits, train_stage
+from focusnet.training.loop import predict_logits, train_stage
 from focusnet.training.objectives import FieldDistillation
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import torch
 from scipy.signal import convolve
 
 from focusnet.augment import DeviceImpulseResponses, draw_shifts, fft_length
+from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches, Clips
-from focusnet.training.loop import Augmentation
 
 COUNT, SAMPLES = 21, 400
 
