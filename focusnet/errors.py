@@ -27,6 +27,10 @@ class TrainingError(FocusNetError):
     """Training failed and would fail in the same way again (a non-finite loss)."""
 
 
+class GpuMemoryError(FocusNetError):
+    """A GPU has too little free memory; the problem says what would fit."""
+
+
 class DiskFullError(FocusNetError):
     """A disk is full; the problem names the folder. With room there, the same command resumes."""
 

@@ -8,16 +8,18 @@ It knows nothing of Ray: a study passes callbacks.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from focusnet.arms import LABELS, TEMPLATE
 from focusnet.auto_settings import resolve
 from focusnet.config import TrialConfig, cache_folder
+from focusnet.errors import GpuMemoryError
 from focusnet.store import CHECKPOINT
 from focusnet.student.stages import StudentStages
 from focusnet.student.teaching import Teaching, ensemble, mean_teaching
@@ -27,12 +29,13 @@ from focusnet.system.logs import log_to_file
 from focusnet.system.validation import validate
 from focusnet.training.checkpoint import Checkpoints
 from focusnet.training.epoch_record import EpochRecord
+from focusnet.training.gpu_memory import share_gpu
 from focusnet.trial.data import prepare_data
 from focusnet.trial.folder import TrialFolder
 from focusnet.trial.logits import align_logits, write_frame
 from focusnet.trial.reporter import Report, Reporter
 from focusnet.trial.result import Comparison, TrialResult, compare_stages
-from focusnet.trial.stages import Logits, PasstStages
+from focusnet.trial.stages import Logits, PasstStages, Stages
 from focusnet.trial.stored_stages import StageExchange, StoredStage
 from focusnet.trial.teachers import Stores, Teacher
 
@@ -75,7 +78,7 @@ def run_trial(
     this one resumes from its last checkpoint; epochs that were reported are not reported again.
 
     Raises:
-        ConfigError, DataError, TrainingError: see ``focusnet.errors``.
+        ConfigError, DataError, TrainingError, GpuMemoryError: see ``focusnet.errors``.
     """
     settings = config if isinstance(config, TrialConfig) else validate(TrialConfig, config)
     out_dir = Path(out_dir).absolute()
@@ -83,8 +86,11 @@ def run_trial(
         trial = _Trial(settings, out_dir, report, while_waiting, exchanges, gpu_share)
         try:
             return trial.run()
+        except torch.OutOfMemoryError as error:
+            raise GpuMemoryError(trial.stages.too_little_memory()) from error
         finally:
-            trial.release()
+            with suppress(RuntimeError):  # of a GPU in a bad state: the first error counts
+                trial.release()
 
 
 @contextmanager
@@ -128,6 +134,12 @@ class _Trial:
         if trial.student is not None and self.data.student is not None:
             self.student = StudentStages(trial, trial.student, self.data.student, gpu_share)
         self.teacher = None if trial.arm == LABELS else self._teacher(trial)
+        self.stages: Stages = self._passt() if self.teacher is not None else self.student_stages()
+        share_gpu(self.stages.device, gpu_share)
+
+    def student_stages(self) -> StudentStages:
+        assert self.student is not None
+        return self.student
 
     def release(self) -> None:
         """Free the clips on the GPU: a trainer that has ended may still refer to them."""
@@ -231,6 +243,7 @@ class _Trial:
     def _train_student(self, stages: StudentStages, found: "_Found") -> None:
         if self.teacher is not None:
             self.teacher.stages.gpu_cache.release()
+        self.stages = stages
         settings = stages.student
         about = self._about(self.trial.seed, "student", settings.epochs)
         training = StudentTraining(

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 from focusnet.config import StudentConfig, TrialConfig
 from focusnet.student.check import build_mel, check_student
 from focusnet.student.network import build_student
+from focusnet.training.gpu_memory import memory_of_gpu
 from focusnet.training.loop import predict_logits
 from focusnet.trial.data import Rows, TrialData
 from focusnet.trial.seeds import derive_seed
@@ -47,6 +48,15 @@ class StudentStages(Stages):
     def micro_batch(self, batch_size: int) -> int | None:
         """None: batch normalisation needs all of a batch."""
         return None
+
+    def too_little_memory(self) -> str:
+        """What a user reads where the GPU had too little memory for the student."""
+        total, others = memory_of_gpu(self.device)
+        return (
+            f"the GPU's memory is not enough for the student: student.batch_size is "
+            f"{self.student.batch_size}, the GPU has {total / 1e9:.1f} GB, and others use "
+            f"{others / 1e9:.1f} GB of it; a smaller batch, or a larger resources.gpu"
+        )
 
     def predict(self, model: nn.Module, rows: Rows) -> Logits:
         """Logits (N, C) of clips in evaluation mode, in ``student.precision``."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from focusnet.system.device import send
+from focusnet.training.gpu_memory import CONTEXT
 
-CONTEXT = 700_000_000  # bytes: CUDA's context and libraries, beside what torch reserves
 _SHARE_OF_ROOM = 0.9  # not every batch needs the same memory
 _CLIPS_AT_A_TIME = 512
 

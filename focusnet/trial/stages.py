@@ -17,10 +17,12 @@ from focusnet.config.student import StudentAugmentConfig
 from focusnet.errors import ConfigError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
+from focusnet.network_sizes import parameter_count
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
 from focusnet.training.augmentation import Augmentation
 from focusnet.training.gpu_clips import GpuClipCache
+from focusnet.training.gpu_memory import memory_of_gpu, too_little_memory, training_memory
 from focusnet.training.loop import predict_logits
 from focusnet.training.metrics import evaluate_logits
 from focusnet.trial.check_settings import check_settings
@@ -51,6 +53,7 @@ class Stages(ABC):
         self.data = data
         self.classes = data.dataset.classes
         self.device = pick_device(trial.compute.device)
+        self.gpu_share = gpu_share
         if "auto" in (trial.compute.precision, trial.compute.compile):
             raise ValueError("auto is not resolved, see focusnet.auto_settings")
         if trial.compute.compile and self.device.type == "cpu":
@@ -88,6 +91,10 @@ class Stages(ABC):
         size = self.trial.compute.micro_batch
         return None if size is None or size >= batch_size else size
 
+    @abstractmethod
+    def too_little_memory(self) -> str:
+        """What a user reads where the GPU had too little memory for the stages."""
+
     def predict(self, model: nn.Module, rows: Rows) -> Logits:
         """Logits (N, C) of clips, in evaluation mode."""
         compute = self.trial.compute
@@ -123,8 +130,26 @@ class PasstStages(Stages):
         )
         super().__init__(trial, data, mel, trial.augment, gpu_share)
         self.cache = cache
-        frames = mel.frames(data.waveforms.samples.shape[1])
-        check_settings(trial, frames, len(self.classes))
+        self.frames = mel.frames(data.waveforms.samples.shape[1])
+        check_settings(trial, self.frames, len(self.classes))
+
+    def too_little_memory(self) -> str:
+        """See ``focusnet.training.gpu_memory``."""
+        model = self.trial.model
+        parameters = parameter_count(
+            model.size,
+            model.stride,
+            model.max_frames,
+            self.trial.features.n_mels,
+            len(self.classes),
+        )
+        total, others = memory_of_gpu(self.device)
+        return too_little_memory(
+            training_memory(self.trial, self.frames, parameters),
+            total=total,
+            others=others,
+            gpu_share=self.gpu_share,
+        )
 
     def build(self, training: bool, generator: Generator | None = None) -> Passt:
         """A fresh PaSST, the same for both stages; for training with patchout and time offset."""

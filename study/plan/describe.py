@@ -6,12 +6,13 @@ from pathlib import Path
 
 from focusnet.config import TrialConfig
 from focusnet.system.units import size_text
+from focusnet.training.gpu_memory import training_memory
 from study.ledger.ledger import Ledger
 from study.plan.confirmation import describe_confirmation
 from study.plan.data import data_roots
 from study.plan.data_size import data_known
 from study.plan.detection import ASSUMED, ExpectedNoise
-from study.plan.disk import free, needs, slots_here
+from study.plan.disk import free, needs, parameters, slots_here
 from study.plan.duration import describe_duration
 from study.space.objectives import direction
 from study.space.space import Space
@@ -155,6 +156,20 @@ def _trial(space: Space) -> Iterator[tuple[str, list[str]]]:
     limit = resources.max_concurrent
     most = "as many trials at a time as fit" if limit is None else f"at most {limit} at a time"
     yield "resources", [f"{resources.cpu:g} CPU, {resources.gpu:g} GPU per trial; {most}"]
+    if resources.gpu and compute.device != "cpu":
+        yield "GPU memory", [_gpu_memory(space, trial)]
+
+
+def _gpu_memory(space: Space, trial: TrialConfig) -> str:
+    precision = trial.compute.precision
+    if precision == "auto":
+        trial = trial.with_compute(precision="bf16")
+    features = trial.features
+    frames = (features.sample_rate - 1) // features.hop_length + 1  # of a second
+    classes = trial.model.n_classes or 10
+    needed = training_memory(trial, frames, parameters(trial.model, features.n_mels, classes))
+    text = f"about {size_text(needed.total)} in training, {needed.clips} clips at a time"
+    return f"{text} ({'half precision' if precision == 'auto' else precision})"
 
 
 def _stages(space: Space, trial: TrialConfig) -> str:

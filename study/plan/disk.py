@@ -13,7 +13,7 @@ from pathlib import Path
 
 from focusnet.config import ModelConfig, TrialConfig, cache_folder
 from focusnet.errors import ConfigError
-from focusnet.network_sizes import PATCH, SIZES
+from focusnet.network_sizes import parameter_count
 from focusnet.system.units import size_text
 from focusnet.winner import BEST_OBSERVED
 from study.ledger.ledger import Ledger, Trial
@@ -137,15 +137,7 @@ def fullest(space: Space, results: Path) -> Path:
 
 def parameters(model: ModelConfig, n_mels: int, n_classes: int) -> int:
     """Number of parameters of a PaSST."""
-    size = SIZES[model.size]
-    width = size.embedding
-    stride = model.stride or size.stride
-    patches = width * (PATCH * PATCH + 1)
-    # Rows and columns of the position embedding; two tokens with a position each.
-    positions = width * (n_mels // stride + model.max_frames // stride + 4)
-    blocks = size.depth * (12 * width * width + 13 * width)
-    heads = 4 * width + 2 * n_classes * (width + 1)  # two norms, two linear layers
-    return patches + positions + blocks + heads
+    return parameter_count(model.size, model.stride, model.max_frames, n_mels, n_classes)
 
 
 def _weights(space: Space) -> int:

@@ -10,6 +10,7 @@ from focusnet.auto_settings import choose_here, with_choices
 from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
 from focusnet.system.units import rough_time, size_text
+from focusnet.training.gpu_memory import CONTEXT
 from study.plan.data_size import DataSize, largest_data
 from study.plan.disk import slots_here
 from study.space.space import Space
@@ -145,20 +146,22 @@ def describe_duration(space: Space) -> Iterator[str]:
         work.seconds(speed.train, speed.predict) + students for work in (shared, own)
     )
     gpu = space.resources.gpu
-    cost = f", {seconds * gpu / 3600:.1f} GPU-hours" if gpu else ""
+    # Trials that share a GPU share its time: measured alone, one has all of it.
+    at_once = max(1.0, slots * min(gpu, 1.0)) if gpu else slots
+    cost = f", {seconds * max(gpu, 1.0) / 3600:.1f} GPU-hours" if gpu else ""
     at_a_time = "one trial" if slots == 1 else f"{slots} trials"
     yield (
-        f"about {rough_time(seconds / slots)}{cost} with {at_a_time} at a time; "
-        f"{rough_time(unshared / slots)} if every trial trained its own template"
+        f"about {rough_time(seconds / at_once)}{cost} with {at_a_time} at a time; "
+        f"{rough_time(unshared / at_once)} if every trial trained its own template"
     )
     if space.has_student:
-        yield f"of it the students {rough_time(students / slots)}, if none is like another"
+        yield f"of it the students {rough_time(students / at_once)}, if none is like another"
     yield (
         f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
         f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"
     )
     yield from _look_hours(
-        space, data, lambda work: work.seconds(speed.train, speed.predict) / slots
+        space, data, lambda work: work.seconds(speed.train, speed.predict) / at_once
     )
     if space.search.scheduler.name != "none":
         yield "less with early stopping"
@@ -170,8 +173,6 @@ def describe_duration(space: Space) -> Iterator[str]:
 def _memory(used: int, has: int | None) -> str:
     if has is None:
         return f"{size_text(used)} per trial (its process, at this batch size)"
-    from focusnet.training.gpu_clips import CONTEXT  # imports torch
-
     fit = max(1, math.floor(_USABLE * has / (used + CONTEXT)))
     text = f"{size_text(used + CONTEXT)} per trial, of the GPU's {size_text(has)}"
     if fit == 1:

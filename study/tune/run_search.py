@@ -76,6 +76,7 @@ def run_search(
                     trial,
                     title=f"{space.name} trials" if _reuse_workers(space) else None,
                     gpu=space.resources.gpu,
+                    retries=space.resources.retries,
                     remote=remote,
                     run_trial=run_trial,
                 ),

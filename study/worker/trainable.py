@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ray import tune
 from ray.tune.trainable import wrap_function
 
-from focusnet.errors import FocusNetError, ReportNotDelivered
+from focusnet.errors import FocusNetError, GpuMemoryError, ReportNotDelivered
 from focusnet.system.atomic import write_text
 from focusnet.system.full_disk import disk_full
 from study.errors import Superseded, Unreachable
@@ -63,6 +63,7 @@ def build_trainable(
     *,
     title: str | None,
     gpu: float = 0.0,
+    retries: int = 0,
     remote: RemoteRunner | None = None,
     run_trial: RunTrial | None = None,
 ) -> type:
@@ -73,10 +74,12 @@ def build_trainable(
         trial: the settings that all trials share.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
         gpu: number of GPUs for each trial, or the fraction of one.
+        retries: how often Tune starts a trial anew that did not record its end.
         remote: runs a trial whose results go to a remote address; None if they go to a folder.
         run_trial: replaces FocusNet's own; for tests.
     """
     shared = dict(trial)
+    on_full_gpu = retries if 0 < gpu < 1 else 0
     options = {"gpu_share": min(gpu, 1.0)} if gpu else {}
 
     def run(config: dict[str, Any]) -> None:
@@ -87,7 +90,9 @@ def build_trainable(
         else:
             folder = trials_folder / config["trial"]
             report = _checking_delivery(folder, tune.report)
-            conduct_trial(folder, settings, report, run_trial, options=options)
+            conduct_trial(
+                folder, settings, report, run_trial, options=options, on_full_gpu=on_full_gpu
+            )
 
     class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
         def __repr__(self) -> str:
@@ -109,17 +114,19 @@ def conduct_trial(
     *,
     began: Callable[[], None] | None = None,
     options: Mapping[str, Any] | None = None,
+    on_full_gpu: int = 0,
 ) -> None:
     """Run the trial whose records are in ``folder``, and record how it ends.
 
     No end is recorded, so that the trial can be resumed, if Ray stops it (by an exception from
     ``report``) or if the disk is full (which is reported). ``began`` is called once the start is
-    recorded; ``run_trial`` gets ``options`` as further keyword arguments.
+    recorded; ``run_trial`` gets ``options`` as further keyword arguments. A trial that finds too
+    little memory on a GPU that it shares is retried ``on_full_gpu`` times.
     """
     if read_trial(folder).status == "finished":
         return  # its worker died after the results and before the record of its end
     try:
-        _run_and_record(folder, settings, report, run_trial, began, options or {})
+        _run_and_record(folder, settings, report, run_trial, began, options or {}, on_full_gpu)
     except Exception as error:
         full = disk_full(error, folder)
         if full is None:
@@ -139,8 +146,9 @@ def _run_and_record(
     run_trial: RunTrial | None,
     began: Callable[[], None] | None,
     options: Mapping[str, Any],
+    on_full_gpu: int,
 ) -> None:
-    record_start(folder)
+    attempt = record_start(folder)
     if began is not None:
         began()
     (folder / "error.txt").unlink(missing_ok=True)
@@ -154,6 +162,8 @@ def _run_and_record(
         raise  # not the trial's fault: Tune retries it
     except Exception as error:
         if disk_full(error, folder):
+            raise
+        if isinstance(error, GpuMemoryError) and attempt <= on_full_gpu:
             raise
         write_text(folder / "error.txt", traceback.format_exc())
         record_end(folder, "failed", describe_error(error))

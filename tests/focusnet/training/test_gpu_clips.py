@@ -9,7 +9,8 @@ from focusnet.pipeline import run_trial
 from focusnet.training import gpu_clips
 from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches, Clips
-from focusnet.training.gpu_clips import CONTEXT, GpuClipCache, has_room
+from focusnet.training.gpu_clips import GpuClipCache, has_room
+from focusnet.training.gpu_memory import CONTEXT
 
 CPU = torch.device("cpu")
 COUNT, SAMPLES = 17, 300

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from focusnet.config import TrialConfig
+from focusnet.system.units import rough_time
 from focusnet.training.speed import Speed, measure_speed
 from study.plan import duration
 from study.plan.data_size import DataSize
@@ -67,17 +68,18 @@ def test_each_fold_trains_a_template_on_the_clips_of_the_others(keep, evaluated,
     assert own_folds == own + folds * trials
 
 
-def test_hours_are_divided_by_slots_and_gpu_hours_are_not(make_space, monkeypatch):
+def test_a_fraction_of_a_gpu_divides_neither_its_hours_nor_the_time(make_space, monkeypatch):
     monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
     monkeypatch.setattr(duration, "slots_here", lambda space: 2)
-    speed = Speed("cuda", train=1.0, predict=10.0, memory=9_300_000_000, device_memory=80 * 10**9)
+    speed = Speed("cuda", train=1.0, predict=10.0, memory=9_200_000_000, device_memory=80 * 10**9)
     monkeypatch.setattr("focusnet.training.speed.measure_speed", lambda trial: speed)
     space = make_space((("resources", "gpu"), 0.5))
     shared, _ = study_work(space, DATA)
     lines = list(describe_duration(space))
-    hours = shared.seconds(1.0, 10.0) * 0.5 / 3600
-    assert f"{hours:.1f} GPU-hours with 2 trials at a time" in lines[0]
-    # 76 of 80 GB hold seven trials of 9.3 + 0.7 GB.
+    seconds = shared.seconds(1.0, 10.0)
+    # Two halves of a GPU are one GPU: they take as long as one trial after the other.
+    assert f"about {rough_time(seconds)}, {seconds / 3600:.1f} GPU-hours with 2 trials" in lines[0]
+    # 76 of 80 GB hold seven trials of 9.2 + 0.8 GB.
     assert "10.0 GB per trial, of the GPU's 80.0 GB: 7 trials fit" in lines[-1]
     assert "resources.gpu: 0.14" in lines[-1]
 

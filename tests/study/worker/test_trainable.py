@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from focusnet.errors import GpuMemoryError
 from focusnet.pipeline import run_trial
 from study.ledger.ledger import Ledger, Trial, read_trial
 from study.remote.trial import remote_trials
@@ -45,3 +46,26 @@ def test_a_trial_gets_its_share_of_a_gpu_as_an_option(
     assert given == options
     assert set(given) <= set(inspect.signature(run_trial).parameters)
     assert read_trial(Path(ledger.trial_folder("a"))).status == "finished"
+
+
+@pytest.mark.parametrize(("gpu", "attempts"), [(0.5, 3), (1, 1)])
+def test_too_little_memory_on_a_shared_gpu_is_retried_and_then_told(
+    gpu, attempts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ray.tune.trainable.function_trainable.get_session", Mock())
+    ledger = Ledger(tmp_path / "small")
+    ledger.hand_out(Trial("a", "focusnet", 25, 0, 0, {}))
+
+    def trial(settings, folder, report, **options):
+        raise GpuMemoryError("the GPU's memory is not enough: 8 clips")
+
+    trainable = build_trainable(
+        ledger.folder / "trials", {}, title=None, gpu=gpu, retries=2, run_trial=trial
+    )
+    for _ in range(attempts - 1):
+        with pytest.raises(GpuMemoryError):
+            trainable._trainable_func(None, {"trial": "a"})
+        assert read_trial(ledger.trial_folder("a")).status != "failed", "Tune starts it anew"
+    trainable._trainable_func(None, {"trial": "a"})
+    ended = read_trial(ledger.trial_folder("a"))
+    assert (ended.status, ended.error) == ("failed", "the GPU's memory is not enough: 8 clips")
