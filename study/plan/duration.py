@@ -46,14 +46,24 @@ def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
     for stratum in space.strata:
         trials = space.trials_of(stratum) + space.follow_ups_of(stratum)
         templates = space.templates_of(stratum)
-        template, fold, focus = stage_work(space, data, stratum)
-        template += fold * folds
-        shared += template * templates + focus * space.teachers_of(stratum)
-        own += (template + focus) * trials
+        teachers, searched = space.teachers_of(stratum), space.trials_of(stratum)
+        fresh = min(templates, space.fresh_templates_of(stratum))
+        first = min(teachers, searched)
+        # Trials of the search, then those after it, which are evaluated at their end only.
+        for once, some_templates, some_teachers, some_trials in (
+            (False, templates - fresh, first, searched),
+            (True, fresh, teachers - first, trials - searched),
+        ):
+            template, fold, focus = stage_work(space, data, stratum, evaluated_once=once)
+            template += fold * folds
+            shared += template * some_templates + focus * some_teachers
+            own += (template + focus) * some_trials
     return shared, own
 
 
-def stage_work(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, Work]:
+def stage_work(
+    space: Space, data: DataSize, stratum: Any, *, evaluated_once: bool
+) -> tuple[Work, Work, Work]:
     """Work for one template, one template of a fold, and one second stage."""
     trial = trial_of(space, stratum)
     clips = data.train * trial.data.subset / 100
@@ -61,7 +71,7 @@ def stage_work(space: Space, data: DataSize, stratum: Any) -> tuple[Work, Work, 
     epochs = trial.template.epochs
     focus_epochs = trial.focus.epochs or epochs
     best = trial.template.keep == "best"  # evaluates every epoch
-    every = 1 if best else trial.compute.eval_epochs
+    every = 1 if best else max(epochs, focus_epochs) if evaluated_once else _every(trial)
     evaluations, focus_evaluations = (math.ceil(n / every) for n in (epochs, focus_epochs))
     template = Work(epochs * clips, (evaluations + 1) * half + clips)  # and report
     share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
@@ -78,10 +88,19 @@ def student_work(space: Space, data: DataSize) -> Work:
         assert trial.student is not None
         clips, half = data.train * trial.data.subset / 100, data.test / 2
         epochs = trial.student.epochs
-        every = 1 if trial.student.keep == "best" else trial.compute.eval_epochs
-        one = Work(epochs * clips, (math.ceil(epochs / every) + 1) * half)
-        work += one * space.students_of(stratum)
+        best = trial.student.keep == "best"
+        searched = space.trials_of(stratum)
+        for every, students in (
+            (_every(trial), searched),
+            (epochs, space.students_of(stratum) - searched),
+        ):
+            evaluations = math.ceil(epochs / (1 if best else every))
+            work += Work(epochs * clips, (evaluations + 1) * half) * students
     return work
+
+
+def _every(trial: TrialConfig) -> int:
+    return trial.compute.eval_epochs
 
 
 def trial_of(space: Space, stratum: Any) -> TrialConfig:
@@ -96,7 +115,9 @@ def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
     """Work up to each look, and of all controls at the most; templates included."""
     ends = []
     controls = Work(0, 0)
-    stages = {stratum: stage_work(space, data, stratum) for stratum in space.strata}
+    stages = {
+        stratum: stage_work(space, data, stratum, evaluated_once=True) for stratum in space.strata
+    }
     for look in space.confirm_looks:
         work = Work(0, 0)
         for stratum, (template, _, focus) in stages.items():

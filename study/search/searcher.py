@@ -85,6 +85,8 @@ class LedgerSearch(NoSnapshot, Searcher):
         if trial is None:
             return None if self._waits() else Searcher.FINISHED
         own = {"trial": trial.id, "phase": trial.phase, "arm": trial.arm, "seed": trial.seed}
+        if trial.phase != "search":  # nothing is decided before their end
+            own["compute.eval_epochs"] = self._space.longest_stage(trial.parameters)
         if trial.teacher_seeds is not None:
             own["student.teacher_seeds"] = trial.teacher_seeds
         return {**own, **trial.parameters}

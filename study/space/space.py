@@ -167,6 +167,12 @@ class Space:
         assert student is not None  # see study.space.student_rules
         return max(domain.extremes()) if domain else student.epochs
 
+    def longest_stage(self, parameters: Mapping[str, Any]) -> int:
+        """The most epochs that a stage of the trial with these ``parameters`` has."""
+        trial = self.trial_config(parameters)
+        student = trial.student.epochs if trial.student else 0
+        return max(trial.template.epochs, trial.focus.epochs or 0, student)
+
     def templates_shared(self) -> bool:
         """Whether all trials of a stratum's search use one template."""
         reuse = self.base.template.reuse and "template.reuse" not in self.domains

@@ -45,14 +45,14 @@ def trial(batch_size=128, precision="bf16", micro_batch=None):
 def test_the_estimate_is_close_to_what_was_measured(batch_size, precision):
     needed = training_memory(trial(batch_size, precision), FRAMES, PASST_S)
     measured = MEASURED[batch_size, precision] * 1e9 + CONTEXT
-    assert needed.total == pytest.approx(measured, rel=0.12)
+    assert needed.total == pytest.approx(measured, rel=0.05)
 
 
 def test_parts_of_a_batch_need_less_and_batch_128_fits_into_6_gb():
     whole = training_memory(trial(), FRAMES, PASST_S)
     parts = training_memory(trial(micro_batch=32), FRAMES, PASST_S)
     assert parts.clips == 32
-    assert parts.total < 4e9 < 5e9 < whole.total
+    assert parts.total < 4e9 < 5.5e9 < whole.total
     assert whole.clips_that_fit(whole.total) == 128
     assert whole.clips_that_fit(1e9) == 0
 
@@ -68,13 +68,13 @@ def test_parameters_are_those_of_the_network(size):
 @pytest.mark.parametrize(
     ("total", "others", "share", "said"),
     [
-        (4e9, 0, 1.0, "128 clips at a time need about 5.4 GB, and the GPU has 4.0 GB; "
+        (4e9, 0, 1.0, "128 clips at a time need about 5.8 GB, and the GPU has 4.0 GB; "
                       "compute.micro_batch: 32 fits and gives equal results up to rounding"),
         (16e9, 0, 0.25, "this trial's share (0.25) of the GPU's 16.0 GB is 4.0 GB; "
                         "compute.micro_batch: 32 fits .*; so may a larger resources.gpu"),
         (80e9, 78e9, 1.0, "the GPU has 80.0 GB; others use 78.0 GB of it; "
                           "end what else runs on the GPU"),
-        (2e9, 0, 1.0, "need about 5.4 GB, and the GPU has 2.0 GB$"),
+        (2e9, 0, 1.0, "need about 5.8 GB, and the GPU has 2.0 GB$"),
     ],
 )  # fmt: skip
 def test_the_message_says_what_is_needed_what_there_is_and_what_fits(total, others, share, said):
@@ -115,7 +115,7 @@ def test_a_trial_that_runs_out_of_memory_says_what_fits(tiny_dataset, tmp_path, 
         "template": {"epochs": 1, "batch_size": 8},
         "compute": {"device": "cpu"},
     }
-    with pytest.raises(GpuMemoryError, match=r"8 clips at a time need about 0\.8 GB") as error:
+    with pytest.raises(GpuMemoryError, match=r"8 clips at a time need about 1\.0 GB") as error:
         run_trial(settings, tmp_path / "out")
     assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
 

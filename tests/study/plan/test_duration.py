@@ -17,6 +17,7 @@ DATA = DataSize(train=1000, test=400, scenes=10)
 def test_the_work_of_a_study_counts_each_template_once(make_space):
     # 6 epochs. A template on 25 %: 6 * 250 clips trained; 6 * 200 predicted to follow it, then
     # its logits on 250, and on 200 of report. A FocusNet stage: the same without those on 250.
+    # After the search 200 are predicted once.
     space = make_space(
         (("space", "data.subset"), {"choice": [25]}),
         (("search", "trials"), 3),
@@ -25,10 +26,11 @@ def test_the_work_of_a_study_counts_each_template_once(make_space):
         (("confirm", "seeds"), 2),
     )
     shared, own = study_work(space, DATA)
-    trials = 3 + 2 * 2
     template, focus = Work(1500, 1200 + 450), Work(1500, 1200 + 200)
-    assert shared == template * 3 + focus * trials  # seed 0 and two fresh ones
-    assert own == (template + focus) * trials
+    later_template, later_focus = Work(1500, 200 + 450), Work(1500, 200 + 200)
+    # Seed 0 and two fresh ones; three trials and two of two arms.
+    assert shared == template + later_template * 2 + focus * 3 + later_focus * 4
+    assert own == (template + focus) * 3 + (later_template + later_focus) * 4
 
 
 @pytest.mark.parametrize(
