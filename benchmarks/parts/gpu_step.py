@@ -119,7 +119,7 @@ def utilisation(name: str, how: str, card: str, clips: Spread, *, asked: bool) -
         return []
     flops = step_flops("passt_s", FRAMES, class_tokens_only=True)
     achieved = _times(clips, flops / 1e12)
-    minimum, aim = (0.4, 0.5) if asked and peak > 900 else (None, None)
+    minimum, aim = (0.25, 0.38) if asked and peak > 900 else (None, None)
     return [
         Row(
             f"share of the GPU's bf16 peak, {name}",

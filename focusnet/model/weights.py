@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -46,7 +47,14 @@ PUBLISHED = {"passt_s_swa_p16_128_ap476": AUDIOSET}  # by hear21passt's architec
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex; one that has not changed is read once in a process."""
+    state = path.stat()
+    return _sha256(path, (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, state: tuple[int, ...]) -> str:
+    """Of the file in its present ``state``, which no tool can set back."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,5 +1,6 @@
 """PaSST, compared with hear21passt's class, and loading of published weights."""
 
+import hashlib
 import http.server
 import threading
 import warnings
@@ -355,3 +356,14 @@ def test_a_file_with_another_checksum_is_refused_wherever_it_lies(tmp_path: Path
     published = PublishedWeights("w.pt", "http://127.0.0.1:9/w.pt", "0" * 64, megabytes=1)
     with pytest.raises(DataError, match="wrong checksum: sha256 must be 0000"):
         fetch(published, tmp_path / "cache")
+
+
+def test_a_file_that_has_not_changed_is_read_once(tmp_path, monkeypatch):
+    path, read = tmp_path / "w.pt", []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *args: read.append(1) or digest(*args))
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        for _ in range(2):
+            assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+    assert len(read) == 2
