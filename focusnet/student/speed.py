@@ -82,5 +82,6 @@ def measure_student_speed(trial: TrialConfig, seconds: float = 2.0) -> Speed:
         test = batches(count, trial.compute.eval_batch_size)
         predict_logits(tested, mel, test, device=device, precision="fp32")
 
-    train_rate = _BATCHES * student.batch_size / shortest_epoch(train, device, seconds)
-    return Speed(device.type, train_rate, count / shortest(predict, seconds), *memory_used(device))
+    epoch, warm_up = shortest_epoch(train, device, seconds)
+    rates = _BATCHES * student.batch_size / epoch, count / shortest(predict, seconds)
+    return Speed(device.type, *rates, *memory_used(device), warm_up)

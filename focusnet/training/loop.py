@@ -256,9 +256,11 @@ def train_stage(
         # Lightning advises loader processes, which ClipBatches does without.
         warnings.filterwarnings("ignore", module="lightning")
         trainer = _trainer(device, precision, epochs - done)
-        if done < epochs:
-            _fit(trainer, stage, batches)
-    stage.release()
+        try:
+            if done < epochs:
+                _fit(trainer, stage, batches)
+        finally:
+            stage.release()
 
 
 def _trainer(device: torch.device, precision: str, epochs: int) -> lightning.Trainer:

@@ -18,12 +18,15 @@ import torch
 
 from focusnet.augment import DeviceImpulseResponses, read_impulse_responses
 from focusnet.config import TrialConfig
+from focusnet.errors import GpuMemoryError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
+from focusnet.network_sizes import parameter_count
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
 from focusnet.training.augmentation import Augmentation
 from focusnet.training.batches import ClipBatches
+from focusnet.training.gpu_memory import memory_of_gpu, too_little_memory, training_memory
 from focusnet.training.loop import OnEpoch, predict_logits, train_stage
 from focusnet.training.second_stage import second_stage_objective
 
@@ -42,6 +45,7 @@ class Speed:
     predict: float
     memory: int  # bytes: on a GPU the most that was reserved, else the process's largest size
     device_memory: int | None  # bytes that a GPU has
+    warm_up: float = 0.0  # seconds that a stage takes before its steps are as fast as that
 
 
 class _TimeIsUp(Exception):
@@ -56,9 +60,32 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
     Raises:
         ConfigError: the trial's device is not there.
         DataError: its impulse responses cannot be read.
+        GpuMemoryError: its GPU has too little memory.
     """
-    device, precision = pick_device(trial.compute.device), trial.compute.precision
-    use_precision(precision, device)
+    device = pick_device(trial.compute.device)
+    use_precision(trial.compute.precision, device)
+    try:
+        return _measure(trial, device, seconds)
+    except torch.OutOfMemoryError as error:
+        features = trial.features
+        needed = training_memory(
+            trial,
+            (features.sample_rate - 1) // features.hop_length + 1,
+            parameter_count(
+                trial.model.size,
+                trial.model.stride,
+                trial.model.max_frames,
+                features.n_mels,
+                _CLASSES,
+            ),
+        )
+        total, others = memory_of_gpu(device)
+        text = too_little_memory(needed, total=total, others=others, gpu_share=1.0)
+        raise GpuMemoryError(text) from error
+
+
+def _measure(trial: TrialConfig, device: torch.device, seconds: float) -> Speed:
+    precision = trial.compute.precision
     batch_size = trial.focus.batch_size or trial.template.batch_size
     clips = max(_BATCHES * batch_size, trial.compute.eval_batch_size)
     stage = SyntheticStage(trial, clips, device)
@@ -81,16 +108,18 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
             device=device,
             precision=precision,
             on_epoch=on_epoch,
+            micro_batch=trial.compute.micro_batch,
         )
 
     def predict() -> None:
         test = stage.batches(clips, trial.compute.eval_batch_size)
         predict_logits(stage.model, stage.mel, test, device=device, precision=precision)
 
-    train_rate = _BATCHES * batch_size / shortest_epoch(train, device, seconds)
+    epoch, warm_up = shortest_epoch(train, device, seconds)
+    train_rate = _BATCHES * batch_size / epoch
     predict_rate = clips / shortest(predict, seconds)
     memory, device_memory = memory_used(device)
-    return Speed(device.type, train_rate, predict_rate, memory, device_memory)
+    return Speed(device.type, train_rate, predict_rate, memory, device_memory, warm_up)
 
 
 class SyntheticStage:
@@ -161,9 +190,12 @@ def _augmentation(trial: TrialConfig, rate: int) -> Augmentation:
     )
 
 
-def shortest_epoch(train: Callable[..., None], device: torch.device, seconds: float) -> float:
-    """Seconds of the fastest epoch, without the first two, which warm up."""
+def shortest_epoch(
+    train: Callable[..., None], device: torch.device, seconds: float
+) -> tuple[float, float]:
+    """Seconds of the fastest epoch, without the first two, and of what the first has more."""
     marks: list[float] = []
+    began = time.perf_counter()
 
     def on_epoch(epoch: int, means: dict[str, float], optimizer: dict[str, Any]) -> None:
         if device.type == "cuda":
@@ -174,7 +206,8 @@ def shortest_epoch(train: Callable[..., None], device: torch.device, seconds: fl
 
     with contextlib.suppress(_TimeIsUp):
         train(on_epoch)
-    return float(np.diff(marks)[1:].min())
+    shortest = float(np.diff(marks)[1:].min())
+    return shortest, max(0.0, marks[0] - began - shortest)
 
 
 def shortest(run: Callable[[], None], seconds: float) -> float:

@@ -1,9 +1,12 @@
 """Estimates how long a study takes, from the training speed measured on this machine."""
 
 import math
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from focusnet.arms import STUDENT_ONLY
 from focusnet.auto_settings import choose_here, with_choices
@@ -14,6 +17,9 @@ from focusnet.training.gpu_memory import CONTEXT
 from study.plan.data_size import DataSize, largest_data
 from study.plan.disk import slots_here
 from study.space.space import Space
+
+if TYPE_CHECKING:
+    from focusnet.training.speed import Speed  # imports torch
 
 _USABLE = 0.95  # share of a GPU's memory that trials may fill
 
@@ -146,29 +152,26 @@ def describe_duration(space: Space) -> Iterator[str]:
     if not data.test:
         yield "unknown: the data set is missing"
         return
-    from focusnet.training.speed import measure_speed  # imports torch
-
     trial = space.trial_config(space.first_values())
     slots = slots_here(space)
     shared, own = study_work(space, data)
     try:
         choices = choose_here(trial, shared.train / slots)
-        speed = measure_speed(with_choices(trial, choices))
+        measured = _measure(with_choices(trial, choices))
     except FocusNetError as error:
         yield f"cannot be measured here: {'; '.join(error.problems)}"
         return
-    students = 0.0
-    if space.has_student:
-        from focusnet.student.speed import measure_student_speed
-
-        of_student = measure_student_speed(with_choices(trial, choices))
-        students = student_work(space, data).seconds(of_student.train, of_student.predict)
-    seconds, unshared = (
-        work.seconds(speed.train, speed.predict) + students for work in (shared, own)
-    )
+    speed, students = measured.speed, 0.0
+    if measured.student is not None:
+        work = student_work(space, data)
+        students = work.seconds(measured.student.train, measured.student.predict)
+    starts = measured.start_seconds(space, slots)
     gpu = space.resources.gpu
     # Trials that share a GPU share its time: measured alone, one has all of it.
     at_once = max(1.0, slots * min(gpu, 1.0)) if gpu else slots
+    seconds, unshared = (
+        work.seconds(speed.train, speed.predict) + students + starts for work in (shared, own)
+    )
     cost = f", {seconds * max(gpu, 1.0) / 3600:.1f} GPU-hours" if gpu else ""
     at_a_time = "one trial" if slots == 1 else f"{slots} trials"
     yield (
@@ -177,6 +180,7 @@ def describe_duration(space: Space) -> Iterator[str]:
     )
     if space.has_student:
         yield f"of it the students {rough_time(students / at_once)}, if none is like another"
+    yield from measured.describe_starts(starts / at_once, seconds / at_once)
     yield (
         f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
         f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"
@@ -189,6 +193,55 @@ def describe_duration(space: Space) -> Iterator[str]:
     for name, choice in choices.items():
         yield f"{name}: {choice}"
     yield f"memory: {_memory(speed.memory, speed.device_memory)}"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a trial takes on this machine."""
+
+    speed: "Speed"
+    student: "Speed | None"
+    process: float  # seconds until a new process has imported what a trial needs
+    compiled: bool
+
+    def start_seconds(self, space: Space, slots: int) -> float:
+        """Seconds of a whole study until its processes and stages are at their speed."""
+        # A trial on a GPU has a process of its own; on CPUs a process runs trial after trial.
+        processes = space.trials_searched + space.follow_ups if space.resources.gpu else slots
+        stages = space.templates_at_most() + sum(space.teachers_of(one) for one in space.strata)
+        seconds = self.process * processes + self.speed.warm_up * stages
+        if self.student is not None:
+            students = sum(space.students_of(one) for one in space.strata)
+            seconds += self.student.warm_up * students
+        return seconds
+
+    def describe_starts(self, starts: float, total: float) -> Iterator[str]:
+        """What starts take, and what helps where they take most of the time."""
+        yield (
+            f"of it starts {rough_time(starts)}: {self.process:.0f} s a process, "
+            f"{self.speed.warm_up:.1f} s a stage until its steps are fast"
+        )
+        if starts > total / 2:
+            helps = "fewer trials with more epochs or larger subsets"
+            if self.compiled:
+                helps = "trial.compute.compile: false"
+            yield f"starts take longer than training and evaluation; what helps: {helps}"
+
+
+def _measure(trial: TrialConfig) -> _Measured:
+    from focusnet.student.speed import measure_student_speed  # these import torch
+    from focusnet.training.speed import measure_speed
+
+    speed = measure_speed(trial)
+    student = measure_student_speed(trial) if trial.student else None
+    return _Measured(speed, student, import_seconds(), trial.compute.compile is True)
+
+
+def import_seconds() -> float:
+    """Seconds that a new process needs to import what a trial needs."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import focusnet.pipeline"], check=True)
+    return time.perf_counter() - began
 
 
 def _memory(used: int, has: int | None) -> str:

@@ -1,16 +1,20 @@
 """The plan estimates time and memory."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from focusnet.config import TrialConfig
+from focusnet.errors import GpuMemoryError
 from focusnet.system.units import rough_time
 from focusnet.training.speed import Speed, measure_speed
 from study.plan import duration
 from study.plan.data_size import DataSize
 from study.plan.duration import Work, describe_duration, study_work
 
+GPU_SPEED = Speed("cuda", 1.0, 10.0, 9_200_000_000, device_memory=80 * 10**9, warm_up=2.5)
 DATA = DataSize(train=1000, test=400, scenes=10)
 
 
@@ -73,17 +77,75 @@ def test_each_fold_trains_a_template_on_the_clips_of_the_others(keep, evaluated,
 def test_a_fraction_of_a_gpu_divides_neither_its_hours_nor_the_time(make_space, monkeypatch):
     monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
     monkeypatch.setattr(duration, "slots_here", lambda space: 2)
-    speed = Speed("cuda", train=1.0, predict=10.0, memory=9_200_000_000, device_memory=80 * 10**9)
-    monkeypatch.setattr("focusnet.training.speed.measure_speed", lambda trial: speed)
+    monkeypatch.setattr("focusnet.training.speed.measure_speed", lambda trial: GPU_SPEED)
+    monkeypatch.setattr(duration, "import_seconds", lambda: 8.0)
     space = make_space((("resources", "gpu"), 0.5))
     shared, _ = study_work(space, DATA)
     lines = list(describe_duration(space))
-    seconds = shared.seconds(1.0, 10.0)
+    trials = sum(space.trials_of(one) + space.follow_ups_of(one) for one in space.strata)
+    stages = space.templates_at_most() + trials
+    seconds = shared.seconds(1.0, 10.0) + 8 * trials + 2.5 * stages
     # Two halves of a GPU are one GPU: they take as long as one trial after the other.
     assert f"about {rough_time(seconds)}, {seconds / 3600:.1f} GPU-hours with 2 trials" in lines[0]
     # 76 of 80 GB hold seven trials of 9.2 + 0.8 GB.
     assert "10.0 GB per trial, of the GPU's 80.0 GB: 7 trials fit" in lines[-1]
     assert "resources.gpu: 0.14" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "warm_up", "compiled", "helps"),
+    [
+        (1, 1e5, False, "fewer trials with more epochs or larger subsets"),
+        (1, 1e5, True, "trial.compute.compile: false"),
+        (0, 0.1, False, None),
+    ],
+)
+def test_the_plan_says_what_starts_take_and_what_helps(
+    gpu, warm_up, compiled, helps, make_space, monkeypatch
+):
+    measured = replace(GPU_SPEED, warm_up=warm_up)
+    monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
+    monkeypatch.setattr(duration, "slots_here", lambda space: 2)
+    monkeypatch.setattr("focusnet.training.speed.measure_speed", lambda trial: measured)
+    monkeypatch.setattr(duration, "choose_here", lambda trial, clips: {})
+    monkeypatch.setattr(duration, "import_seconds", lambda: 8.0)
+    compute = (("trial", "compute"), {"compile": compiled})
+    lines = list(describe_duration(make_space((("resources", "gpu"), gpu), *[compute] * (gpu > 0))))
+    (line,) = [line for line in lines if line.startswith("of it starts")]
+    assert line.endswith(f": 8 s a process, {warm_up:.1f} s a stage until its steps are fast")
+    told = [line for line in lines if line.startswith("starts take longer")]
+    assert told == (
+        [f"starts take longer than training and evaluation; what helps: {helps}"] if helps else []
+    )
+
+
+def test_too_little_memory_for_the_measurement_is_told_in_the_plan(make_space, monkeypatch):
+    def full(trial):
+        raise GpuMemoryError("the GPU's memory is not enough: 128 clips")
+
+    monkeypatch.setattr(duration, "largest_data", lambda space: DATA)
+    monkeypatch.setattr("focusnet.training.speed.measure_speed", full)
+    assert list(describe_duration(make_space())) == [
+        "cannot be measured here: the GPU's memory is not enough: 128 clips"
+    ]
+
+
+def test_a_measurement_on_a_full_gpu_says_what_fits(monkeypatch):
+    def full(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("focusnet.training.speed.train_stage", full)
+    monkeypatch.setattr("focusnet.training.speed.memory_of_gpu", lambda device: (10**9, 0))
+    trial = TrialConfig.model_validate(
+        {
+            "data": {"root": "synthetic"},
+            "model": {"size": "tiny", "weights": "none"},
+            "augment": {"patchout_freq": 0},
+            "compute": {"device": "cpu"},
+        }
+    )
+    with pytest.raises(GpuMemoryError, match=r"and the GPU has 1\.0 GB"):
+        measure_speed(trial)
 
 
 def test_a_speed_that_cannot_be_measured_is_no_error(make_space, monkeypatch):
@@ -99,8 +161,6 @@ def test_a_speed_that_cannot_be_measured_is_no_error(make_space, monkeypatch):
 
 @pytest.mark.parametrize("template_logits", ["stored", "online"])
 def test_measuring_speed_does_not_change_the_random_state(template_logits):
-    import torch
-
     trial = TrialConfig.model_validate(
         json.loads(
             '{"data": {"root": "synthetic"}, "features": {"sample_rate": 8000},'
