@@ -74,7 +74,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (size + 7, resource.RLIM_INFINITY))
 try:
     folder.add(record)
 except OSError as error:
-    print(error.errno, folder.epochs.stat().st_size == size, folder.reported("focus"))
+    print(error.errno, folder.epochs.stat().st_size == size, list(folder.reported("focus")))
 (folder.path / "trial.log").write_bytes(b" " * (size + 7))
 with log_to_file(folder.path / "trial.log"):
     logging.getLogger("focusnet").info("no room for this")
@@ -82,4 +82,4 @@ with log_to_file(folder.path / "trial.log"):
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT
     )
-    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True {{1}}\n", "")
+    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True [1]\n", "")

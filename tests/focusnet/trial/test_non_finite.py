@@ -49,7 +49,7 @@ def run(tiny_dataset: Path, tmp_path: Path):
             "model": {"size": "tiny", "weights": "none", "max_frames": 200},
             "template": {"epochs": 3, "batch_size": 8, "lr": 1e-3, "keep": "best", "reuse": False},
             "focus": {"epochs": 1},
-            "compute": {"device": "cpu", **compute},
+            "compute": {"device": "cpu", "checkpoint_seconds": 0, **compute},
         }
         result = run_trial(settings, tmp_path / name, report)
         lines = (tmp_path / name / "epochs.jsonl").read_text().splitlines()
