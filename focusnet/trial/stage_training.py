@@ -96,13 +96,21 @@ class StageTraining:
             TrainingError: the loss is not finite, after all retries.
         """
         self._stages.gpu_cache.release()
+        try:
+            self._train_with_retries()
+        finally:
+            self._checkpoint.wait()  # a trial that is stopped resumes from what is being written
+        self._kept.restore(self._model)
+        return Trained(self._model, self._kept.logits, self._records)
+
+    def _train_with_retries(self) -> None:
         state = self._start
         self._model.load_state_dict(state.model)
         self._generators.restore(state.generators)
         while True:
             try:
                 self._train_from(state)
-                break
+                return
             except TrainingError as error:
                 if not self._retries.left:
                     self._checkpoint.remove()  # resuming from it would end in the same way
@@ -112,9 +120,6 @@ class StageTraining:
                 logger.warning("%s: %s; %s", self._label, error, retry)
                 self._model.load_state_dict(state.model)
                 self._generators.reseed(self._retries.used)
-        self._checkpoint.wait()
-        self._kept.restore(self._model)
-        return Trained(self._model, self._kept.logits, self._records)
 
     def _train_from(self, state: StageState) -> None:
         training = self._training

@@ -14,12 +14,14 @@ from small_stage import BATCH, CLASSES, augmentation, batches, front_end, stage_
 from torch.nn.functional import cross_entropy
 
 from focusnet.arms import ARMS, STUDENT_ONLY
+from focusnet.errors import GpuMemoryError
 from focusnet.loss import FocusNetLoss
 from focusnet.pipeline import run_trial
 from focusnet.student.network import build_student
 from focusnet.student.stages import InPrecision
 from focusnet.system.precision import autocast
 from focusnet.system.yaml_file import read_yaml
+from focusnet.training.checkpoint import Checkpoint, StageState
 from focusnet.training.loop import predict_logits, train_stage
 from focusnet.training.objectives import FocusObjective
 from focusnet.training.recorded_steps import RecordedSteps
@@ -189,7 +191,7 @@ def settings(tiny_dataset, **compute):
         "augment": {"patchout_freq": 2},
         "model": {"size": "tiny", "weights": "none", "max_frames": 200},
         "template": {"epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 1e-3},
-        "compute": {"device": GPU.type, "precision": "bf16"} | compute,
+        "compute": {"device": GPU.type, "precision": "bf16", "checkpoint_seconds": 0} | compute,
     }
 
 
@@ -206,6 +208,42 @@ def test_a_trial_of_each_arm_runs_in_bf16(arm, tiny_dataset, tmp_path):
 def test_a_trial_runs_in_each_precision(precision, tiny_dataset, tmp_path):
     result = run_trial(settings(tiny_dataset, precision=precision), tmp_path)
     assert math.isfinite(result.metrics["focus/report/log_loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_trial_runs_with_batches_in_parts(precision, tiny_dataset, tmp_path):
+    result = run_trial(settings(tiny_dataset, precision=precision, micro_batch=3), tmp_path)
+    assert math.isfinite(result.metrics["focus/report/log_loss"])
+
+
+def test_a_state_on_the_gpu_is_saved_as_it_was_while_training_goes_on(tmp_path):
+    model = tiny().to(GPU)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    checkpoint = Checkpoint(tmp_path, {})
+    for epoch in (1, 2):  # the memory of the first copy is used again
+        optimizer.step()
+        state = StageState(epoch, model.state_dict(), optimizer.state_dict(), {}, 0, None, [], 0)
+        expected = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+        checkpoint.save(state)
+        for _ in range(5):
+            optimizer.step()
+        checkpoint.wait()
+        found = checkpoint.load()
+        assert found.epoch == epoch
+        assert all(torch.equal(found.model[name], value) for name, value in expected.items())
+
+
+def test_too_little_memory_is_explained_with_what_fits(tiny_dataset, tmp_path):
+    try:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1e-4)  # some megabytes
+        with pytest.raises(GpuMemoryError, match="clips at a time need about"):
+            run_trial(settings(tiny_dataset), tmp_path)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @pytest.mark.slow
