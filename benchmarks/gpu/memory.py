@@ -7,6 +7,11 @@ import torch
 
 from benchmarks.gpu.device import wait
 from benchmarks.gpu.steps import make_step
+from benchmarks.parts.gpu_step import CLASSES, FRAMES
+from benchmarks.parts.train_step import patchout
+from focusnet.config import TrialConfig
+from focusnet.network_sizes import parameter_count
+from focusnet.training.gpu_memory import too_little_memory, training_memory
 
 
 def memory(*, small: bool) -> Iterator[dict[str, Any]]:
@@ -47,6 +52,22 @@ def full(*, small: bool) -> Iterator[dict[str, Any]]:
         for _ in range(3):
             one()
     except torch.OutOfMemoryError as error:
-        yield {"error_type": type(error).__name__, "message": str(error)[:600]}
+        trial = TrialConfig.model_validate(
+            {
+                "data": {"root": "none"},
+                "features": {"sample_rate": 44_100},
+                "augment": {"patchout_freq": patchout("passt_s")},
+                "template": {"batch_size": 128},
+                "compute": {"precision": "bf16"},
+            }
+        )
+        model = trial.model
+        parameters = parameter_count(model.size, model.stride, model.max_frames, 128, CLASSES)
+        needed = training_memory(trial, FRAMES, parameters)
+        share = 4e9 / total
+        yield {
+            "torch_says": str(error)[:300],
+            "a_user_reads": too_little_memory(needed, total=total, others=0, gpu_share=share),
+        }
         return
     yield {"message": "it fitted"}
