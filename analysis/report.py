@@ -1,4 +1,4 @@
-"""Command that reports on a study: prints the report, and writes it with figures as HTML.
+"""Command that reports on a study: prints the answer, and writes the report with figures as HTML.
 
 python analysis/report.py results/demo
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.read_study import NotAStudy, Study, read_study
-from analysis.render.document import Figure, Section, to_markdown, to_text
+from analysis.render.document import Figure, Section, to_markdown, to_short_text, to_text
 from analysis.render.html import to_html
 from analysis.sections.answer.noise import noise_section
 from analysis.sections.answer.verdicts import answer_section
@@ -28,6 +28,7 @@ from analysis.sections.trials import trials_section
 from analysis.sections.two_objectives import two_objectives_section
 
 DONE, WRONG_INPUT = 0, 2
+_ANSWER_LINES = 15
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # it may lack characters of a scene's name
     try:
-        print(to_text(title, sections, str(folder)))
-        print(f"\nWritten: {', '.join(str(path) for path in written)}", flush=True)
+        if options.full:
+            print(to_text(title, sections, str(folder)))
+        else:
+            print(to_short_text(title, sections[0], _ANSWER_LINES))
+        print(f"\nWritten: {', '.join(str(path) for path in written)}")
+        if not options.full:
+            print("They hold the whole report; --full prints it here.", flush=True)
     except BrokenPipeError:  # the reader (head, less) has quit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
@@ -92,12 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python analysis/report.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Report on a study, finished or not. Prints the report, and writes\n"
+        description="Report on a study, finished or not. Prints the answer, and writes\n"
         "report.html (one file with everything) and report.md with its figures to the\n"
         "study's report/ folder.",
         epilog="example:\n  python analysis/report.py results/demo\n\n"
         "exit status: 0 done, 2 the folder is not the results of a study",
     )
+    parser.add_argument("--full", action="store_true", help="print the whole report")
     parser.add_argument("study", metavar="results/NAME", help="folder of a study's results")
     return parser
 

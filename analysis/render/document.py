@@ -83,6 +83,23 @@ def block_to_markdown(block: Block) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
+def to_short_text(title: str, section: Section, lines: int) -> str:
+    """Render the sentences that a section begins with, as many as fit into ``lines`` lines."""
+    parts = [title]
+    left = lines - 1
+    for block in section.blocks:
+        if not isinstance(block, str | Bullets):
+            break
+        text = _text(block, "")
+        left -= 1 + len(text.splitlines())  # and an empty one
+        if left < 0:
+            break
+        parts.append(text)
+    if len(parts) > 1 and parts[-1].endswith(":"):
+        parts.pop()  # what it announces did not fit
+    return "\n\n".join(parts)
+
+
 def to_text(title: str, sections: Iterable[Section], folder: str) -> str:
     """Render the report for a console; figures are named by their path in ``folder``."""
     parts = [f"{title}\n{'=' * len(title)}"]

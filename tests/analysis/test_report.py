@@ -21,7 +21,9 @@ from results_folder import (
 )
 from section_text import flat
 
-from analysis.report import main
+from analysis.read_study import read_study
+from analysis.render.document import Section, Table, to_short_text
+from analysis.report import build_report, main
 from focusnet.trial.logits import write_frame
 from study.ledger.ledger import Ledger, Trial, record_end, record_start
 from study.outputs.tables import write_tables
@@ -42,7 +44,7 @@ def study(tmp_path):
 
 
 def test_the_console_shows_the_same_numbers(study, capsys):
-    assert main([str(study)]) == 0
+    assert main([str(study), "--full"]) == 0
     out = capsys.readouterr().out
     assert "58.3        83.3  +25.0" in out
     assert f"[{study}/report/gains.png]" in out
@@ -240,6 +242,25 @@ def test_there_are_no_warnings_and_a_closed_pipe_is_no_error(study):
     line = f"'{sys.executable}' '{SCRIPT}' '{study}' | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_terminal_shows_the_answer_in_fifteen_lines_and_where_the_rest_is(study, capsys):
+    assert main([str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 15 + 3
+    _, sections = build_report(read_study(study))
+    first = sections[0].blocks[0]
+    first = first if isinstance(first, str) else first.items[0]
+    assert first.split()[:6] == " ".join(lines[2:]).removeprefix("- ").split()[:6]
+    assert f"Written: {study / 'report' / 'report.html'}" in lines[-2]
+    assert lines[-1] == "They hold the whole report; --full prints it here."
+
+
+def test_an_announcement_of_what_does_not_fit_is_left_out():
+    section = Section("Answer", ["One.", "The teachers:", "Two.", Table(("a",), [["1"]])])
+    assert to_short_text("Title", section, 7) == "Title\n\nOne.\n\nThe teachers:\n\nTwo."
+    assert to_short_text("Title", section, 6) == "Title\n\nOne."
+    assert to_short_text("Title", section, 2) == "Title"
 
 
 def test_help_has_an_example(capsys):

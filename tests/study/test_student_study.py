@@ -89,6 +89,7 @@ def test_a_killed_study_of_students_ends_with_the_same_results(uninterrupted, tm
 def test_its_report_begins_with_the_students(uninterrupted):
     report = [sys.executable, ROOT / "analysis" / "report.py", uninterrupted / "demo-student"]
     shown = subprocess.run(report, capture_output=True, text=True, check=True).stdout
-    answer = shown.split("Answer")[1].split("Arms")[0]
-    assert answer.lstrip("\n-").startswith("The student taught by FocusNet")
-    assert "nan" not in answer
+    title, first, *_ = shown.split("\n\n")
+    assert title == "Study demo-student: does FocusNet help?"
+    assert first.startswith("The student taught by FocusNet")
+    assert "nan" not in shown
