@@ -75,6 +75,7 @@ def run_search(
                     ledger.folder / "trials",
                     trial,
                     title=f"{space.name} trials" if _reuse_workers(space) else None,
+                    cpu=space.resources.cpu,
                     gpu=space.resources.gpu,
                     retries=space.resources.retries,
                     remote=remote,
@@ -109,9 +110,8 @@ def _tuner(
     slots: int,
     stop: Callable[[], bool],
 ) -> tune.Tuner:
-    resources = {"cpu": space.resources.cpu, "gpu": space.resources.gpu}
     return tune.Tuner(
-        tune.with_resources(trainable, resources),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=scheduler,

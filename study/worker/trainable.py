@@ -62,6 +62,7 @@ def build_trainable(
     trial: Mapping[str, Any],
     *,
     title: str | None,
+    cpu: float = 1.0,
     gpu: float = 0.0,
     retries: int = 0,
     remote: RemoteRunner | None = None,
@@ -73,6 +74,7 @@ def build_trainable(
         trials_folder: the ledger's folder of trials, which every node must see.
         trial: the settings that all trials share.
         title: the actors' name in Ray's dashboard; None for the name of the actor's first trial.
+        cpu: number of CPUs for each trial.
         gpu: number of GPUs for each trial, or the fraction of one.
         retries: how often Tune starts a trial anew that did not record its end.
         remote: runs a trial whose results go to a remote address; None if they go to a folder.
@@ -94,16 +96,22 @@ def build_trainable(
                 folder, settings, report, run_trial, options=options, on_full_gpu=on_full_gpu
             )
 
-    class StudyTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
+    class FocusNetTrial(wrap_function(run, name="trial")):  # type: ignore[misc]
         def __repr__(self) -> str:
             return title or str(self.config.get("trial", "trial"))
+
+        # tune.with_resources would wrap the class in one of its own, whose name people would see.
+        @classmethod
+        def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+            return tune.PlacementGroupFactory([{"CPU": cpu, "GPU": gpu}])
 
         def cleanup(self) -> None:
             super().cleanup()
             if remote is not None:
                 remote.wait_until_idle()
 
-    return StudyTrial
+    FocusNetTrial.__qualname__ = FocusNetTrial.__name__  # as Ray's dashboard shows it
+    return FocusNetTrial
 
 
 def conduct_trial(

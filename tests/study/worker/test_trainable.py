@@ -69,3 +69,10 @@ def test_too_little_memory_on_a_shared_gpu_is_retried_and_then_told(
     trainable._trainable_func(None, {"trial": "a"})
     ended = read_trial(ledger.trial_folder("a"))
     assert (ended.status, ended.error) == ("failed", "the GPU's memory is not enough: 8 clips")
+
+
+def test_people_see_its_name_in_rays_dashboard_and_ray_what_it_occupies(tmp_path):
+    trainable = build_trainable(tmp_path, {}, title=None, cpu=4, gpu=0.5)
+    assert trainable.__qualname__ == "FocusNetTrial"
+    request = trainable.default_resource_request({})
+    assert request.required_resources == {"CPU": 4, "GPU": 0.5}
