@@ -85,9 +85,15 @@ def _record(network: nn.Module, embedded: Tensor) -> nn.Module:
         enabled=torch.is_autocast_enabled("cuda"),
         cache_enabled=False,
     ):
-        # Some weights, such as those of the embedding, have no effect here.
-        recording = torch.cuda.make_graphed_callables(
-            _Encoder(network), (sample,), allow_unused_input=True
-        )
+        try:
+            # Some weights, such as those of the embedding, have no effect here.
+            recording = torch.cuda.make_graphed_callables(
+                _Encoder(network), (sample,), allow_unused_input=True
+            )
+        except RuntimeError as error:
+            # Ending a recording that ran out of memory fails as well, and hides why.
+            if isinstance(error.__context__, torch.OutOfMemoryError):
+                raise error.__context__ from None
+            raise
     torch.cuda.empty_cache()  # of the passes that warmed up
     return cast(nn.Module, recording)

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from focusnet.loss import FocusNetLoss
 from focusnet.system.precision import autocast
 from focusnet.training.objectives import CrossEntropy, Distillation, FocusObjective
+from focusnet.training.recorded_steps import RecordedSteps
 
 CLIPS = 2 * BATCH
 
@@ -56,6 +57,19 @@ def test_evaluation_stays_on_the_gpu_until_all_logits_are_there(gpu, precision):
             parts.append(model(mel(batch.to(gpu).clips.gather()).unsqueeze(1))[0].float())
     assert torch.cat(parts).shape == (CLIPS, CLASSES)
     assert torch.cat(parts).device == gpu
+
+
+def test_a_recording_that_runs_out_of_memory_says_so(gpu, monkeypatch):
+    def full(*args, **options):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr("torch.cuda.make_graphed_callables", full)
+    network = tiny().to(gpu).train()
+    with pytest.raises(torch.OutOfMemoryError):
+        RecordedSteps(network)(torch.empty(BATCH, 1, 128, 100, device=gpu))
 
 
 def test_reading_a_value_from_the_gpu_would_be_noticed(gpu):
