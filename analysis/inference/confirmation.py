@@ -113,16 +113,12 @@ class Confirmation:
         seeds = self.seeds(FOCUSNET)
         if network == "teacher":
             return seeds
-        return tuple(
-            seed
-            for seed in seeds
-            if all(
-                STUDENT in self.trainings[arm, seed].accuracies
-                for arm in (FOCUSNET, TEMPLATE)
-                if (arm, seed) in self.trainings
-            )
-            and (TEMPLATE, seed) in self.trainings
-        )
+        both = FOCUSNET, TEMPLATE
+        return tuple(seed for seed in seeds if all(self._has_student(arm, seed) for arm in both))
+
+    def _has_student(self, arm: str, seed: int) -> bool:
+        training = self.trainings.get((arm, seed))
+        return training is not None and STUDENT in training.accuracies
 
     def _side_by_side(self, seed: int, network: Network) -> pd.DataFrame:
         clips = self.trainings[FOCUSNET, seed].clips

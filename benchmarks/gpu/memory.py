@@ -10,7 +10,6 @@ from benchmarks.gpu.steps import make_step
 from benchmarks.parts.gpu_step import CLASSES, FRAMES
 from benchmarks.parts.train_step import patchout
 from focusnet.config import TrialConfig
-from focusnet.network_sizes import parameter_count
 from focusnet.training.gpu_memory import too_little_memory, training_memory
 
 
@@ -61,9 +60,7 @@ def full(*, small: bool) -> Iterator[dict[str, Any]]:
                 "compute": {"precision": "bf16"},
             }
         )
-        model = trial.model
-        parameters = parameter_count(model.size, model.stride, model.max_frames, 128, CLASSES)
-        needed = training_memory(trial, FRAMES, parameters)
+        needed = training_memory(trial, FRAMES, CLASSES)
         share = 4e9 / total
         yield {
             "torch_says": str(error)[:300],

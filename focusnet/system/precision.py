@@ -1,12 +1,8 @@
 """How networks compute: in fp32, in fp32 with TF32 products, in bf16 or in fp16."""
 
-from typing import Literal
-
 import torch
 
 from focusnet.errors import ConfigError
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from focusnet.config import TrialConfig
-from focusnet.network_sizes import PATCH, SIZES
+from focusnet.network_sizes import PATCH, SIZES, parameter_count
 
 if TYPE_CHECKING:
     import torch
@@ -45,26 +45,28 @@ class TrainingMemory:
         return max(0, int((available - self.fixed) // self.per_clip))
 
 
-def training_memory(trial: TrialConfig, frames: int, parameters: int) -> TrainingMemory:
+def training_memory(trial: TrialConfig, frames: int, n_classes: int) -> TrainingMemory:
     """Of the template or the second stage of ``trial``, whichever has the larger batches.
 
     Args:
         frames: of a clip's spectrogram.
-        parameters: of the network.
+        n_classes: of the data set.
     """
-    size = SIZES[trial.model.size]
-    stride = trial.model.stride or size.stride
+    model, n_mels = trial.model, trial.features.n_mels
+    size = SIZES[model.size]
+    stride = model.stride or size.stride
+    weights = parameter_count(model.size, model.stride, model.max_frames, n_mels, n_classes)
     rows, columns = (
         (length - PATCH) // stride + 1 - drop
         for length, drop in (
-            (trial.features.n_mels, trial.augment.patchout_freq),
+            (n_mels, trial.augment.patchout_freq),
             (frames, trial.augment.patchout_time),
         )
     )
     activations = (rows * columns + 2) * size.embedding * size.depth
     bytes_each = _BYTES_PER_ACTIVATION.get(trial.compute.precision, _HALF)
     return TrainingMemory(
-        fixed=CONTEXT + _WORKSPACE + parameters * _BYTES_PER_WEIGHT,
+        fixed=CONTEXT + _WORKSPACE + weights * _BYTES_PER_WEIGHT,
         per_clip=activations * bytes_each,
         batch_size=max(trial.template.batch_size, trial.focus.batch_size or 0),
         micro_batch=trial.compute.micro_batch,

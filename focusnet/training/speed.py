@@ -21,7 +21,6 @@ from focusnet.config import TrialConfig
 from focusnet.errors import GpuMemoryError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
-from focusnet.network_sizes import parameter_count
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
 from focusnet.training.augmentation import Augmentation
@@ -71,13 +70,7 @@ def measure_speed(trial: TrialConfig, seconds: float = 4.0) -> Speed:
         needed = training_memory(
             trial,
             (features.sample_rate - 1) // features.hop_length + 1,
-            parameter_count(
-                trial.model.size,
-                trial.model.stride,
-                trial.model.max_frames,
-                features.n_mels,
-                _CLASSES,
-            ),
+            _CLASSES,
         )
         total, others = memory_of_gpu(device)
         text = too_little_memory(needed, total=total, others=others, gpu_share=1.0)

@@ -17,7 +17,6 @@ from focusnet.config.student import StudentAugmentConfig
 from focusnet.errors import ConfigError
 from focusnet.mel import LogMel
 from focusnet.model.passt import Passt, build_model
-from focusnet.network_sizes import parameter_count
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
 from focusnet.training.augmentation import Augmentation
@@ -135,17 +134,9 @@ class PasstStages(Stages):
 
     def too_little_memory(self) -> str:
         """See ``focusnet.training.gpu_memory``."""
-        model = self.trial.model
-        parameters = parameter_count(
-            model.size,
-            model.stride,
-            model.max_frames,
-            self.trial.features.n_mels,
-            len(self.classes),
-        )
         total, others = memory_of_gpu(self.device)
         return too_little_memory(
-            training_memory(self.trial, self.frames, parameters),
+            training_memory(self.trial, self.frames, len(self.classes)),
             total=total,
             others=others,
             gpu_share=self.gpu_share,

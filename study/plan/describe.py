@@ -12,7 +12,7 @@ from study.plan.confirmation import describe_confirmation
 from study.plan.data import data_roots
 from study.plan.data_size import data_known
 from study.plan.detection import ASSUMED, ExpectedNoise
-from study.plan.disk import free, needs, parameters, slots_here
+from study.plan.disk import free, needs, slots_here
 from study.plan.duration import describe_duration
 from study.space.objectives import direction
 from study.space.space import Space
@@ -166,8 +166,7 @@ def _gpu_memory(space: Space, trial: TrialConfig) -> str:
         trial = trial.with_compute(precision="bf16")
     features = trial.features
     frames = (features.sample_rate - 1) // features.hop_length + 1  # of a second
-    classes = trial.model.n_classes or 10
-    needed = training_memory(trial, frames, parameters(trial.model, features.n_mels, classes))
+    needed = training_memory(trial, frames, trial.model.n_classes or 10)
     text = f"about {size_text(needed.total)} in training, {needed.clips} clips at a time"
     return f"{text} ({'half precision' if precision == 'auto' else precision})"
 

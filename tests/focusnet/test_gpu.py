@@ -82,24 +82,29 @@ def test_a_replayed_step_gives_the_gradients_of_an_ordinary_one(precision, toler
         optimizer.step()
 
 
+def train_an_epoch(count):
+    """Train one epoch of ``count`` batches on the GPU in bf16."""
+    train_stage(
+        tiny(),
+        front_end(),
+        FocusObjective(FocusNetLoss()),
+        batches(count, GPU),
+        augmentation(GPU),
+        torch.Generator().manual_seed(0),
+        epochs=1,
+        optimizer="adam",
+        lr=1e-3,
+        weight_decay=0.0,
+        lr_factor=lambda epoch: 1.0,
+        device=GPU,
+        precision="bf16",
+        on_epoch=lambda epoch, means, optimizer: None,
+    )
+
+
 def test_a_stage_leaves_no_recording_in_the_memory_of_the_gpu():
     def train():
-        train_stage(
-            tiny(),
-            front_end(),
-            FocusObjective(FocusNetLoss()),
-            batches(4, GPU),
-            augmentation(GPU),
-            torch.Generator().manual_seed(0),
-            epochs=1,
-            optimizer="adam",
-            lr=1e-3,
-            weight_decay=0.0,
-            lr_factor=lambda epoch: 1.0,
-            device=GPU,
-            precision="bf16",
-            on_epoch=lambda epoch, means, optimizer: None,
-        )
+        train_an_epoch(4)
         gc.collect()
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved()
@@ -161,22 +166,7 @@ def test_an_epoch_waits_as_often_with_many_steps_as_with_few():
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                train_stage(
-                    tiny(),
-                    front_end(),
-                    FocusObjective(FocusNetLoss()),
-                    batches(count, GPU),
-                    augmentation(GPU),
-                    torch.Generator().manual_seed(0),
-                    epochs=1,
-                    optimizer="adam",
-                    lr=1e-3,
-                    weight_decay=0.0,
-                    lr_factor=lambda epoch: 1.0,
-                    device=GPU,
-                    precision="bf16",
-                    on_epoch=lambda epoch, means, optimizer: None,
-                )
+                train_an_epoch(count)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         return sum("synchronizing CUDA operation" in str(one.message) for one in told)

@@ -30,6 +30,12 @@ def state(epoch: int = 3) -> StageState:
     )
 
 
+def write_half(content, path):
+    """``torch.save`` on a disk that fills up."""
+    path.write_bytes(b"half")
+    raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Checkpoint:
     return Checkpoint(tmp_path, DETERMINANTS)
@@ -145,10 +151,6 @@ def test_a_full_disk_in_the_background_keeps_the_last_state(tmp_path, caplog, mo
     checkpoint.save(state(1))
     checkpoint.wait()
 
-    def write_half(content, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", write_half)
         checkpoint.save(state(2))
@@ -159,10 +161,6 @@ def test_a_full_disk_in_the_background_keeps_the_last_state(tmp_path, caplog, mo
 
 def test_a_full_disk_keeps_the_last_state_and_is_logged(checkpoint, caplog, monkeypatch):
     checkpoint.save(state(1))
-
-    def write_half(content, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", write_half)
