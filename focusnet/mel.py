@@ -1,8 +1,8 @@
 """Computes PaSST's log-mel spectrograms, batched on the device of the waveforms.
 
 The output equals that of hear21passt's ``AugmentMelSTFT`` within 1e-4 (tested). On a CPU it is
-several times faster, because of a complex STFT, cached mel banks and few clips at a time: half of
-the time of the plain version is page faults of large temporaries.
+several times faster, because of a complex STFT, mel filters without their zeros and few clips at a
+time: half of the time of the plain version is page faults of large temporaries.
 """
 
 from functools import lru_cache
@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from focusnet.system.device import send
 
 CPU_CHUNK = 8  # clips at a time
+_FILTERS = 16  # at a time: few enough to leave out most zeros, enough for a fast matrix product
 
 
 @lru_cache(maxsize=16)
@@ -156,7 +157,25 @@ class LogMel(nn.Module):
             center=True,
             return_complex=True,
         )
-        return torch.matmul(bank, _power(spectrum)).add_(1e-5).log_()
+        return apply_filters(bank, _power(spectrum)).add_(1e-5).log_()
+
+
+def apply_filters(bank: Tensor, power: Tensor) -> Tensor:
+    """The product of a mel bank (n_mels, bins) and power spectra (B, bins, frames).
+
+    Neighbouring filters cover few of the bins. On a CPU it is computed without the others, which
+    are zeros in the bank: equal up to rounding, in a fifth of the time.
+    """
+    if power.device.type != "cpu":
+        return torch.matmul(bank, power)
+    filtered = power.new_empty(len(power), len(bank), power.shape[2])
+    for first in range(0, len(bank), _FILTERS):
+        filters = bank[first : first + _FILTERS]
+        covered = filters.any(dim=0).nonzero()
+        low, high = (int(covered[0]), int(covered[-1]) + 1) if len(covered) else (0, 1)
+        part = torch.matmul(filters[:, low:high], power[:, low:high])
+        filtered[:, first : first + _FILTERS] = part
+    return filtered
 
 
 def _power(spectrum: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from focusnet.mel import LogMel, draw_spans
+from focusnet.mel import LogMel, apply_filters, draw_spans, mel_bank
 
 
 def reference_mel(rate: int, **changes):
@@ -118,3 +120,19 @@ def test_masks_zero_whole_bins_and_frames_before_the_normalisation():
     assert bins.any()
     assert frames.any()
     assert (mel.train()(waveforms, torch.Generator().manual_seed(0))[masked] == 4.5 / 5).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    n_mels=st.integers(16, 160),
+    n_fft=st.sampled_from([64, 256, 1024]),
+    fmin=st.floats(0, 2000),
+    seed=st.integers(0, 99),
+)
+def test_filters_without_their_zeros_equal_the_whole_matrix_product(n_mels, n_fft, fmin, seed):
+    bank = mel_bank(n_mels, n_fft, 16_000, fmin, 7_500.0)  # with empty filters where bins are few
+    power = torch.rand(2, n_fft // 2 + 1, 5, generator=torch.Generator().manual_seed(seed))
+    expected = bank.double() @ power.double()
+    filtered = apply_filters(bank, power)
+    assert filtered.shape == (2, n_mels, 5)
+    assert (filtered - expected).abs().max() <= 1e-6 * max(float(expected.max()), 1.0)
