@@ -8,16 +8,18 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focusnet.config import cache_folder
 from focusnet.errors import ConfigError
-from focusnet.system.logs import log_to_file, log_to_terminal
+from focusnet.system.logs import Terminal, log_to_file, log_to_terminal
 from study.console.command import Command
 from study.console.failure import explain
 from study.console.options import parser
 from study.ledger.ledger import Ledger
+from study.ledger.search_time import searched_seconds
 from study.outputs.provenance import Provenance, command_line
 from study.plan.data import check_data, prepare_data, shared_settings
 from study.plan.describe import describe_plan
@@ -26,6 +28,7 @@ from study.plan.disk import check_disk, needs
 from study.plan.resume import check_folder, check_search_ended
 from study.plan.student import check_students
 from study.remote.ledger import open_ledger
+from study.search.to_come import end_if_over
 from study.space.file import find_space_file, read_space_file
 from study.space.recorded import as_begun
 from study.space.space import Space
@@ -58,7 +61,7 @@ def main(
     command = Command(tuple(sys.argv[1:] if arguments is None else arguments), Path.cwd())
     options = parser().parse_args(command.arguments)
     folder: Path | None = None
-    with log_to_terminal(options.level, sys.stdout, clock=True):
+    with log_to_terminal(options.level, sys.stdout, clock=True) as terminal:
         try:
             # 1. Read the space file, changed by --set.
             path = find_space_file(options.space)
@@ -83,7 +86,7 @@ def main(
             if options.noise or options.detect:
                 raise ConfigError("--detect and --noise: only with --plan")
 
-            return _run_study(space, ledger, options, command, run_trial, prepare)
+            return _run_study(space, ledger, options, command, terminal, run_trial, prepare)
         except (Exception, KeyboardInterrupt) as error:
             return explain(error, folder, command)
 
@@ -93,6 +96,7 @@ def _run_study(
     ledger: Ledger,
     options: argparse.Namespace,
     command: Command,
+    terminal: Terminal | None,
     run_trial: "RunTrial | None",
     prepare: Prepare | None,
 ) -> int:
@@ -107,6 +111,7 @@ def _run_study(
         working_in(ledger.folder),
     ):
         # 5. Check that the study may begin or resume, and that the disk has room for one trial.
+        end_if_over(space, ledger.trials(), searched_seconds(ledger.folder))
         _check_start(space, ledger, options, command)
         logger.info("%s", _plan(space, ledger))
 
@@ -138,7 +143,10 @@ def _run_study(
             # Imported here: Ray reads its settings, which ray_session makes, when it is imported.
             from study.tune.run_search import run_search
 
-            with outcome_recorded(provenance, space, ledger.folder):
+            with (
+                outcome_recorded(provenance, space, ledger.folder),
+                _status_line(terminal, options.level) as show,
+            ):
                 run_search(
                     space,
                     ledger,
@@ -146,10 +154,19 @@ def _run_study(
                     slots=slots,
                     remote=_remote_runner(space, ledger),
                     run_trial=run_trial,
+                    show=show,
                 )
 
         # 9. Show the best trials, and what failed.
         return _summarize(space, ledger, command)
+
+
+def _status_line(
+    terminal: Terminal | None, level: int
+) -> AbstractContextManager[Callable[[str], None] | None]:
+    if terminal is None or level > logging.INFO:  # --quiet
+        return nullcontext()
+    return terminal.status_line()
 
 
 def _open_ledger(space: Space, results: str) -> Ledger:

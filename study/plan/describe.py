@@ -84,6 +84,8 @@ def _search(space: Space) -> Iterator[tuple[str, list[str]]]:
         verb = f"{direction(search.second_metric)[:-3]}ises"  # Optuna has American spelling
         lines.append(f"and {verb} {search.second_metric}; the first metric decides the winner")
     lines.append(_WINNER[search.winner or "best_observed"])
+    if search.hours is not None:
+        lines.append(f"begins no trial after {search.hours:g} hours, over all runs")
     yield "search", lines
     scheduler = search.scheduler
     if scheduler.name == "none":

@@ -6,9 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from focusnet.arms import STUDENT_ONLY
 from focusnet.auto_settings import choose_here, with_choices
 from focusnet.config import TrialConfig
 from focusnet.errors import FocusNetError
@@ -16,124 +15,13 @@ from focusnet.system.units import rough_time, size_text
 from focusnet.training.gpu_memory import CONTEXT
 from study.plan.data_size import DataSize, largest_data
 from study.plan.disk import slots_here
+from study.plan.work import Work, confirmation_work, search_work, student_work, study_work
 from study.space.space import Space
 
 if TYPE_CHECKING:
     from focusnet.training.speed import Speed  # imports torch
 
 _USABLE = 0.95  # share of a GPU's memory that trials may fill
-
-
-@dataclass(frozen=True)
-class Work:
-    """Clips that a network trains on and predicts, each counted as often as it is used."""
-
-    train: float
-    predict: float
-
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.train + other.train, self.predict + other.predict)
-
-    def __mul__(self, times: float) -> "Work":
-        return Work(self.train * times, self.predict * times)
-
-    def seconds(self, train: float, predict: float) -> float:
-        """Time that it takes at ``train`` and ``predict`` clips a second."""
-        return self.train / train + self.predict / predict
-
-
-def study_work(space: Space, data: DataSize) -> tuple[Work, Work]:
-    """Work of a whole study: with templates shared, and with one trained in every trial.
-
-    Trials that are stopped early count in full.
-    """
-    shared = own = Work(0, 0)
-    folds = space.folds_at_most() / space.templates_at_most()
-    for stratum in space.strata:
-        trials = space.trials_of(stratum) + space.follow_ups_of(stratum)
-        templates = space.templates_of(stratum)
-        teachers, searched = space.teachers_of(stratum), space.trials_of(stratum)
-        fresh = min(templates, space.fresh_templates_of(stratum))
-        first = min(teachers, searched)
-        # Trials of the search, then those after it, which are evaluated at their end only.
-        for once, some_templates, some_teachers, some_trials in (
-            (False, templates - fresh, first, searched),
-            (True, fresh, teachers - first, trials - searched),
-        ):
-            template, fold, focus = stage_work(space, data, stratum, evaluated_once=once)
-            template += fold * folds
-            shared += template * some_templates + focus * some_teachers
-            own += (template + focus) * some_trials
-    return shared, own
-
-
-def stage_work(
-    space: Space, data: DataSize, stratum: Any, *, evaluated_once: bool
-) -> tuple[Work, Work, Work]:
-    """Work for one template, one template of a fold, and one second stage."""
-    trial = trial_of(space, stratum)
-    clips = data.train * trial.data.subset / 100
-    half = data.test / 2  # clips of select, or of report
-    epochs = trial.template.epochs
-    focus_epochs = trial.focus.epochs or epochs
-    best = trial.template.keep == "best"  # evaluates every epoch
-    every = 1 if best else max(epochs, focus_epochs) if evaluated_once else _every(trial)
-    evaluations, focus_evaluations = (math.ceil(n / every) for n in (epochs, focus_epochs))
-    template = Work(epochs * clips, (evaluations + 1) * half + clips)  # and report
-    share = 1 / trial.focus.folds  # of the clips, which a fold's template predicts
-    evaluated = epochs * half if best else 0
-    fold = Work(epochs * clips * (1 - share), evaluated + clips * share)
-    return template, fold, Work(focus_epochs * clips, (focus_evaluations + 1) * half)
-
-
-def student_work(space: Space, data: DataSize) -> Work:
-    """Work for the students of a whole study; none without any."""
-    work = Work(0, 0)
-    for stratum in space.strata if space.has_student else ():
-        trial = trial_of(space, stratum)
-        assert trial.student is not None
-        clips, half = data.train * trial.data.subset / 100, data.test / 2
-        epochs = trial.student.epochs
-        best = trial.student.keep == "best"
-        searched = space.trials_of(stratum)
-        for every, students in (
-            (_every(trial), searched),
-            (epochs, space.students_of(stratum) - searched),
-        ):
-            evaluations = math.ceil(epochs / (1 if best else every))
-            work += Work(epochs * clips, (evaluations + 1) * half) * students
-    return work
-
-
-def _every(trial: TrialConfig) -> int:
-    return trial.compute.eval_epochs
-
-
-def trial_of(space: Space, stratum: Any) -> TrialConfig:
-    """A trial of a stratum: searched settings have their first values."""
-    values = space.first_values()
-    if space.search.stratify is not None:
-        values[space.search.stratify] = stratum
-    return space.trial_config(values)
-
-
-def confirmation_work(space: Space, data: DataSize) -> tuple[list[Work], Work]:
-    """Work up to each look, and of all controls at the most; templates included."""
-    ends = []
-    controls = Work(0, 0)
-    stages = {
-        stratum: stage_work(space, data, stratum, evaluated_once=True) for stratum in space.strata
-    }
-    for look in space.confirm_looks:
-        work = Work(0, 0)
-        for stratum, (template, _, focus) in stages.items():
-            work += (template + focus) * look[stratum]
-        ends.append(work)
-    arms = len([arm for arm in space.control_arms if arm not in STUDENT_ONLY])
-    for stratum, (_, _, focus) in stages.items():
-        trained = arms * (space.seeds_of(stratum) + len(space.control_seeds))
-        controls += focus * (space.tunings_of(stratum) + trained)
-    return ends, controls
 
 
 def _look_hours(space: Space, data: DataSize, seconds: Callable[[Work], float]) -> Iterator[str]:
@@ -144,6 +32,22 @@ def _look_hours(space: Space, data: DataSize, seconds: Callable[[Work], float]) 
         yield f"of it the confirmation up to {', '.join(times)}"
         if space.control_arms:
             yield f"after a gain its controls, up to {rough_time(seconds(controls))}"
+
+
+def _search_hours(space: Space, seconds: float) -> Iterator[str]:
+    """How far the search comes in its time, if it needs ``seconds`` for all of its trials."""
+    if space.search.hours is None:
+        return
+    share = min(1.0, 3600 * space.search.hours / seconds)
+    limit = f"search.hours: {space.search.hours:g}"
+    if share == 1:
+        yield f"{limit}; the search takes about {rough_time(seconds)} of it"
+    else:
+        most, all_of_it = round(share * space.trials_searched), space.trials_searched
+        yield (
+            f"{limit}, in which about {most} of the search's {all_of_it} trials end, so the study "
+            f"ends about {rough_time(seconds * (1 - share))} sooner"
+        )
 
 
 def describe_duration(space: Space) -> Iterator[str]:
@@ -169,15 +73,15 @@ def describe_duration(space: Space) -> Iterator[str]:
     gpu = space.resources.gpu
     # Trials that share a GPU share its time: measured alone, one has all of it.
     at_once = max(1.0, slots * min(gpu, 1.0)) if gpu else slots
-    seconds, unshared = (
-        work.seconds(speed.train, speed.predict) + students + starts for work in (shared, own)
-    )
+    speeds = speed.train, speed.predict
+    seconds, unshared = (work.seconds(*speeds) + students + starts for work in (shared, own))
     cost = f", {seconds * max(gpu, 1.0) / 3600:.1f} GPU-hours" if gpu else ""
     at_a_time = "one trial" if slots == 1 else f"{slots} trials"
     yield (
         f"about {rough_time(seconds / at_once)}{cost} with {at_a_time} at a time; "
         f"{rough_time(unshared / at_once)} if every trial trained its own template"
     )
+    yield from _search_hours(space, search_work(space, data).seconds(*speeds) / at_once)
     if space.has_student:
         yield f"of it the students {rough_time(students / at_once)}, if none is like another"
     yield from measured.describe_starts(starts / at_once, seconds / at_once)
@@ -185,9 +89,7 @@ def describe_duration(space: Space) -> Iterator[str]:
         f"measured on noise ({speed.device}): {speed.train:,.0f} clips/s in training, "
         f"{speed.predict:,.0f} clips/s in prediction, with one trial at a time"
     )
-    yield from _look_hours(
-        space, data, lambda work: work.seconds(speed.train, speed.predict) / at_once
-    )
+    yield from _look_hours(space, data, lambda work: work.seconds(*speeds) / at_once)
     if space.search.scheduler.name != "none":
         yield "less with early stopping"
     for name, choice in choices.items():

@@ -16,6 +16,7 @@ from study.space.space import Space
 # Settings that --resume may change, because they do not affect finished trials: resources, how
 # often to evaluate and checkpoint, retries. Controls and confirmation only add trials.
 _MAY_CHANGE = (
+    "search.hours",
     "resources.",
     "trial.compute.eval_epochs",
     "trial.compute.checkpoint_epochs",
@@ -46,7 +47,8 @@ def check_folder(ledger: Ledger, space: Space, *, resume: bool, how_to_resume: s
             raise ConfigError(
                 [
                     f"--resume: the study in {ledger} was begun with another space. Only "
-                    "search.trials may grow, and resources, controls and confirm may change:",
+                    "search.trials may grow, and search.hours, resources, controls and confirm may "
+                    "change:",
                     *problems,
                     f"To go on as it was begun: --space {ledger.space_path} --resume",
                 ]

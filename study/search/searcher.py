@@ -6,15 +6,16 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from study.ledger.ledger import ARM, Ledger, Trial
+from study.ledger.ledger import ARM, Ledger, Phase, Trial
 from study.ledger.looks import LookRecord
+from study.ledger.search_time import SearchTime
 from study.ledger.trial_id import trial_id
 from study.search.configurations import next_configuration
 from study.search.confirmation import Stage, stage
 from study.search.control_search import is_open
 from study.search.look import take_look
 from study.search.past_trial import past_trial
-from study.search.to_come import ToCome, to_come
+from study.search.to_come import ToCome, end_if_over, to_come
 from study.search.tune_types import NoSnapshot
 from study.search.winners import ended_searches
 from study.space.space import Space
@@ -43,7 +44,8 @@ class LedgerSearch(NoSnapshot, Searcher):
     has been taken. The search reads the ledger each time it is asked and keeps no state that a
     crash could lose, so it ignores the results that Tune passes to it.
 
-    ``on_look`` is called with the record of each look.
+    ``on_look`` is called with the record of each look, ``on_time_over`` when ``search.hours`` have
+    ended the search.
     """
 
     def __init__(self, space: Space, ledger: Ledger) -> None:
@@ -51,16 +53,18 @@ class LedgerSearch(NoSnapshot, Searcher):
         self._space = space
         self._ledger = ledger
         self.on_look: Callable[[LookRecord], None] = lambda record: None
+        self.on_time_over: Callable[[], None] = lambda: None
+        self._time = None if space.search.hours is None else SearchTime(ledger.folder)
         self._begun = [trial for trial in ledger.trials() if trial.status in ("running", "pending")]
 
     def remaining(self) -> int:
         """How many trials are still to be handed out, at most."""
         return sum(self.to_come().values())
 
-    def to_come(self) -> dict[Any, int]:
-        """How many trials of each stratum are still to be handed out, at most."""
-        count = Counter(trial.stratum for trial in self._begun)
-        count.update(self._left().by_stratum())
+    def to_come(self) -> Counter[tuple[Any, Phase]]:
+        """How many trials of each stratum and phase are still to be handed out, at most."""
+        count = Counter((trial.stratum, trial.phase) for trial in self._begun)
+        count.update(self._left().counts)
         return count
 
     def looks_may_end_it(self) -> bool:
@@ -80,7 +84,22 @@ class LedgerSearch(NoSnapshot, Searcher):
             self._ledger.add_look(record)
             self.on_look(record)
 
+    def check_time(self) -> None:
+        """End the search if its time is over."""
+        if self._time is None:
+            return
+        trials = self._ledger.trials()
+        begun = self._by_stratum(trials)
+        if all(len(own) >= self._space.trials_of(stratum) for stratum, own in begun.items()):
+            self._time = None  # nothing is left to begin
+        elif end_if_over(self._space, trials, self._time.seconds()):
+            self._time.end()
+            self._time = None
+            self._ledger.begin(self._space.content())
+            self.on_time_over()
+
     def suggest(self, trial_id: str) -> Any:
+        self.check_time()
         trial = self._begun.pop(0) if self._begun else self._new_trial()
         if trial is None:
             return None if self._waits() else Searcher.FINISHED

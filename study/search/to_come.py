@@ -1,7 +1,7 @@
 """Counts the trials that a study has still to hand out, at most: looks may end it early."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from study.ledger.ledger import Phase, Trial
@@ -23,13 +23,6 @@ class ToCome(NamedTuple):
 
     counts: Counter[tuple[Any, Phase]]
     at_most: bool
-
-    def by_stratum(self) -> dict[Any, int]:
-        """The number of trials of each stratum."""
-        found: Counter[Any] = Counter()
-        for (stratum, _), count in self.counts.items():
-            found[stratum] += count
-        return found
 
     def of_phase(self, phase: Phase) -> int:
         """The number of trials of one phase, in all strata."""
@@ -66,6 +59,22 @@ def to_come(space: Space, known: Sequence[Trial], looks: Sequence[LookRecord]) -
             counts[stratum, "controls"] += arms * len(space.control_seeds)
             counts[stratum, "confirm"] += arms * space.seeds_of(stratum)
     return ToCome(counts, space.looks_planned and (searching or not closed))
+
+
+def end_if_over(space: Space, trials: Iterable[Trial], seconds: float) -> bool:
+    """End the search of ``space`` if its hours are over and each stratum has a trial.
+
+    Returns whether it ends, with fewer trials than the space asks for. ``seconds`` is the time of
+    the search so far.
+    """
+    if space.search.hours is None or seconds < 3600 * space.search.hours:
+        return False
+    begun = Counter(trial.stratum for trial in trials if trial.searched)
+    asked = {stratum: space.trials_of(stratum) for stratum in space.strata}
+    if not all(begun[s] for s in asked) or all(begun[s] >= n for s, n in asked.items()):
+        return False
+    space.end_search({stratum: begun[stratum] for stratum in asked})
+    return True
 
 
 def _undecided_arms(space: Space, due: Sequence[Trial]) -> int:

@@ -25,6 +25,7 @@ class Report(TypedDict, total=False):
     stage: str
     epoch: int
     epochs: int
+    seconds: float  # since the stage began
     # While the trial waits for a template that another one trains: for what.
     at: str
     # The disk was full: the message.

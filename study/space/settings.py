@@ -72,6 +72,9 @@ class SearchSettings(Settings):
     scheduler, can both halves of the test locations be used to choose and to judge."""
     trials: CountByStratum | None = None
     """Trials per stratum; `null` (for `grid` only): one for each grid point."""
+    hours: Positive | None = None
+    """Hours of wall time, over all runs, after which no further trial of the search begins, but
+    each stratum's first. Those that run end; controls and confirmation follow. `null`: no limit."""
     winner: Literal["posterior_mean", "best_observed"] | None = None
     """How a stratum's winner is chosen: by a model of all trials of all strata, or by the best
     trial; `null`: `posterior_mean`, but `best_observed` with

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from focusnet.arms import STUDENT_ONLY
 from focusnet.config import TrialConfig
+from study.space.content import space_content
 from study.space.domains import Choice, Domain
 from study.space.per_stratum import number_of
 from study.space.settings import ResourceSettings, SearchSettings
@@ -47,6 +48,8 @@ class Space:
     """Points; an effect that is smaller either way counts as small."""
     confirmed_weights: bool = False
     """Whether the retrained winners keep their weights."""
+    ended_with: dict[Any, int] = field(default_factory=dict, compare=False)
+    """Trials of each stratum's search, once ``search.hours`` have ended it: see ``end_search``."""
 
     @property
     def strata(self) -> tuple[Any, ...]:
@@ -73,9 +76,18 @@ class Space:
 
     def trials_of(self, stratum: Any) -> int:
         """Trials of the search of ``stratum``."""
+        if self.ended_with:
+            return self.ended_with[stratum]
         if self.search.trials is not None:
             return number_of(self.search.trials, stratum)
         return int(self.points)
+
+    def end_search(self, trials: Mapping[Any, int]) -> None:
+        """End the search while the study runs: ``trials`` of each stratum are all it has.
+
+        The one change of a space, seen by all who hold it.
+        """
+        self.ended_with.update(trials)
 
     @property
     def points(self) -> float:
@@ -251,42 +263,7 @@ class Space:
 
     def content(self) -> dict[str, Any]:
         """The space as ``space.yaml`` records it: defaults filled in, paths absolute."""
-        trial = self.base.model_dump()
-        for path in ("seed", "arm", *self.domains):
-            *sections, name = path.split(".")
-            inside = trial
-            for section in sections:
-                inside = inside[section]
-            inside.pop(name, None)
-        return {
-            "name": self.name,
-            "search": self.search.model_dump(),
-            "resources": self.resources.model_dump(),
-            "controls": {
-                "arms": list(self.control_arms),
-                "seeds": list(self.control_seeds),
-                "search": {
-                    arm: {path: domain.content() for path, domain in domains.items()}
-                    for arm, domains in self.control_searches.items()
-                },
-            },
-            "confirm": self._confirm_content(),
-            "space": {path: domain.content() for path, domain in self.domains.items()},
-            "trial": trial,
-        }
-
-    def _confirm_content(self) -> dict[str, Any]:
-        looks = [look[None] if None in look else dict(look) for look in self.confirm_looks]
-        seeds: Any = list(self.confirm_seeds)
-        if looks:
-            seeds = None if self.looks_planned else looks[-1]
-        return {
-            "seeds": seeds,
-            "looks": looks if self.looks_planned else None,
-            "cross_fit": self.cross_fit,
-            "margin": self.confirm_margin,
-            "keep_weights": self.confirmed_weights,
-        }
+        return space_content(self)
 
 
 def _variants(domains: Mapping[str, Domain], without: str) -> float:

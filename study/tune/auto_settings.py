@@ -12,7 +12,7 @@ from focusnet.auto_settings import Choice, auto_settings, choose, recorded_value
 from focusnet.system.gpu import GpuFeatures
 from study.ledger.ledger import Ledger
 from study.plan.data_size import largest_data
-from study.plan.duration import study_work
+from study.plan.work import study_work
 from study.space.space import Space
 
 

@@ -49,6 +49,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     """Keeps the study's records up to date while Tune runs.
 
     Args:
+        on_step: called at each step of Tune's loop.
         stopped: names of the trials that the scheduler has stopped; it adds to them.
         interrupted: says whether the user has interrupted the study.
     """
@@ -60,6 +61,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         progress: Progress,
         *,
         space: Space,
+        on_step: Callable[[], None],
         stopped: Collection[str],
         interrupted: Callable[[], bool],
     ) -> None:
@@ -69,6 +71,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._progress = progress
         self._weights = WinnersWeights(ledger, space, partial(ensemble_members, space))
         self._space = space
+        self._on_step = on_step
         self._stopped = stopped
         self._interrupted = interrupted
         self._running: set[str] = set()
@@ -143,6 +146,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
 
     @_noting_a_full_disk
     def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
+        self._on_step()
         self._progress.heartbeat()
 
     def begin(self) -> None:

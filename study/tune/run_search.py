@@ -11,10 +11,12 @@ from ray.tune.schedulers import FIFOScheduler
 
 from study.console.look_text import describe_look
 from study.console.progress import Progress
+from study.console.time_left import TimeLeft
 from study.ledger.ledger import ENDED, Half, Ledger, Trial
 from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
+from study.plan.work import stage_units
 from study.search.follow_up import winners_by_half
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
@@ -36,6 +38,7 @@ def run_search(
     slots: int,
     remote: RemoteRunner | None = None,
     run_trial: RunTrial | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> None:
     """Run every trial that the ledger lacks: the search, then controls and confirmation.
 
@@ -44,6 +47,7 @@ def run_search(
         slots: how many trials may run side by side.
         remote: runs a trial whose results go to a remote address; None if they go to a folder.
         run_trial: replaces FocusNet's own; for tests.
+        show: shows the study's state on a line of a terminal.
 
     Raises:
         KeyboardInterrupt: the user has interrupted the study. Its trials can be resumed.
@@ -56,13 +60,15 @@ def run_search(
     slots = max(1, min(slots, search.remaining()))
     scheduler = _scheduler(space, known)
     with gentle_interrupt() as interrupted:
-        progress = _progress(space, known, search, slots)
+        progress = _progress(space, known, search, slots, show)
         search.on_look = partial(_show_look, space, search, progress)
+        search.on_time_over = partial(_show_time_over, space, search, progress)
         callback = StudyCallback(
             ledger,
             OptunaJournal(ledger.folder, space, known),
             progress,
             space=space,
+            on_step=search.check_time,
             stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
             interrupted=interrupted.is_set,
         )
@@ -142,20 +148,26 @@ def _reuse_workers(space: Space) -> bool:
     return space.resources.gpu == 0
 
 
-def _progress(space: Space, known: Collection[Trial], search: LedgerSearch, slots: int) -> Progress:
+def _progress(
+    space: Space,
+    known: Collection[Trial],
+    search: LedgerSearch,
+    slots: int,
+    show: Callable[[str], None] | None,
+) -> Progress:
     ended = [trial for trial in known if trial.status in ENDED]
     return Progress(
         label=space.label,
-        total=len(ended) + search.remaining(),
         ended=ended,
-        slots=slots,
-        templates_shared=space.templates_shared(),
         to_come=search.to_come(),
-        searches={stratum: space.trials_of(stratum) for stratum in space.strata},
+        time_left=TimeLeft(stage_units(space), slots),
+        templates_shared=space.templates_shared(),
+        searches=space.trials_of,
         at_most=search.looks_may_end_it(),
         templates={s: 1 + space.fresh_templates_of(s) for s in space.strata},
         winners=partial(_winners, space),
         metric=space.search.metric,
+        show=show,
     )
 
 
@@ -176,6 +188,12 @@ def _show_look(space: Space, search: LedgerSearch, progress: Progress, record: L
     progress.look_taken(
         describe_look(space, record), search.to_come(), at_most=search.looks_may_end_it()
     )
+
+
+def _show_time_over(space: Space, search: LedgerSearch, progress: Progress) -> None:
+    why = f"ends after {space.search.hours:g} hours (search.hours), with "
+    why += f"{space.trials_searched} trials; what follows it begins when they have ended"
+    progress.search_ended(why, search.to_come())
 
 
 def _scheduler(space: Space, known: Collection[Trial]) -> FIFOScheduler:

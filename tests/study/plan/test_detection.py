@@ -22,7 +22,7 @@ from study.plan.detection import (
     noise_of_study,
     seeds_to_detect,
 )
-from study.plan.duration import confirmation_work, stage_work
+from study.plan.work import confirmation_work, stage_work
 
 SEEDS = (("confirm", "seeds"), None)
 LOOKS = (("confirm", "looks"), [4, {25: 8, 100: 6}, 16])

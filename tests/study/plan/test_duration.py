@@ -12,7 +12,8 @@ from focusnet.system.units import rough_time
 from focusnet.training.speed import Speed, measure_speed
 from study.plan import duration
 from study.plan.data_size import DataSize
-from study.plan.duration import Work, describe_duration, study_work
+from study.plan.duration import describe_duration
+from study.plan.work import Work, study_work
 
 GPU_SPEED = Speed("cuda", 1.0, 10.0, 9_200_000_000, device_memory=80 * 10**9, warm_up=2.5)
 DATA = DataSize(train=1000, test=400, scenes=10)
