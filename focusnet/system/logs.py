@@ -148,7 +148,7 @@ def wrap(line: str, width: int) -> str:
     """Break a line of words in columns: its further lines begin under the last column's text."""
     columns = re.match(r"(\[[0-9:]+\] )?( *\S+ {2,}| +)?", line)
     indent = columns.end() if columns else 0
-    if indent > width // 2:
+    if indent > width // 4:
         indent = 4
     parts = textwrap.wrap(
         line, max(width, 20), subsequent_indent=" " * indent, drop_whitespace=True,

@@ -202,12 +202,13 @@ class Progress:
         if self._show is None:
             return
         self._last_shown = self._clock()
-        parts = [self._left() or "time left unknown", self._counts()]
-        stages = [
+        stages = (
             " ".join(filter(None, [self._label(one.trial.stratum), one.at]))
             for one in self._running.values()
-        ]
-        self._show(" | ".join([*parts, *filter(None, [", ".join(stages)])]))
+        )
+        now = [phase for phase in PHASES if self._unended(phase)]
+        parts = [self._left(), ", ".join(map(self._ended_of, now)), ", ".join(stages)]
+        self._show(" | ".join(filter(None, parts)))
 
     def summary(self) -> str:
         """Counts by phase and the time left."""
@@ -215,14 +216,18 @@ class Progress:
 
     def _counts(self) -> str:
         phases = [phase for phase in PHASES if self._in_phase(phase) or self._left_in(phase)]
-        parts = []
-        for phase in phases:
-            ended = sum(trial.phase == phase for trial in self._ended)
-            parts.append(f"{PHASE_NAMES[phase]} {ended} of {self._count(phase)}")
-        parts.append(f"{len(self._running)} running")
+        parts = [*map(self._ended_of, phases), f"{len(self._running)} running"]
         states = Counter(trial.status for trial in self._ended)
         parts += [f"{states[s]} {text}" for s, text in _ENDS.items() if states[s]]
         return ", ".join(parts)
+
+    def _ended_of(self, phase: Phase) -> str:
+        ended = sum(trial.phase == phase for trial in self._ended)
+        return f"{PHASE_NAMES[phase]} {ended} of {self._count(phase)}"
+
+    def _unended(self, phase: Phase) -> bool:
+        running = any(one.trial.phase == phase for one in self._running.values())
+        return running or self._left_in(phase) > 0
 
     def _count(self, phase: Phase) -> str:
         """How many trials a phase has in all."""

@@ -1,7 +1,8 @@
-"""Prints the end of a study: the best trial of each stratum, and where to look further."""
+"""Prints the end of a study: the winners, their confirmation, and where to look further."""
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -17,8 +18,10 @@ from study.ledger.ledger import ARM, Trial
 from study.ledger.looks import LookRecord
 from study.outputs.optuna_journal import FILE as JOURNAL
 from study.search.follow_up import winner_of
-from study.search.winners import best_trials, winners
+from study.search.winners import Winner, winners
 from study.space.space import Space
+
+_NARROW = 60  # columns; a terminal with fewer gets lists in place of tables
 
 
 def print_summary(
@@ -29,32 +32,24 @@ def print_summary(
     stream: TextIO | None = None,
     looks: Sequence[LookRecord] = (),
 ) -> None:
-    """Print the best trials on ``select`` and the commands that show more.
+    """Print the winners, the means of the confirmation, and the commands that show more.
 
     ``folder`` is the study's; ``command`` tells from where it is seen.
     """
     stream = stream or sys.stdout
     trials = list(trials)
-    finished = [trial for trial in trials if trial.status == "finished"]
-    searched = [trial for trial in finished if trial.searched]
+    searched = [trial for trial in trials if trial.status == "finished" and trial.searched]
     console = Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
     console.print()
-    best = _best(space, searched)
-    if best is not None:
-        console.print(best)
-        estimated = _estimated(space, trials)
-        if estimated is not None:
-            console.print(estimated)
-        console.print(
-            "Accuracies on the half of the test split that the search sees: the best of many "
-            "trials always\nlooks better there than it is. The report judges on the other half."
-        )
+    found = winners(space, trials)
+    if found:
+        _print_winners(console, space, list(found.values()))
     confirmed = _confirmed(space, trials)
     if confirmed is not None:
-        console.print(confirmed)
+        confirmed.show(console)
         console.print(
             "Means on the half of the test split that each training is judged on, where its "
-            "settings were not chosen.\nThe report says, with intervals, whether a difference is "
+            "settings were not chosen. The report says, with intervals, whether a difference is "
             "more than noise."
         )
     for look in looks:
@@ -69,55 +64,59 @@ def print_summary(
     console.print(f"  optuna-dashboard {command.shown(folder / JOURNAL)}", soft_wrap=True)
 
 
-def _best(space: Space, searched: list[Trial]) -> Table | None:
-    """The best trial of each stratum; None if no trial of the search has finished."""
-    metric = space.search.metric
-    by_stratum = best_trials(searched, metric)
-    if not by_stratum:
-        return None
+@dataclass(frozen=True)
+class _Cells:
+    """A table, which a narrow terminal gets as a list."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def show(self, console: Console) -> None:
+        """Print it."""
+        console.print(self.title)
+        if console.width < _NARROW:
+            for name, *cells in self.rows:
+                pairs = zip(self.columns[1:], cells, strict=True)
+                text = ", ".join(f"{column} {cell}" for column, cell in pairs)
+                console.print(f"  {self.columns[0]} {name}: {text}".replace("   ", "  "))
+            return
+        table = Table()
+        for column in self.columns:
+            table.add_column(column, justify="right" if column else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def _print_winners(console: Console, space: Space, found: Sequence[Winner]) -> None:
+    """Print each search's winner, and why its accuracy is no result."""
     names = short_names(space.searched)
-    table = Table(title=f"Best trial by {metric}", title_justify="left")
-    if space.search.stratify is not None:
-        table.add_column(space.search.stratify, justify="right")
-    stages = {"template": "template %", "focus": "FocusNet %"}
-    if space.has_student:
-        stages["student"] = "student %"
-    for name in (*names.values(), *stages.values(), "gain", "warm classes"):
-        table.add_column(name, justify="right")
-    for trial in (by_stratum[stratum] for stratum in space.strata if stratum in by_stratum):
-        cells = [] if space.search.stratify is None else [str(trial.stratum)]
-        cells += [_cell(trial.parameters[path]) for path in names]
-        for column in stages:
-            cells.append(_percent(trial.metrics.get(f"{column}/select/macro_accuracy")))
-        gain = trial.metrics.get("gain/select/macro_accuracy")
-        cells.append("" if gain is None else f"{100 * gain:+.1f}")
-        warm = trial.metrics.get("focus/warm_classes")
-        cells.append("" if warm is None else f"{warm:.2f}")
-        table.add_row(*cells)
-    return table
+    estimated = any(one.rule == POSTERIOR_MEAN for one in found)
+    columns = [space.search.stratify or "search of", *names.values()]
+    columns += ["estimate %" if estimated else "accuracy %", "warm classes"]
+    rows = []
+    for one in found:
+        warm = None if one.trial is None else one.trial.metrics.get("focus/warm_classes")
+        rows.append(
+            [
+                "all trials" if one.stratum is None else str(one.stratum),
+                *(_cell(one.parameters[path]) for path in names),
+                f"{100 * one.estimate:.1f}",
+                "not trained" if one.trial is None else _cell(warm),
+            ]
+        )
+    title = f"Winners by {space.search.metric}"
+    _Cells(f"{title}, estimated from all trials" if estimated else title, columns, rows).show(
+        console
+    )
+    console.print(
+        "On the half of the test split that the search sees, where a winner looks better than it "
+        "is. The report judges on the other half."
+    )
 
 
-def _estimated(space: Space, trials: list[Trial]) -> Table | None:
-    """The settings that all trials together estimate best; None if the best trials win."""
-    won = [one for one in winners(space, trials).values() if one.rule == POSTERIOR_MEAN]
-    if not won:
-        return None
-    names = short_names(space.searched)
-    table = Table(title="Winners: the settings estimated best", title_justify="left")
-    if space.search.stratify is not None:
-        table.add_column(space.search.stratify, justify="right")
-    for name in (*names.values(), "estimate %"):
-        table.add_column(name, justify="right")
-    table.add_column("trained in the search")
-    for one in won:
-        cells = [] if space.search.stratify is None else [str(one.stratum)]
-        cells += [_cell(one.parameters[path]) for path in names]
-        cells += [_percent(one.estimate), "never" if one.trial is None else "yes"]
-        table.add_row(*cells)
-    return table
-
-
-def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
+def _confirmed(space: Space, trials: list[Trial]) -> _Cells | None:
     """Mean accuracies of the winners and their controls with fresh seeds; None without any."""
     belongs = winner_of(space, trials)
     confirmed = [one for one in trials if one.phase == "confirm" and one.id in belongs]
@@ -126,14 +125,11 @@ def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
     by_stratum = {s: own for s, own in by_stratum.items() if own}
     if not by_stratum:
         return None
-    table = Table(title="Confirmation: macro accuracy, %", title_justify="left")
-    table.add_column("")
-    for stratum in by_stratum:
-        table.add_column(space.label(stratum) or "all", justify="right")
+    rows: list[list[str]] = []
 
     def row(name: str, stage: str, arm: str) -> None:
         of_arm = [[one for one in trials if one.arm == arm] for trials in by_stratum.values()]
-        table.add_row(name, *(_mean(trials, stage) for trials in of_arm))
+        rows.append([name, *(_mean(trials, stage) for trials in of_arm)])
 
     row("template", "template", ARM)
     for arm in (ARM, *space.control_arms):
@@ -142,8 +138,9 @@ def _confirmed(space: Space, trials: list[Trial]) -> Table | None:
     for arm in (ARM, *space.control_arms) if space.has_student else ():
         row(f"student, {label_of(arm)}", "student", arm)
     seeds = [len({one.seed for one in trials}) for trials in by_stratum.values()]
-    table.add_row("seeds", *map(str, seeds))
-    return table
+    rows.append(["seeds", *map(str, seeds)])
+    columns = ["", *(space.label(stratum) or "all" for stratum in by_stratum)]
+    return _Cells("Confirmation: macro accuracy, %", columns, rows)
 
 
 def _mean(trials: list[Trial], stage: str) -> str:
@@ -158,9 +155,5 @@ def _mean(trials: list[Trial], stage: str) -> str:
     return f"{100 * sum(means) / len(means):.1f}" if means else ""
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
-
-
 def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from focusnet.arms import STUDENT_ONLY
 from focusnet.config import TrialConfig
-from study.space.content import space_content
 from study.space.domains import Choice, Domain
 from study.space.per_stratum import number_of
 from study.space.settings import ResourceSettings, SearchSettings
@@ -263,7 +262,48 @@ class Space:
 
     def content(self) -> dict[str, Any]:
         """The space as ``space.yaml`` records it: defaults filled in, paths absolute."""
-        return space_content(self)
+        trial = self.base.model_dump()
+        for path in ("seed", "arm", *self.domains):
+            *sections, name = path.split(".")
+            inside = trial
+            for section in sections:
+                inside = inside[section]
+            inside.pop(name, None)
+        return {
+            "name": self.name,
+            "search": self._search_content(),
+            "resources": self.resources.model_dump(),
+            "controls": {
+                "arms": list(self.control_arms),
+                "seeds": list(self.control_seeds),
+                "search": {
+                    arm: {path: domain.content() for path, domain in domains.items()}
+                    for arm, domains in self.control_searches.items()
+                },
+            },
+            "confirm": self._confirm_content(),
+            "space": {path: domain.content() for path, domain in self.domains.items()},
+            "trial": trial,
+        }
+
+    def _search_content(self) -> dict[str, Any]:
+        content = self.search.model_dump()
+        if self.ended_with:
+            content["trials"] = self.ended_with.get(None, dict(self.ended_with))
+        return content
+
+    def _confirm_content(self) -> dict[str, Any]:
+        looks = [look[None] if None in look else dict(look) for look in self.confirm_looks]
+        seeds: Any = list(self.confirm_seeds)
+        if looks:
+            seeds = None if self.looks_planned else looks[-1]
+        return {
+            "seeds": seeds,
+            "looks": looks if self.looks_planned else None,
+            "cross_fit": self.cross_fit,
+            "margin": self.confirm_margin,
+            "keep_weights": self.confirmed_weights,
+        }
 
 
 def _variants(domains: Mapping[str, Domain], without: str) -> float:

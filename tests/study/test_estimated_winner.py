@@ -42,7 +42,7 @@ def test_the_same_settings_are_confirmed_before_and_after_a_kill(tmp_path):
     before = pd.read_parquet(folder / "trials.parquet")
     resumed = run(FAKE, tmp_path, *OPTIONS, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "Winners: the settings estimated best" in resumed.stdout
+    assert "Winners by focus/select/macro_accuracy, estimated from all trials" in resumed.stdout
 
     after = pd.read_parquet(folder / "trials.parquet")
     assert set(before["trial"]) <= set(after["trial"])

@@ -82,6 +82,24 @@ def test_more_gpus_than_any_node_has_are_refused_at_once(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_search_out_of_time_goes_on_with_more_hours(tmp_path):
+    hours = "--set=search.hours={}"
+    slow = {"FAKE_EPOCH_SECONDS": "0.2"}
+    done = run(FAKE, tmp_path, *SMALL, hours.format(0.0002), **slow)
+    assert done.returncode == 0, done.stderr
+    ended = re.search(r"search +ends after 0.0002 hours .* with (\d) trials", done.stdout)
+    first = table(tmp_path)
+    assert len(first) == int(ended[1]) < 8
+    assert set(first["status"]) == {"finished"}
+    again = run(FAKE, tmp_path, *SMALL, hours.format(0.0002), "--resume")
+    assert again.returncode == 0, again.stderr
+    assert len(table(tmp_path)) == len(first), "its time is over"
+    more = run(FAKE, tmp_path, *SMALL, hours.format(1), "--resume")
+    assert more.returncode == 0, more.stderr
+    assert table(tmp_path)["data.subset"].value_counts().to_dict() == {25: 4, 100: 4}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_or_killed_study_resumes_to_exactly_its_trials(tmp_path, how):
     log, elsewhere = tmp_path / "log.txt", tmp_path / "elsewhere"
@@ -115,7 +133,7 @@ def test_an_interrupted_or_killed_study_resumes_to_exactly_its_trials(tmp_path, 
 
     resumed = run(FAKE, tmp_path, "--resume", "--quiet", FAKE_EPOCH_SECONDS="0.01")
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.strip().startswith("Best trial by")
+    assert resumed.stdout.strip().startswith("Winners by")
     assert (tmp_path / "demo" / "study.log").read_text().count("Study demo: ") == 2
     after = table(tmp_path)
     assert after["status"].tolist() == ["finished"] * 8

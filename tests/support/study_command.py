@@ -12,6 +12,7 @@ SEARCH_ONLY = [
     *("--set", "controls.arms=[]"),
     *("--set", "confirm.seeds=0"),
     *("--set", "search.winner=best_observed"),
+    *("--set", "search.trials=4"),
 ]
 
 

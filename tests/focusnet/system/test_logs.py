@@ -5,7 +5,9 @@ import logging
 import os
 import re
 
-from focusnet.system.logs import log_to_file, log_to_terminal
+import pyte
+
+from focusnet.system.logs import ON_STATUS_LINE, log_to_file, log_to_terminal, wrap
 
 logger = logging.getLogger("focusnet.some.module")
 
@@ -96,3 +98,46 @@ def test_the_level_decides_what_is_shown():
             logger.debug("once")
         logger.debug("quiet again")
     assert stream.getvalue() == "once\n"
+
+
+def test_a_long_line_goes_on_under_the_text_of_its_last_column():
+    line = "[00:05] done     subset25-weight1.53: template 36.7 %, FocusNet 35.0 %, 16 s"
+    assert wrap(line, 60) == (
+        "[00:05] done     subset25-weight1.53: template 36.7 %,\n    FocusNet 35.0 %, 16 s"
+    )
+    assert (
+        wrap("  disk         /tmp: 3 GB, 5 GB free", 80) == "  disk         /tmp: 3 GB, 5 GB free"
+    )
+    wide = wrap("  disk         " + "word " * 20, 80).splitlines()
+    assert [len(one) - len(one.lstrip()) for one in wide] == [2, 15]
+    assert max(map(len, wrap("x" * 90 + " y", 40).splitlines())) <= 40
+
+
+def test_the_status_line_is_rewritten_below_the_log_and_gone_at_the_end(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with log_to_terminal(stream=stream) as terminal:
+        with terminal.status_line() as show:
+            show("10 s left | search 1 of 4 and much more")
+            logger.info("a trial is done")
+            logger.info("the same state", extra={ON_STATUS_LINE: True})
+            show("5 s left | search 2 of 4")
+        logger.info("the end", extra={ON_STATUS_LINE: True})
+    screen = pyte.Screen(30, 10)
+    pyte.Stream(screen).feed(stream.getvalue().replace("\n", "\r\n"))
+    assert [line.rstrip() for line in screen.display if line.strip()] == [
+        "a trial is done",
+        "the end",
+    ]
+    assert "10 s left | search 1 of 4 and…" in stream.getvalue()
+    assert "the same state" not in stream.getvalue()
+
+
+def test_a_terminal_that_cannot_rewrite_lines_gets_plain_ones(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    with log_to_terminal(stream=stream) as terminal:
+        logger.info("x" * 200)
+    assert terminal is None
+    assert stream.getvalue() == "x" * 200 + "\n"

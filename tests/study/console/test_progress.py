@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from focusnet.errors import ConfigError
+from focusnet.system.logs import ON_STATUS_LINE
 from focusnet.system.units import clock_time, rough_time
 from study.console.command import Command
 from study.console.progress import Progress
 from study.console.summary import print_summary
+from study.console.time_left import TimeLeft
 from study.ledger.ledger import Trial
 from study.outputs.provenance import git_state
 from study.search.follow_up import all_follow_ups, follow_ups
@@ -52,14 +54,17 @@ def log(caplog):
     return caplog
 
 
+def unit_work(stratum, phase):
+    return {"template": 100.0, "focus": 100.0, "student": 100.0}
+
+
 @pytest.fixture
 def progress(clock, make_space):
     return Progress(
         label=make_space().label,
-        total=6,
         ended=[trial("before", 100, 0.02)],
-        slots=2,
-        to_come={25: 3, 100: 2},
+        to_come={(25, "search"): 3, (100, "search"): 2, (25, "confirm"): 4},
+        time_left=TimeLeft(unit_work, slots=2),
         templates_shared=True,
         clock=clock,
     )
@@ -69,7 +74,7 @@ def lines(log):
     return [one.getMessage() for one in log.records if one.levelno >= logging.INFO]
 
 
-def test_the_study_line_counts_and_names_the_best_gain_of_each_stratum(progress, clock, log):
+def test_the_study_line_counts_each_phase_and_what_failed(progress, clock, log):
     for name, gain in (("a", -0.01), ("b", 0.034)):
         progress.started(trial(name, 25))
         clock.now += 60
@@ -78,51 +83,53 @@ def test_the_study_line_counts_and_names_the_best_gain_of_each_stratum(progress,
     progress.ended(replace(trial("c", 100, status="failed"), error="why"))
     assert lines(log)[-2] == "FAILED   c: why (see trials/c/error.txt and trial.log)"
     assert log.records[-2].levelno == logging.WARNING, "shown with --quiet"
-    assert "3 of 6 done, 0 running, 1 failed" in progress.summary()
-    assert "best gain on select: subset 25 +3.4, subset 100 +2.0" in progress.summary()
+    progress.started(trial("d", 100))
+    counts = "search 4 of 6, confirmation 0 of 4, 1 running, 1 failed"
+    assert progress.summary().startswith(f"{counts} | about ")
+    assert "gain" not in progress.summary(), "the best of several is luck"
 
 
-def test_time_left_counts_the_rest_of_what_runs_and_what_is_to_come(progress, clock):
-    assert progress.seconds_left() is None
-    progress.started(trial("a", 25))
-    clock.now = 130.0
-    # It trained the template (100 s), which the others of its stratum will not.
-    progress.ended(trial("a", 25, 0.0, template_reused=False))
-    progress.started(trial("b", 25))
-    clock.now = 140.0
-    # 20 s of b, one more of subset 25 and two of subset 100 of (as far as is known) 30 s each, by 2
-    assert progress.seconds_left() == pytest.approx((20 + 30 + 60) / 2)
+def test_a_phase_is_announced_when_its_first_trial_starts(progress, log):
+    for name in ("a", "b"):
+        progress.started(trial(name, 25))
+    progress.started(replace(trial("c", 25), phase="confirm"))
+    assert [line for line in lines(log) if line.startswith("phase")] == [
+        "phase    search: 6 trials",
+        "phase    confirmation: 4 trials",
+    ]
 
 
-def test_time_left_counts_the_templates_of_seeds_to_come(make_space, clock):
+def test_in_a_terminal_the_state_is_one_line_with_the_most_important_first(make_space, clock, log):
+    shown = []
     progress = Progress(
         label=make_space().label,
-        total=4,
         ended=[],
-        slots=1,
-        to_come={25: 4},
-        templates_shared=True,
-        templates={25: 3},
+        to_come={(25, "search"): 2},
+        time_left=TimeLeft(unit_work, slots=1),
+        show=shown.append,
         clock=clock,
     )
     progress.started(trial("a", 25))
-    clock.now = 130.0
-    progress.ended(trial("a", 25, 0.0, template_reused=False))
-    # Three trials of 30 s, and templates of 100 s for the seeds 1 and 2.
-    assert progress.seconds_left() == pytest.approx(3 * 30 + 2 * 100)
-    progress.started(replace(trial("b", 25), seed=1))
-    assert progress.seconds_left() == pytest.approx(3 * 30 + 100)
+    progress.reported("a", {"stage": "template", "epoch": 3, "epochs": 12, "seconds": 30.0})
+    # 90 s of the template, 120 s of FocusNet and as much of a student are left, and all of the
+    # second trial.
+    assert shown[0] == "search 0 of 2 | subset 25 starting"
+    assert shown[-1] == "about 12 min left | search 0 of 2 | subset 25 template 3/12"
+    states = [one for one in log.records if getattr(one, ON_STATUS_LINE, False)]
+    assert [one.getMessage() for one in states] == ["start    a"], "for where there is no terminal"
+    clock.now = 500.0
+    progress.heartbeat()
+    assert len(shown) == 3, "shows that time passes"
 
 
 def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_space, clock, log):
     space = make_space((("search", "trials"), 2))
     progress = Progress(
         label=space.label,
-        total=9,
         ended=[trial("before", 25, 0.02)],
-        slots=1,
-        to_come={25: 4, 100: 3},
-        searches={25: 2, 100: 2},
+        to_come={(25, "search"): 1, (25, "confirm"): 3, (100, "search"): 2},
+        time_left=TimeLeft(unit_work, slots=1),
+        searches=space.trials_of,
         winners=partial(winners, space),
         clock=clock,
     )
@@ -135,12 +142,11 @@ def test_the_winner_is_logged_when_the_search_of_its_stratum_has_ended(make_spac
     ]
 
 
-def test_a_control_is_named_by_its_arm_and_not_in_the_best_gain(progress, log):
+def test_a_control_is_named_by_its_arm(progress, log):
     control = trial("control", 25, 0.3)
     del control.result["metrics"]["focus/warm_classes"]
     progress.ended(replace(control, arm="cross_entropy", phase="confirm"))
-    assert "template 50.0 %, the template drawn again 50.0 %, gain +30.0, nan s" in lines(log)[0]
-    assert "best gain on select: subset 100 +2.0" in lines(log)[1]
+    assert lines(log)[0].endswith("template 50.0 %, the template drawn again 50.0 %")
 
 
 def test_a_heartbeat_comes_only_when_nothing_else_was_logged(progress, clock, log):
@@ -148,12 +154,12 @@ def test_a_heartbeat_comes_only_when_nothing_else_was_logged(progress, clock, lo
     progress.reported("a", {"stage": "focus", "epoch": 3, "epochs": 12})
     clock.now = 20.0
     progress.heartbeat()
-    assert len(lines(log)) == 1
+    assert len(lines(log)) == 2
     assert log.records[-1].getMessage() == "report   a: focus 3/12, from process ? on ?"
     clock.now = 31.0
     progress.heartbeat()
     progress.heartbeat()
-    assert lines(log)[1:] == ["running  a: focus 3/12"]
+    assert lines(log)[2:] == ["running  a: focus 3/12"]
 
 
 def test_masks_that_hold_only_the_label_are_explained_once(progress, log):
@@ -168,17 +174,34 @@ def test_times_are_short_text():
     assert [rough_time(s) for s in (1, 44, 300, 7200)] == ["10 s", "40 s", "5 min", "2.0 h"]
 
 
-def test_the_summary_shows_the_best_trial_of_each_stratum(make_space, tmp_path):
+def test_the_summary_names_the_winners_and_where_to_look(make_space, tmp_path):
+    space = make_space((("search", "trials"), 2), (("search", "winner"), "best_observed"))
     stream = io.StringIO()
     better = trial("a", 25, 0.03)
     better.result["metrics"]["focus/select/macro_accuracy"] = 0.53
-    trials = [trial("b", 25, 0.0), better, trial("c", 100, -0.02, warm=1.0)]
-    print_summary(make_space(), trials, tmp_path / "small", COMMAND, stream)
+    others = [trial("c", 100, -0.02, warm=1.0), trial("d", 100, -0.03)]
+    print_summary(
+        space, [trial("b", 25, 0.0), better, *others], tmp_path / "small", COMMAND, stream
+    )
     text = stream.getvalue()
-    assert "+3.0" in text
-    assert "+0.0" not in text
-    assert "in 1 of 3 trials" in text
+    assert "│          25 │   1.25 │       0.1 │       53.0 │            2 │" in text
+    assert "where a winner looks better than it is" in text
+    assert "in 1 of 4 trials" in text
     assert f"tensorboard --logdir {tmp_path}/small/ray" in text
+
+
+def test_a_narrow_terminal_gets_lists_in_place_of_tables(make_space, tmp_path, monkeypatch):
+    class Narrow(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Narrow()
+    space = make_space((("search", "trials"), 1), (("search", "winner"), "best_observed"))
+    print_summary(space, [trial("a", 25), trial("b", 100)], tmp_path, COMMAND, stream)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert "data.subset 25: weight 1.25, threshold\n0.1, accuracy % 50.0, warm classes 2" in text
+    assert max(map(len, text.splitlines()[:5])) <= 40
 
 
 def test_the_summary_shows_the_means_of_the_confirmation(make_space, tmp_path):
@@ -228,39 +251,34 @@ def test_the_summary_counts_each_training_on_the_half_that_judges_it(make_space,
 def test_a_look_that_ends_the_study_lowers_what_is_to_come(make_space, clock, log):
     progress = Progress(
         label=make_space().label,
-        total=9,
         ended=[trial("before", 25, 0.02)],
-        slots=1,
-        to_come={25: 8},
+        to_come={(25, "confirm"): 8},
+        time_left=TimeLeft(unit_work, slots=1),
         at_most=True,
         clock=clock,
     )
-    assert progress.summary().startswith("1 of up to 9 done")
-    progress.started(trial("a", 25))
-    progress.ended(trial("a", 25, 0.0))
-    progress.look_taken(["look 1 of 2: a gain", "controls follow"], {25: 2}, at_most=False)
+    assert progress.summary().startswith("search 1 of 1, confirmation 0 of up to 8")
+    own = replace(trial("a", 25), phase="confirm")
+    progress.started(own)
+    progress.ended(own)
+    left = {(25, "controls"): 2}
+    progress.look_taken(["look 1 of 2: a gain", "controls follow"], left, at_most=False)
     assert lines(log)[-2:] == ["look     look 1 of 2: a gain", "look     controls follow"]
-    assert progress.summary().startswith("2 of 4 done")
+    counts = "search 1 of 1, controls 0 of 2, confirmation 1 of 1"
+    assert progress.summary().startswith(counts)
 
 
-def test_where_students_decide_the_study_line_names_the_best_student(make_space, clock, log):
+def test_where_students_decide_a_stopped_trial_names_their_epoch(make_space, clock, log):
     metric = "student/select/macro_accuracy"
     progress = Progress(
         label=make_space().label,
-        total=3,
         ended=[],
-        slots=1,
-        to_come={100: 3},
+        to_come={(100, "search"): 1},
+        time_left=TimeLeft(unit_work, slots=1),
         metric=metric,
         clock=clock,
     )
-    for name, student in (("a", 0.411), ("b", 0.523)):
-        progress.started(trial(name, 100))
-        done = trial(name, 100, 0.02)
-        done.result["metrics"][metric] = student
-        progress.ended(done)
-    assert "| best student on select: subset 100 52.3 %" in progress.summary()
-    epochs = [{"stage": "student", "epoch": 3, metric: 0.3}]
+    epochs = [{"stage": "student", "epoch": 3, "epochs": 9, metric: 0.3}]
     stopped = replace(trial("c", 100, status="stopped"), epochs=epochs)
     progress.started(stopped)
     progress.ended(stopped)
@@ -270,7 +288,7 @@ def test_where_students_decide_the_study_line_names_the_best_student(make_space,
 def test_without_a_finished_trial_the_summary_has_no_table(make_space, tmp_path):
     stream = io.StringIO()
     print_summary(make_space(), [trial("c", 100, status="failed")], tmp_path, COMMAND, stream)
-    assert "Best trial" not in stream.getvalue()
+    assert "Winners" not in stream.getvalue()
 
 
 @pytest.mark.parametrize(

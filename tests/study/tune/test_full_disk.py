@@ -58,7 +58,13 @@ def callback(ledger, make_space):
 
     record_start(ledger.trial_folder("a"))
     return StudyCallback(
-        ledger, Silent(), Silent(), space=make_space(), stopped=(), interrupted=lambda: False
+        ledger,
+        Silent(),
+        Silent(),
+        space=make_space(),
+        on_step=lambda: None,
+        stopped=(),
+        interrupted=lambda: False,
     )
 
 
