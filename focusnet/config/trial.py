@@ -73,7 +73,8 @@ class AugmentConfig(Settings):
     """Training augmentation; 0 (for the ``_aug_range`` pair: 1) switches a part off."""
 
     dir_folder: str | None = None
-    """Folder of device impulse responses (WAV files); `null`: no DIR augmentation."""
+    """Device impulse responses: `micirp` (66 microphones, as the field uses them, downloaded on
+    first use), a folder of WAV files, or `null`: no DIR augmentation."""
     dir_probability: Probability = 0.6
     """Probability of DIR augmentation for each clip of device a."""
     roll: NonNegativeInt = 10_000

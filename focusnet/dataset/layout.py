@@ -57,7 +57,10 @@ def read_dataset(root: Path) -> Dataset:
     """
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; it must hold {META} and {SETUP}/")
+        raise DataError(
+            f"{root}: no such folder; it must hold {META} and {SETUP}/. "
+            "This downloads TAU22: python -m focusnet.download tau22 --to DIR"
+        )
     tables, problems = [], []
     for name, columns in ((META, _META_COLUMNS), (TRAIN, ("filename",)), (TEST, ("filename",))):
         try:

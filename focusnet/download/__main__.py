@@ -1,10 +1,11 @@
-"""Command that downloads TAU22 or AudioSet weights: ``python -m focusnet.download``."""
+"""Command that downloads TAU22, weights or impulse responses: ``python -m focusnet.download``."""
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
 
+from focusnet import micirp
 from focusnet.config import cache_folder
 from focusnet.download.display import DownloadDisplay
 from focusnet.download.tau22 import download_tau22, only_download
@@ -16,6 +17,7 @@ from focusnet.system.units import size_text
 EXAMPLE = """examples:
   python -m focusnet.download tau22 --to /data
   python -m focusnet.download weights passt_s_swa_p16_128_ap476
+  python -m focusnet.download impulse_responses
   python -m focusnet.download tau22 --to /data --mirror https://mirror.example.org/tau22
 
 Every file is verified against its published checksum. Ctrl-C stops the download at any time: the
@@ -56,15 +58,32 @@ def download_weights(name: str, folder: Path, *, mirror: str | None = None) -> P
         return download_file(remote, path, advance=advance)
 
 
+def download_responses(folder: Path, *, mirror: str | None = None) -> Path:
+    """Download the microphones' impulse responses to ``folder``; return it.
+
+    Raises:
+        DataError: a failed download.
+    """
+    missing = [one for one in micirp.published() if not (folder / one.name).is_file()]
+    size = sum(one.size or 0 for one in missing)
+    with (
+        DownloadDisplay(size) as display,
+        display.file_bar(f"{len(missing)} impulse responses", size, 0) as advance,
+    ):
+        return micirp.fetch(folder, mirror=mirror, advance=advance)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m focusnet.download",
-        description="Download TAU Urban Acoustic Scenes 2022 Mobile, or pretrained weights.",
+        description="Download TAU Urban Acoustic Scenes 2022 Mobile, pretrained weights, or the "
+        "microphones' impulse\nresponses for DIR augmentation.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="what", required=True, metavar="tau22|weights")
+    whats = "tau22|weights|impulse_responses"
+    commands = parser.add_subparsers(dest="what", required=True, metavar=whats)
     tau22 = commands.add_parser("tau22", help="the data set, unpacked, and DCASE24's subset lists")
     tau22.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to fill")
     tau22.add_argument(
@@ -78,7 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     weights.add_argument(
         "--to", type=Path, metavar="DIR", help="folder (default: the cache, where studies look)"
     )
-    for command in (tau22, weights):
+    responses = commands.add_parser(
+        "impulse_responses", help="66 microphones of MicIRP, for DIR augmentation"
+    )
+    responses.add_argument(
+        "--to", type=Path, metavar="DIR", help="folder (default: the cache, where studies look)"
+    )
+    for command in (tau22, weights, responses):
         command.add_argument(
             "--mirror", metavar="URL", help="download from URL/<file name> instead"
         )
@@ -94,6 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
                 keep_archives=options.keep_archives,
             )
             print(f"{root}\ncheck it: python -m focusnet.dataset {root}")
+        elif options.what == "impulse_responses":
+            folder = options.to or cache_folder(None) / micirp.FOLDER
+            print(download_responses(folder.expanduser().absolute(), mirror=options.mirror))
         else:
             folder = options.to or cache_folder(None) / "weights"
             print(download_weights(options.name, folder.expanduser(), mirror=options.mirror))

@@ -87,10 +87,16 @@ def fetch(published: PublishedWeights, folder: Path) -> Path:
     except (DataError, OSError) as error:
         raise DataError(
             f"the AudioSet weights ({published.megabytes} MB) could not be downloaded: {error}\n"
-            f"  put the file   {published.url}\n"
-            f"  at this path   {path}\n"
-            f"  or set model.weights to the path of a copy"
+            f"  where there is a network  python -m focusnet.download weights {_name(published)}\n"
+            f"  or put the file           {published.url}\n"
+            f"  at this path              {path}\n"
+            f"  or set                    model.weights to the path of a copy"
         ) from None
+
+
+def _name(published: PublishedWeights) -> str:
+    names = (name for name, one in PUBLISHED.items() if one == published)
+    return next(names, published.file_name)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

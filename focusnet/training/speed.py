@@ -20,6 +20,7 @@ from focusnet.augment import DeviceImpulseResponses, read_impulse_responses
 from focusnet.config import TrialConfig
 from focusnet.errors import GpuMemoryError
 from focusnet.mel import LogMel
+from focusnet.micirp import MICIRP, published
 from focusnet.model.passt import Passt, build_model
 from focusnet.system.device import pick_device
 from focusnet.system.precision import use_precision
@@ -171,7 +172,11 @@ def _model(trial: TrialConfig, *, compiled: bool) -> Passt:
 
 def _augmentation(trial: TrialConfig, rate: int) -> Augmentation:
     augment, responses = trial.augment, None
-    if augment.dir_folder is not None:
+    if augment.dir_folder == MICIRP:  # without a download: noise of as many and as long
+        noise = torch.Generator().manual_seed(0)
+        found = torch.randn(len(published()), rate // 2, generator=noise)
+        responses = DeviceImpulseResponses(found, rate)
+    elif augment.dir_folder is not None:
         found = read_impulse_responses(Path(augment.dir_folder), rate)
         responses = DeviceImpulseResponses(found, rate)
     return Augmentation(

@@ -19,6 +19,7 @@ from focusnet.dataset.splits import split_by_location
 from focusnet.dataset.subsets import training_subset
 from focusnet.dataset.waveforms import Waveforms, open_waveforms
 from focusnet.errors import DataError
+from focusnet.micirp import responses_folder
 from focusnet.model.passt import weights_path
 from focusnet.synthetic.generate import ensure_dataset
 from focusnet.training.batches import ClipBatches
@@ -104,6 +105,7 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
     if trial.data.root == "synthetic":
         root = ensure_dataset(cache, **trial.data.synthetic.model_dump())
     student = trial.student
+    probability = trial.augment.dir_probability if teacher else 0.0
     try:
         data = load_trial_data(
             root,
@@ -111,7 +113,7 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
             subset_seed=trial.data.subset_seed,
             sample_rate=front_end_rate(trial),
             on_bad_clip=trial.data.on_bad_clip,
-            dir_folder=_dir_folder(trial, trial.augment.dir_probability) if teacher else None,
+            dir_folder=_dir_folder(trial, probability, cache),
             cache=cache,
             progress=progress,
         )
@@ -121,7 +123,7 @@ def prepare_data(trial: TrialConfig, progress: bool = True) -> TrialData:
                 subset=trial.data.subset,
                 sample_rate=student.features.sample_rate,
                 on_bad_clip=trial.data.on_bad_clip,
-                dir_folder=_dir_folder(trial, student.augment.dir_probability),
+                dir_folder=_dir_folder(trial, student.augment.dir_probability, cache),
                 cache=cache,
                 progress=progress,
             )
@@ -140,9 +142,8 @@ def front_end_rate(trial: TrialConfig) -> int:
     return trial.features.sample_rate
 
 
-def _dir_folder(trial: TrialConfig, probability: float) -> Path | None:
-    folder = trial.augment.dir_folder if probability > 0 else None
-    return Path(folder).expanduser() if folder else None
+def _dir_folder(trial: TrialConfig, probability: float, cache: Path) -> Path | None:
+    return responses_folder(trial.augment.dir_folder if probability > 0 else None, cache)
 
 
 def training_folds(trial: TrialConfig, data: TrialData) -> NDArray[np.int64] | None:

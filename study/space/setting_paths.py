@@ -15,7 +15,7 @@ from study.space.domains import Choice, Domain
 _FILES: dict[str, tuple[str, ...]] = {
     "data.root": ("synthetic",),
     "data.cache": (),
-    "augment.dir_folder": (),
+    "augment.dir_folder": ("micirp",),
     "model.weights": ("audioset", "none"),
 }
 
