@@ -105,8 +105,7 @@ def test_a_study_in_a_bucket_resumes_from_another_machine_after_its_driver_was_k
     assert seen.returncode == 0, seen.stderr
     assert re.search(r"Study demo: 6 trials \([1-5] finished", seen.stdout)
 
-    resumed = run(study("--resume"), cwd=tmp_path, env=elsewhere)
-    assert resumed.returncode == 2, "the lease of the killed driver holds for a while"
+    # The next driver would wait until the lease of the killed one has run out.
     lease = urllib.request.Request(f"{server}/bucket/studies/demo/.lease", method="DELETE")
     urllib.request.urlopen(lease).close()  # as a user may who knows that the driver is dead
     resumed = run(study("--resume"), cwd=tmp_path, env=elsewhere)
