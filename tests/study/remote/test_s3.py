@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 
+import fsspec
 import pandas as pd
 import pytest
 from paths import ROOT, SUPPORT
@@ -106,8 +107,8 @@ def test_a_study_in_a_bucket_resumes_from_another_machine_after_its_driver_was_k
     assert re.search(r"Study demo: 6 trials \([1-5] finished", seen.stdout)
 
     # The next driver would wait until the lease of the killed one has run out.
-    lease = urllib.request.Request(f"{server}/bucket/studies/demo/.lease", method="DELETE")
-    urllib.request.urlopen(lease).close()  # as a user may who knows that the driver is dead
+    store = fsspec.filesystem("s3", key="me", secret="secret", endpoint_url=server)
+    store.rm(f"{ADDRESS}/demo/.lease")  # as a user may who knows that the driver is dead
     resumed = run(study("--resume"), cwd=tmp_path, env=elsewhere)
     assert resumed.returncode == 0, resumed.stderr
 
