@@ -105,6 +105,12 @@ def student_work(space: Space, data: DataSize) -> Work:
     return work
 
 
+def training_clips(space: Space) -> Callable[[Any], float]:
+    """The number of training clips of a stratum, about."""
+    data = largest_data(space)
+    return lambda stratum: data.train * trial_of(space, stratum).data.subset / 100
+
+
 def stage_units(space: Space) -> Callable[[Any, Phase], dict[str, float]]:
     """The work of each stage of a trial by its stratum and phase, in clips of a training.
 

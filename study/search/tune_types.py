@@ -26,6 +26,7 @@ class Report(TypedDict, total=False):
     epoch: int
     epochs: int
     seconds: float  # since the stage began
+    gpu_memory: int  # bytes that the trial's process has reserved at most, where it uses a GPU
     # While the trial waits for a template that another one trains: for what.
     at: str
     # The disk was full: the message.

@@ -16,6 +16,7 @@ from focusnet.store import CHECKPOINT
 from focusnet.system.full_disk import disk_full
 from study.console.progress import Progress
 from study.ledger.ledger import ENDED, Ledger, record_end
+from study.outputs.metrics import StudyMetrics
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tables import write_tables
 from study.search.follow_up import ensemble_members
@@ -49,6 +50,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     """Keeps the study's records up to date while Tune runs.
 
     Args:
+        metrics: exports the study's state.
         on_step: called at each step of Tune's loop.
         stopped: names of the trials that the scheduler has stopped; it adds to them.
         interrupted: says whether the user has interrupted the study.
@@ -61,6 +63,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         progress: Progress,
         *,
         space: Space,
+        metrics: StudyMetrics,
         on_step: Callable[[], None],
         stopped: Collection[str],
         interrupted: Callable[[], bool],
@@ -71,6 +74,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._progress = progress
         self._weights = WinnersWeights(ledger, space, partial(ensemble_members, space))
         self._space = space
+        self._metrics = metrics
         self._on_step = on_step
         self._stopped = stopped
         self._interrupted = interrupted
@@ -98,8 +102,10 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     ) -> None:
         if "disk_full" in result:
             self.disk_full = self.disk_full or DiskFullError(result["disk_full"])
-        self._progress.reported(trial.config["trial"], result)
-        self._ledger.reported(trial.config["trial"])
+        name = trial.config["trial"]
+        self._progress.reported(name, result)
+        self._ledger.reported(name)
+        self._metrics.report(self._ledger.trial(name), result)
 
     @_noting_a_full_disk
     def on_trial_complete(
@@ -125,6 +131,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     ) -> None:
         name = trial.config["trial"]
         self._running.discard(name)
+        self._metrics.ended(name)
         self._progress.lost_worker(self._ledger.trial(name))
 
     @_noting_a_full_disk
@@ -156,6 +163,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
 
     def write_tables(self) -> None:
         write_tables(self._ledger, self._space, self._running)
+        self._metrics.count(self._ledger.trials(), self._running)
         self._ledger.publish()
 
     @_noting_a_full_disk
@@ -186,6 +194,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     def _end(self, name: str) -> None:
         self._running.discard(name)
         trial = self._ledger.trial(name)
+        self._metrics.ended(name)
         self._journal.add(trial)
         self._weights.remove_others()
         self.write_tables()

@@ -14,9 +14,10 @@ from study.console.progress import Progress
 from study.console.time_left import TimeLeft
 from study.ledger.ledger import ENDED, Half, Ledger, Trial
 from study.ledger.looks import LookRecord
+from study.outputs.metrics import StudyMetrics
 from study.outputs.optuna_journal import OptunaJournal
 from study.outputs.tensorboard import Curves
-from study.plan.work import stage_units
+from study.plan.work import stage_units, training_clips
 from study.search.follow_up import winners_by_half
 from study.search.scheduler import StratifiedAsha
 from study.search.searcher import LedgerSearch
@@ -68,6 +69,7 @@ def run_search(
             OptunaJournal(ledger.folder, space, known),
             progress,
             space=space,
+            metrics=StudyMetrics(space, training_clips(space)),
             on_step=search.check_time,
             stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
             interrupted=interrupted.is_set,

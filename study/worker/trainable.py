@@ -7,6 +7,8 @@ reports only what it had not reported. The scheduler gets earlier reports from t
 
 import gc
 import importlib
+import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,9 +22,12 @@ from ray.tune.trainable import wrap_function
 from focusnet.errors import FocusNetError, GpuMemoryError, ReportNotDelivered
 from focusnet.system.atomic import write_text
 from focusnet.system.full_disk import disk_full
+from focusnet.system.logs import log_to_terminal
 from study.errors import Superseded, Unreachable
 from study.ledger.ledger import read_trial, record_end, record_start
 from study.space.space import with_values
+
+logger = logging.getLogger(__name__)
 
 # Tune can stop a trial only when it reports: how often one that waits for a template does so.
 _WAITING_REPORT_SECONDS = 2.0
@@ -87,11 +92,13 @@ def build_trainable(
     def run(config: dict[str, Any]) -> None:
         own = {path: value for path, value in config.items() if path not in ("trial", "phase")}
         settings = with_values(shared, own)  # arm, seed and parameters
-        if remote is not None:
-            remote.run(config["trial"], settings, tune.report, run_trial, options)
-        else:
+        with log_to_terminal(stream=sys.stdout):  # Ray's dashboard shows it as the worker's log
+            logger.info("trial %s", config["trial"])
+            if remote is not None:
+                remote.run(config["trial"], settings, _report, run_trial, options)
+                return
             folder = trials_folder / config["trial"]
-            report = _checking_delivery(folder, tune.report)
+            report = _checking_delivery(folder, _report)
             conduct_trial(
                 folder, settings, report, run_trial, options=options, on_full_gpu=on_full_gpu
             )
@@ -177,6 +184,14 @@ def _run_and_record(
         record_end(folder, "failed", describe_error(error))
     else:
         record_end(folder, "finished")
+
+
+def _report(record: dict[str, Any]) -> None:
+    """Report to Tune, with the GPU memory that this process has reserved."""
+    torch = sys.modules.get("torch")  # which a worker need not have imported yet
+    if "stage" in record and torch is not None and torch.cuda.is_initialized():
+        record = {**record, "gpu_memory": torch.cuda.max_memory_reserved()}
+    tune.report(record)
 
 
 def _checking_delivery(

@@ -62,6 +62,7 @@ def callback(ledger, make_space):
         Silent(),
         Silent(),
         space=make_space(),
+        metrics=Silent(),
         on_step=lambda: None,
         stopped=(),
         interrupted=lambda: False,
