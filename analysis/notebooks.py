@@ -1,25 +1,15 @@
-"""Functions for the notebooks: open a study from any folder, show sections of the report."""
+"""Functions for the notebooks: show sections of the report and clips."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from IPython.display import Image, Markdown, display
+from IPython.display import Audio, Image, Markdown, display
 
 from analysis.read_study import Study, read_study
 from analysis.render.document import Figure, Section, block_to_markdown
 from analysis.sections.compare_setting import setting_section
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def open_study(path: str | Path) -> Study:
-    """Read the study at ``path``, relative to the current folder or the repository's root.
-
-    Raises:
-        NotAStudy: there is no study.
-    """
-    given = Path(path).expanduser()
-    return read_study(given if given.exists() else ROOT / given)
 
 
 def show(*sections: Section | Iterable[Section] | None) -> None:
@@ -41,6 +31,16 @@ def _show_section(section: Section) -> None:
             display(Markdown(f"*{block.caption}*"))
         else:
             display(Markdown(block_to_markdown(block)))
+
+
+def listen(study: Study, filenames: Iterable[str]) -> None:
+    """Show a player for each clip; where its recording is not on this machine, its name."""
+    for filename in filenames:
+        recording = study.audio(filename)
+        if recording.is_file():
+            display(Markdown(f"`{filename}`"), Audio(filename=recording))
+        else:
+            display(Markdown(f"`{filename}` in the folder of the data set, which is not here"))
 
 
 def compare_setting(pattern: str, setting: str, how_to: str) -> Section:

@@ -23,6 +23,7 @@ from analysis.inference.confirmation import (
 )
 from analysis.inference.plan import ConfirmationPlan, read_plan
 from analysis.stratum import Stratum, is_same, row_of, winner_names
+from analysis.study_frames import StudyFrames
 from analysis.tables.parameters import Parameter, read_parameters, show
 from analysis.tables.predictions import PredictionsError, read_clips
 from focusnet.arms import FOCUSNET
@@ -51,8 +52,8 @@ class NotAStudy(Exception):
 
 
 @dataclass(frozen=True)
-class Study:
-    """A study's space, trials (one row each), epochs and provenance."""
+class Study(StudyFrames):
+    """A study's space, tables (see ``StudyFrames``) and provenance."""
 
     folder: Path
     space: dict[str, Any]

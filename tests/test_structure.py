@@ -19,8 +19,10 @@ FORBIDDEN = {
 TORCH_FREE = {
     "focusnet.arms",
     "focusnet.config",
+    "focusnet.dataset.layout",
     "focusnet.location_interval",
     "focusnet.statistics",
+    "focusnet.synthetic",
     "focusnet.winner",
 }
 MODULES_IN_A_FOLDER = 15

@@ -112,6 +112,16 @@ def make_dataset(
     _write_tables(root, recordings, train_locations)
 
 
+def dataset_name(
+    train_locations: int, test_locations: int, clips_per_location: int, seed: int
+) -> str:
+    """Name of the folder, in ``synthetic/`` of the cache, of the data set with these options."""
+    return (
+        f"v{GENERATOR_VERSION}-train{train_locations}-test{test_locations}"
+        f"-clips{clips_per_location}-seed{seed}"
+    )
+
+
 def ensure_dataset(
     cache: Path,
     *,
@@ -127,10 +137,7 @@ def ensure_dataset(
     errors are those of ``make_dataset``; DataError also if ``cache`` cannot be written.
     """
     _check_options(train_locations, test_locations, clips_per_location, seed, workers)
-    key = (
-        f"v{GENERATOR_VERSION}-train{train_locations}-test{test_locations}"
-        f"-clips{clips_per_location}-seed{seed}"
-    )
+    key = dataset_name(train_locations, test_locations, clips_per_location, seed)
     root = Path(cache) / "synthetic" / key
     if root.is_dir():
         return root

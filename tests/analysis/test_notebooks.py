@@ -5,8 +5,9 @@ import re
 
 import nbformat
 import pytest
-from results_folder import confirmed_study, two_strata
+from results_folder import confirmed_study, two_strata, write_study
 
+import analysis
 from analysis import notebooks
 from analysis.execute import FOLDER, execute, main
 from analysis.notebooks import compare_setting
@@ -27,16 +28,17 @@ def texts(path):
     return "\n".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
 
 
-def test_there_are_four_notebooks():
+def test_there_are_five_notebooks():
     assert [path.stem for path in NOTEBOOKS] == [
         "1_overview",
         "2_confusions",
         "3_sensitivity",
         "4_is_the_gain_real",
+        "5_your_own_questions",
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS[:4], ids=lambda path: path.stem)
 def test_a_notebook_only_calls_functions(path):
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr, ast.Call, ast.Name, ast.Attribute,
                ast.Constant, ast.Module, ast.alias, ast.expr_context)  # fmt: skip
@@ -68,6 +70,9 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
         assert path.stat().st_size < LARGEST
         kinds = {output.output_type for cell in code(path) for output in cell.outputs}
         assert kinds == {"display_data"}
+    assert "\\begin{tabular}" in texts(done["5_your_own_questions"])
+    assert (study / "effects.pdf").read_bytes().startswith(b"%PDF")
+    assert "\\toprule" in (study / "effects.tex").read_text()
     shown = texts(done["1_overview"])
     assert "Averaged over two subsets, FocusNet with searched settings gains" in shown
     assert "FocusNet with placebo masks" in shown
@@ -79,6 +84,13 @@ def test_all_notebooks_run_on_a_confirmed_study(tmp_path, capsys):
     # These studies may exist here: the notebook says how to make them.
     made = list(notebooks.ROOT.glob("results/logits-*"))
     assert ("No study matches" in last) == (not made)
+
+
+@pytest.mark.slow
+def test_questions_can_be_asked_of_a_study_that_has_just_begun(tmp_path):
+    notebook = execute(NOTEBOOKS[4], write_study(tmp_path / "small", []))
+    nbformat.write(notebook, tmp_path / "5.ipynb")
+    assert "No trial of this study has finished yet" in texts(tmp_path / "5.ipynb")
 
 
 @pytest.mark.slow
@@ -95,11 +107,11 @@ def test_a_folder_without_a_study_is_an_error(tmp_path, capsys):
 
 def test_a_study_is_found_from_any_folder(tmp_path, monkeypatch):
     two_strata(tmp_path / "results" / "demo")
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(analysis, "_ROOT", tmp_path)
     monkeypatch.chdir("/")
-    assert notebooks.open_study("results/demo").name == "small"
+    assert analysis.open_study("results/demo").name == "small"
     with pytest.raises(NotAStudy, match="no such folder"):
-        notebooks.open_study("results/none")
+        analysis.open_study("results/none")
 
 
 def test_studies_to_compare_are_found_or_instructions_are_shown(tmp_path, monkeypatch):
