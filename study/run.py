@@ -33,6 +33,7 @@ from study.space.file import find_space_file, read_space_file
 from study.space.recorded import as_begun
 from study.space.space import Space
 from study.space.validation import validate_space
+from study.tracking.start import check_trackers
 from study.tune.auto_settings import resolve_auto, with_recorded
 from study.tune.gpus import check_gpus
 from study.tune.session import check_cluster, outcome_recorded, ray_session, working_in
@@ -76,6 +77,7 @@ def main(
                 space = validate_space(as_begun(content, ledger.space()), path.name)
             space = with_recorded(space, ledger)
             check_students(space)
+            check_trackers(space)
 
             # 3. Show what would run, and stop there with --plan.
             if options.plan:

@@ -17,6 +17,7 @@ from study.space.space import Space
 # often to evaluate and checkpoint, retries. Controls and confirmation only add trials.
 _MAY_CHANGE = (
     "search.hours",
+    "tracking.",
     "resources.",
     "trial.compute.eval_epochs",
     "trial.compute.checkpoint_epochs",

@@ -11,6 +11,7 @@ from focusnet.arms import STUDENT_ONLY
 from focusnet.config import Count, NonNegative, NonNegativeInt, Positive, Seed, Settings
 from study.space.objectives import METRICS, Metric, SecondMetric
 from study.space.per_stratum import CountByStratum, number_of
+from study.space.tracking_settings import TrackingSettings
 
 MOST_SEEDS = 1000  # of a stratum
 MOST_LOOKS = 20
@@ -269,6 +270,7 @@ class SpaceSettings(Settings):
     resources: ResourceSettings = ResourceSettings()
     controls: ControlSettings = ControlSettings()
     confirm: ConfirmSettings = ConfirmSettings()
+    tracking: TrackingSettings = TrackingSettings()
     space: dict[str, Any]
     """Searched parameters: a domain for each dotted path into `trial`."""
     trial: dict[str, Any]

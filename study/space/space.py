@@ -12,6 +12,7 @@ from focusnet.config import TrialConfig
 from study.space.domains import Choice, Domain
 from study.space.per_stratum import number_of
 from study.space.settings import ResourceSettings, SearchSettings
+from study.space.tracking_settings import TrackingSettings
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Space:
     """Points; an effect that is smaller either way counts as small."""
     confirmed_weights: bool = False
     """Whether the retrained winners keep their weights."""
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
     ended_with: dict[Any, int] = field(default_factory=dict, compare=False)
     """Trials of each stratum's search, once ``search.hours`` have ended it: see ``end_search``."""
 
@@ -282,6 +284,7 @@ class Space:
                 },
             },
             "confirm": self._confirm_content(),
+            "tracking": self.tracking.model_dump(exclude_none=True),
             "space": {path: domain.content() for path, domain in self.domains.items()},
             "trial": trial,
         }

@@ -88,6 +88,7 @@ def _space(settings: SpaceSettings, domains: dict[str, Domain], base: TrialConfi
         cross_fit=crosswise,
         confirm_margin=confirm.margin,
         confirmed_weights=confirm.keep_weights,
+        tracking=settings.tracking,
     )
 
 

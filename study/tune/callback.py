@@ -23,6 +23,7 @@ from study.search.follow_up import ensemble_members
 from study.search.tune_types import FailedTuneTrial, NoSnapshot, Report, TuneTrial
 from study.search.winners_weights import WinnersWeights
 from study.space.space import Space
+from study.tracking.sender import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
 
     Args:
         metrics: exports the study's state.
+        tracking: sends trials to experiment trackers.
         on_step: called at each step of Tune's loop.
         stopped: names of the trials that the scheduler has stopped; it adds to them.
         interrupted: says whether the user has interrupted the study.
@@ -64,6 +66,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         *,
         space: Space,
         metrics: StudyMetrics,
+        tracking: Tracking,
         on_step: Callable[[], None],
         stopped: Collection[str],
         interrupted: Callable[[], bool],
@@ -75,6 +78,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._weights = WinnersWeights(ledger, space, partial(ensemble_members, space))
         self._space = space
         self._metrics = metrics
+        self._tracking = tracking
         self._on_step = on_step
         self._stopped = stopped
         self._interrupted = interrupted
@@ -106,6 +110,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._progress.reported(name, result)
         self._ledger.reported(name)
         self._metrics.report(self._ledger.trial(name), result)
+        self._tracking.changed(name)
 
     @_noting_a_full_disk
     def on_trial_complete(
@@ -195,6 +200,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
         self._running.discard(name)
         trial = self._ledger.trial(name)
         self._metrics.ended(name)
+        self._tracking.changed(name)
         self._journal.add(trial)
         self._weights.remove_others()
         self.write_tables()

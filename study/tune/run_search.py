@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from study.search.searcher import LedgerSearch
 from study.search.tune_types import NoSnapshot
 from study.search.winners import Winner
 from study.space.space import Space
+from study.tracking.start import start_tracking
 from study.tune.callback import StudyCallback
 from study.tune.signals import gentle_interrupt
 from study.worker.trainable import RemoteRunner, RunTrial, build_trainable
@@ -60,7 +62,10 @@ def run_search(
     search.take_looks()  # one whose trials had ended when an earlier run died
     slots = max(1, min(slots, search.remaining()))
     scheduler = _scheduler(space, known)
-    with gentle_interrupt() as interrupted:
+    with (
+        gentle_interrupt() as interrupted,
+        closing(start_tracking(space, ledger.folder)) as tracking,
+    ):
         progress = _progress(space, known, search, slots, show)
         search.on_look = partial(_show_look, space, search, progress)
         search.on_time_over = partial(_show_time_over, space, search, progress)
@@ -70,11 +75,13 @@ def run_search(
             progress,
             space=space,
             metrics=StudyMetrics(space, training_clips(space)),
+            tracking=tracking,
             on_step=search.check_time,
             stopped=scheduler.stopped if isinstance(scheduler, StratifiedAsha) else (),
             interrupted=interrupted.is_set,
         )
         callback.begin()
+        tracking.catch_up(known)
         if search.remaining():
             tuner = _tuner(
                 space,

@@ -63,6 +63,7 @@ def callback(ledger, make_space):
         Silent(),
         space=make_space(),
         metrics=Silent(),
+        tracking=Silent(),
         on_step=lambda: None,
         stopped=(),
         interrupted=lambda: False,
