@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from analysis.figures.style import STAGE_STYLES, drawn, label_rows, legend, panels
 from analysis.read_study import Stratum, Study
 from analysis.render.document import points
-from analysis.tables.confusions import confusion_percent
-from analysis.tables.predictions import STAGES, scenes_of
+from analysis.tables.confusions import confusion_percent, order_by_confusion
+from analysis.tables.predictions import STAGES, TEMPLATE, scenes_of
 
 NUMBERED_UP_TO = 15  # scenes; cells of larger matrices are too small for numbers
 LONGEST_NAME = 30  # characters of a name on an axis
@@ -21,14 +21,18 @@ LONGEST_NAME = 30  # characters of a name on an axis
 
 @drawn
 def draw_confusions(clips: pd.DataFrame) -> Figure:
-    """Confusion matrices of template and FocusNet in percent of each true scene, on one scale."""
+    """Confusion matrices of template and FocusNet in percent of each true scene, on one scale.
+
+    Scenes that the template confuses with each other are next to each other.
+    """
     scenes = scenes_of(clips)
-    names = [_short(scene) for scene in scenes]
+    order = order_by_confusion(confusion_percent(clips, TEMPLATE))
+    names = [_short(scenes[place]) for place in order]
     side = max(3.0, 0.36 * len(scenes))
     figure = Figure(figsize=(2 * side + 3.0, side + 1.6), layout="constrained")
     pair = figure.subplots(1, 2, sharey=True)
     for axes, (stage, name) in zip(pair, STAGES.items(), strict=True):
-        shares = confusion_percent(clips, stage)
+        shares = confusion_percent(clips, stage)[np.ix_(order, order)]
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
         axes.set_title(name)
         axes.set_xticks(range(len(scenes)), names, rotation=45, ha="right")

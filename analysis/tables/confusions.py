@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
 
 from analysis.tables.predictions import scenes_of
 
@@ -22,6 +24,21 @@ def confusion_percent(clips: pd.DataFrame, stage: str) -> NDArray[np.float64]:
     counts = np.bincount(cells, minlength=len(scenes) ** 2).reshape(len(scenes), len(scenes))
     with np.errstate(invalid="ignore"):
         return 100 * counts / counts.sum(axis=1, keepdims=True)
+
+
+def order_by_confusion(shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The order of scenes that puts those next to each other that are confused with each other.
+
+    Args:
+        shares: a confusion matrix in percent, see ``confusion_percent``.
+    """
+    if len(shares) < 3:
+        return np.arange(len(shares))
+    known = np.nan_to_num(shares)
+    distance = 100 - (known + known.T) / 2
+    np.fill_diagonal(distance, 0)
+    tree = hierarchy.average(squareform(distance, checks=False))
+    return hierarchy.leaves_list(hierarchy.optimal_leaf_ordering(tree, squareform(distance)))
 
 
 def pair_confusions(clips: pd.DataFrame) -> pd.DataFrame:

@@ -33,8 +33,8 @@ def measure(*, quick: bool = False, batch_size: int = 64, rounds: int = 7) -> li
                 ours=ours,
                 baseline=baseline,
                 ratio=ratio,
-                minimum=3.5,
-                aim=4.5,
+                minimum=5.0,
+                aim=6.0,
                 notes={"largest_difference": difference},
             )
         )

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from focusnet.config import ModelConfig, cache_folder
 from focusnet.errors import DataError
-from focusnet.model.weights import AUDIOSET, fetch, load_weights, read_weights
+from focusnet.model.weights import load_weights, read_weights, weights_path
 from focusnet.network_sizes import PATCH, SIZES
 from focusnet.system.device import send
 
@@ -225,22 +225,6 @@ def _first_tokens(block: Any, x: Tensor, count: int) -> Tensor:
 def patch_stride(config: ModelConfig) -> int:
     """Distance of patches in bins and frames."""
     return config.stride or SIZES[config.size].stride
-
-
-def weights_path(weights: str, cache: Path) -> Path | None:
-    """Path of the file that ``model.weights`` means; None for 'none'. Downloads 'audioset'.
-
-    Raises:
-        DataError: the file does not exist, or the download failed.
-    """
-    if weights == "none":
-        return None
-    if weights == "audioset":
-        return fetch(AUDIOSET, cache / "weights")
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise DataError(f"model.weights: {path} is not a file")
-    return path
 
 
 def build_model(

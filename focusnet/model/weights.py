@@ -99,6 +99,22 @@ def _name(published: PublishedWeights) -> str:
     return next(names, published.file_name)
 
 
+def weights_path(weights: str, cache: Path) -> Path | None:
+    """Path of the file that ``model.weights`` means; None for 'none'. Downloads 'audioset'.
+
+    Raises:
+        DataError: the file does not exist, or the download failed.
+    """
+    if weights == "none":
+        return None
+    if weights == "audioset":
+        return fetch(AUDIOSET, cache / "weights")
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise DataError(f"model.weights: {path} is not a file")
+    return path
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a .safetensors or torch file, without running code from it.
 

@@ -20,7 +20,7 @@ from focusnet.dataset.subsets import training_subset
 from focusnet.dataset.waveforms import Waveforms, open_waveforms
 from focusnet.errors import DataError
 from focusnet.micirp import responses_folder
-from focusnet.model.passt import weights_path
+from focusnet.model.weights import weights_path
 from focusnet.synthetic.generate import ensure_dataset
 from focusnet.training.batches import ClipBatches
 from focusnet.training.gpu_clips import GpuClipCache

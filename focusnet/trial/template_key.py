@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from focusnet.model.passt import weights_path
-from focusnet.model.weights import sha256_of
+from focusnet.model.weights import sha256_of, weights_path
 from focusnet.trial.stages import PasstStages
 
 # Part of every key: raise it when the same settings would give another template.

@@ -82,7 +82,7 @@ def describe_study(ledger: Ledger, now: datetime) -> str:
         for trial in finished[: -_LAST_FINISHED - 1 : -1]:
             when = f", {_ago(trial.ended, now)} ago" if trial.ended else ""
             lines.append(f"  {trial.id}{when}")
-    lines += ["", f"Best by {metric}", *_best(space, trials)]
+    lines += ["", f"Best by {metric} (of many trials, so partly luck)", *_best(space, trials)]
     return "\n".join(lines)
 
 
@@ -188,11 +188,7 @@ def _best(space: Space, trials: list[Trial]) -> Iterator[str]:
         text = f"  {label}: {finished} of {space.trials_of(stratum)} finished"
         if stratum in best:
             trial = best[stratum]
-            text += f", best {100 * trial.metrics[metric]:.1f} %"
-            gain = trial.metrics.get("gain/select/macro_accuracy")
-            if gain is not None:
-                text += f" (gain {100 * gain:+.1f})"
-            text += f", {trial.id}"
+            text += f", best {100 * trial.metrics[metric]:.1f} %, {trial.id}"
         yield text
         winner = decided.get(stratum)
         if winner is not None and winner.rule == POSTERIOR_MEAN:

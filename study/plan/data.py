@@ -57,7 +57,7 @@ def prepare_data(space: Space) -> list[dict[str, Any]]:
     Raises:
         DataError: every problem of every data set.
     """
-    from focusnet.pipeline import prepare_data as prepare  # imports torch
+    from focusnet.trial.data import prepare_data as prepare  # imports torch
 
     problems: list[str] = []
     found: dict[str, dict[str, Any]] = {}

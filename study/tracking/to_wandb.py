@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("WANDB_SILENT", "true")  # read at the import; else it asks for a key
-import wandb  # noqa: E402
+import wandb
 
-from study.tracking.runs import TrackedRun  # noqa: E402
+from study.tracking.runs import TrackedRun
 
 
 class WandbTracker:

@@ -96,7 +96,7 @@ def test_a_running_study_shows_its_trials_and_the_best_of_each_stratum(ledger, d
     )
     assert "trial.log in the folder trials/TRIAL)\n  broken: the loss is nan\n" in text
     assert "Stopped early\n  behind: after FocusNet epoch 2\n" in text
-    assert "  subset 25: 2 of 3 finished, best 50.0 % (gain +10.0), good\n" in text
+    assert "  subset 25: 2 of 3 finished, best 50.0 %, good\n" in text
     assert text.endswith("  subset 100: 0 of 3 finished")
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 from results_folder import predictions
 
-from analysis.tables.confusions import confusion_percent, most_confused, pair_confusions
+from analysis.tables.confusions import (
+    confusion_percent,
+    most_confused,
+    order_by_confusion,
+    pair_confusions,
+)
 from analysis.tables.predictions import paired_clips
 
 
@@ -55,3 +60,14 @@ def test_a_scene_without_clips_has_no_percentages_and_no_pairs():
     assert [(row.one, row.other, row.template) for row in pairs.itertuples()] == [
         ("bus", "park", 50.0)
     ]
+
+
+def test_scenes_that_are_confused_with_each_other_are_next_to_each_other():
+    # 0 with 3, and 1 with 4; 2 with nobody, and it has no clips.
+    shares = np.diag([60.0, 70.0, np.nan, 80.0, 50.0])
+    shares[0, 3], shares[3, 0], shares[1, 4], shares[4, 1] = 40, 20, 30, 50
+    order = order_by_confusion(shares).tolist()
+    assert sorted(order) == [0, 1, 2, 3, 4]
+    assert abs(order.index(0) - order.index(3)) == 1
+    assert abs(order.index(1) - order.index(4)) == 1
+    assert order_by_confusion(np.eye(2)).tolist() == [0, 1]
