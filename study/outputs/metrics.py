@@ -4,7 +4,7 @@ A failure to export never ends a study.
 """
 
 import logging
-import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -18,6 +18,7 @@ from study.space.space import Space
 
 logger = logging.getLogger(__name__)
 
+_REFRESH_SECONDS = 5.0  # Ray stops exporting a gauge that was not set for half a minute
 STATES = ("finished", "stopped", "failed", "running", "pending")
 # Name, help and labels of each gauge; Ray puts "ray_" before the name.
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -55,6 +56,7 @@ class StudyMetrics:
     Args:
         clips: gives the number of training clips of a stratum.
         make_gauge: makes a gauge from its name, help and labels; Ray's own by default.
+        clock: gives seconds.
     """
 
     def __init__(
@@ -62,12 +64,15 @@ class StudyMetrics:
         space: Space,
         clips: Callable[[Any], float],
         make_gauge: Callable[[str, str, tuple[str, ...]], Any] = Gauge,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._space = space
         self._clips = clips
         self._make_gauge = make_gauge
+        self._clock = clock
         self._gauges: dict[str, Any] = {}
-        self._of_trial: dict[str, set[tuple[str, Labels]]] = {}
+        self._series: dict[tuple[str, Labels], float] = {}
+        self._refreshed = clock()
         self._last: dict[str, tuple[str, int, float]] = {}  # stage, epoch and seconds
         self._works = True
 
@@ -86,41 +91,50 @@ class StudyMetrics:
     def report(self, trial: Trial, report: Report) -> None:
         """Export what a running trial has reported."""
         if "gpu_memory" in report:
-            self._set_of(trial.id, "focusnet_trial_gpu_memory_bytes", report["gpu_memory"])
+            self._set("focusnet_trial_gpu_memory_bytes", report["gpu_memory"], trial=trial.id)
         if "stage" not in report:
             return
         stage, epoch, seconds = report["stage"], report["epoch"], report.get("seconds", 0.0)
-        self._set_of(trial.id, "focusnet_trial_epoch", epoch, stage=stage)
+        self._set("focusnet_trial_epoch", epoch, trial=trial.id, stage=stage)
         accuracy = dict(report).get(f"{stage}/select/macro_accuracy")
         if isinstance(accuracy, float):
-            self._set_of(trial.id, "focusnet_trial_accuracy_ratio", accuracy, stage=stage)
+            self._set("focusnet_trial_accuracy_ratio", accuracy, trial=trial.id, stage=stage)
         before = self._last.get(trial.id, (stage, 0, 0.0))
         self._last[trial.id] = stage, epoch, seconds
         epochs, took = (epoch - before[1], seconds - before[2]) if before[0] == stage else (1, 0.0)
         if epochs > 0 and took > 0:
             speed = epochs * self._clips(trial.stratum) / took
-            self._set_of(trial.id, "focusnet_trial_clips_per_second", speed)
+            self._set("focusnet_trial_clips_per_second", speed, trial=trial.id)
 
     def ended(self, trial: str) -> None:
-        """Withdraw the series of a trial that does not run any more."""
+        """Let the series of a trial that does not run any more end."""
         self._last.pop(trial, None)
-        for name, labels in self._of_trial.pop(trial, ()):
-            self._set(name, math.nan, **dict(labels))  # Ray then stops exporting it
+        own = ("trial", trial)
+        self._series = {key: v for key, v in self._series.items() if own not in key[1]}
 
-    def _set_of(self, trial: str, name: str, value: float, **labels: str) -> None:
-        labels = {"trial": trial, **labels}
-        self._of_trial.setdefault(trial, set()).add((name, tuple(labels.items())))
-        self._set(name, value, **labels)
+    def refresh(self) -> None:
+        """Set all series again, every few seconds, so that Ray goes on exporting them."""
+        if self._clock() - self._refreshed < _REFRESH_SECONDS:
+            return
+        self._refreshed = self._clock()
+        for (name, labels), value in self._series.items():
+            self._export(name, labels, value)
 
     def _set(self, name: str, value: float, **labels: Any) -> None:
+        texts = tuple(
+            (key, "all" if label is None else str(label)) for key, label in labels.items()
+        )
+        self._series[name, texts] = float(value)
+        self._export(name, texts, float(value))
+
+    def _export(self, name: str, labels: Labels, value: float) -> None:
         if not self._works:
             return
         try:
             if name not in self._gauges:
                 text, keys = GAUGES[name]
                 self._gauges[name] = self._make_gauge(name, text, keys)
-            tags = {key: _text(label) for key, label in labels.items()}
-            self._gauges[name].set(float(value), tags={"study": self._space.name, **tags})
+            self._gauges[name].set(value, tags={"study": self._space.name, **dict(labels)})
         except Exception as error:  # whatever Ray raises: the study goes on
             self._works = False
             logger.warning("metrics  not exported any more: %s: %s", type(error).__name__, error)
@@ -131,10 +145,6 @@ def _state(trial: Trial, running: Collection[str]) -> str:
     if trial.status in ENDED:
         return trial.status
     return "running" if trial.id in running else "pending"
-
-
-def _text(label: Any) -> str:
-    return "all" if label is None else str(label)
 
 
 def names() -> Iterable[str]:

@@ -159,6 +159,7 @@ class StudyCallback(NoSnapshot, TrialProgressCallback):  # replaces Tune's own, 
     @_noting_a_full_disk
     def on_step_end(self, iteration: int, trials: Sequence[TuneTrial], **info: Any) -> None:
         self._on_step()
+        self._metrics.refresh()
         self._progress.heartbeat()
 
     def begin(self) -> None:
