@@ -36,13 +36,7 @@ from study.space.validation import validate_space
 from study.tracking.start import check_trackers
 from study.tune.auto_settings import resolve_auto, with_recorded
 from study.tune.gpus import check_gpus
-from study.tune.session import (
-    check_cluster,
-    outcome_recorded,
-    ray_session,
-    warm_up_workers,
-    working_in,
-)
+from study.tune.session import check_cluster, outcome_recorded, ray_session, working_in
 from study.tune.signals import interrupt_by_signal
 
 if TYPE_CHECKING:
@@ -129,8 +123,6 @@ def _run_study(
         ) as cluster:
             slots = check_cluster(cluster, space, ledger, ignore_disk=options.ignore_disk)
             gpus = check_gpus(space)
-            if run_trial is None:
-                warm_up_workers(cluster, space, slots)
 
             # 7. Decode the data, choose what is `auto`, and record what the study runs with.
             data = (prepare or prepare_data)(space)

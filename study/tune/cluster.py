@@ -1,12 +1,10 @@
 """Starts Ray on this machine or joins a Ray cluster, and keeps Ray's own output away."""
 
-import importlib
 import logging
 import math
 import os
 import socket
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,19 +182,6 @@ def check_request(cluster: Cluster, cpu: float, gpu: float) -> None:
         )
     if problems:
         raise ConfigError(problems)
-
-
-def import_in_workers(module: str, count: int, cpu: float) -> None:
-    """Begin to import a module in ``count`` worker processes of this machine; nothing waits."""
-    import ray
-
-    @ray.remote(num_cpus=cpu, max_retries=0)
-    def load() -> None:
-        with suppress(Exception):  # a trial will say what is wrong
-            importlib.import_module(module)
-
-    for _ in range(count):
-        load.remote()
 
 
 def ray_message(error: BaseException) -> str | None:

@@ -88,16 +88,6 @@ def check_cluster(ray: Cluster, space: Space, ledger: Ledger, *, ignore_disk: bo
     return slots
 
 
-def warm_up_workers(ray: Cluster, space: Space, slots: int) -> None:
-    """Let worker processes of this machine import what trials need while the data is prepared.
-
-    Ray runs the trials in these processes. Trials on GPUs get processes of their own, and each
-    takes its time.
-    """
-    if ray.local and space.resources.gpu == 0:
-        cluster.import_in_workers("focusnet.pipeline", slots, space.resources.cpu)
-
-
 @contextmanager
 def outcome_recorded(provenance: Provenance, space: Space, folder: Path) -> Iterator[None]:
     """Record in ``provenance.json`` how the run that has begun there ends."""
