@@ -10,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.exploration.page_data import explore_data
 from analysis.read_study import NotAStudy, Study, read_study
 from analysis.render.document import Figure, Section, to_markdown, to_short_text, to_text
+from analysis.render.explore import to_explore_html
 from analysis.render.html import to_html
 from analysis.sections.answer.noise import noise_section
 from analysis.sections.answer.verdicts import answer_section
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = study.folder / "report"
         title, sections = build_report(study)
         written = write_report(folder, title, sections)
+        page = folder / "explore.html"
+        page.write_text(to_explore_html(f"Study {study.name}", explore_data(study)), "utf-8")
     except (NotAStudy, OSError) as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
@@ -51,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(to_short_text(title, sections[0], _ANSWER_LINES))
         print(f"\nWritten: {', '.join(str(path) for path in written)}")
         if not options.full:
-            print("They hold the whole report; --full prints it here.", flush=True)
+            print("They hold the whole report; --full prints it here.")
+        print(f"To explore the trials in a browser: {page}", flush=True)
     except BrokenPipeError:  # the reader (head, less) has quit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE

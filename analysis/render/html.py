@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from analysis.render.document import Bullets, Figure, Section
 
@@ -19,7 +20,17 @@ _INVALID = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # in HT
 
 def to_html(title: str, sections: Iterable[Section]) -> str:
     """Return the report as a self-contained page."""
-    environment = Environment(
+    environment = page_environment()
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    environment.tests["bullets"] = lambda block: isinstance(block, Bullets)
+    environment.tests["figure"] = lambda block: isinstance(block, Figure)
+    template = environment.get_template("report.html.jinja")
+    return template.render(title=title, sections=list(sections))
+
+
+def page_environment() -> Environment:
+    """The templates of this folder, which escape all that they are given."""
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
@@ -28,13 +39,10 @@ def to_html(title: str, sections: Iterable[Section]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    environment.tests["bullets"] = lambda block: isinstance(block, Bullets)
-    environment.tests["figure"] = lambda block: isinstance(block, Figure)
-    template = environment.get_template("report.html.jinja")
-    return template.render(title=title, sections=list(sections))
 
 
 def _replace_invalid(value: Any) -> Any:
     """Replace the characters that a page must not hold; called for each value, before escaping."""
-    return _INVALID.sub("\ufffd", value) if isinstance(value, str) else value
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _INVALID.sub("\ufffd", value)
+    return value

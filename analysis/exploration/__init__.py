@@ -1,0 +1,1 @@
+"""Collects what the page to explore shows of a study."""
