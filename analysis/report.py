@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = write_report(folder, title, sections)
         page = folder / "explore.html"
         page.write_text(to_explore_html(f"Study {study.name}", explore_data(study)), "utf-8")
+        written.append(page)
     except (NotAStudy, OSError) as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
@@ -55,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(to_short_text(title, sections[0], _ANSWER_LINES))
         print(f"\nWritten: {', '.join(str(path) for path in written)}")
         if not options.full:
-            print("They hold the whole report; --full prints it here.")
-        print(f"To explore the trials in a browser: {page}", flush=True)
+            print("They hold the whole report; --full prints it here.", flush=True)
     except BrokenPipeError:  # the reader (head, less) has quit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
@@ -104,8 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python analysis/report.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Report on a study, finished or not. Prints the answer, and writes\n"
-        "report.html (one file with everything) and report.md with its figures to the\n"
-        "study's report/ folder.",
+        "report.html (one file with everything), report.md with its figures, and explore.html\n"
+        "(every trial, to filter and look at in a browser) to the study's report/ folder.",
         epilog="example:\n  python analysis/report.py results/demo\n\n"
         "exit status: 0 done, 2 the folder is not the results of a study",
     )

@@ -48,7 +48,9 @@ def test_the_console_shows_the_same_numbers(study, capsys):
     out = capsys.readouterr().out
     assert "58.3        83.3  +25.0" in out
     assert f"[{study}/report/gains.png]" in out
-    written = [str(study / "report" / name) for name in ("report.html", "report.md")]
+    written = [
+        str(study / "report" / name) for name in ("report.html", "report.md", "explore.html")
+    ]
     assert out.rstrip().endswith(f"Written: {', '.join(written)}")
 
 

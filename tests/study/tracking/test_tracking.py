@@ -110,6 +110,8 @@ def test_a_tracker_that_hangs_holds_up_neither_the_study_nor_the_others(
     train(ledger, 1)
 
     class Hanging(Memory):
+        destination = "elsewhere"
+
         def send(self, run, first):
             time.sleep(60)
 
